@@ -1,0 +1,75 @@
+//! Taking jobs in; called by clients.
+
+use async_trait::async_trait;
+
+use super::StorageError;
+use crate::model::{CallerId, NewJob, Shard, State};
+
+/// The most jobs in one [`EnqueueCall`].
+pub const MAX_ENQUEUE: usize = 1_000;
+/// The most jobs one job waits for.
+pub const MAX_WAITS_FOR: usize = 1_000;
+
+/// Jobs for one shard, numbered by the caller.
+#[derive(Clone, Debug, PartialEq)]
+pub struct EnqueueCall {
+    /// Who calls: one incarnation of a client.
+    pub caller: CallerId,
+    /// Where the jobs go.
+    pub shard: Shard,
+    /// One more than the caller's previous call to this shard; the first is 1. A call whose answer was lost is repeated
+    /// with the same number and the same jobs.
+    pub number: u64,
+    /// The jobs, at most [`MAX_ENQUEUE`], in the order in which they are to become ready.
+    pub jobs: Vec<NewJob>,
+}
+
+/// What became of one job of an [`EnqueueCall`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Admission {
+    /// It was taken in, and is in this state now.
+    Added(State),
+    /// A job of this id is stored already, in this state; nothing was changed.
+    Duplicate(State),
+}
+
+impl Admission {
+    /// The state the stored job was in when the call was applied.
+    #[must_use]
+    pub const fn state(self) -> State {
+        match self {
+            Self::Added(state) | Self::Duplicate(state) => state,
+        }
+    }
+}
+
+/// Takes jobs in.
+#[async_trait]
+pub trait Enqueue: Send + Sync {
+    /// Stores every job of the call, or none.
+    ///
+    /// **Durable** when it returns, as far as the storage promises durability at all.
+    ///
+    /// **Order.** Jobs that become ready get rising sequences in the order of the call, after every sequence given
+    /// before.
+    ///
+    /// **Once.** The shard remembers each caller's last number with its answer: the same number answers the same and
+    /// changes nothing, a lower one is refused as superseded. Beside that, a job whose id is stored (live, or ended and
+    /// not yet pruned) is a [`Duplicate`](Admission::Duplicate): the stored one stays as it is. The memory of a caller
+    /// that has not called for a day may be dropped.
+    ///
+    /// **Waiting jobs.** A job with [`waits_for`](NewJob::waits_for) becomes `waiting`; if all it waits for have
+    /// completed it is reached at once, and if one of them has ended otherwise it is cancelled at once with
+    /// [`EndReason::Dependency`](crate::model::EndReason::Dependency). The result of a job that is waited for is kept
+    /// until the waiting job has ended, whatever its own retention says.
+    ///
+    /// **Wakes** sleepers of the shard when a job became ready, or is due before they meant to look again.
+    ///
+    /// Nothing to do: an empty call is answered with an empty list and remembered like any other.
+    ///
+    /// # Errors
+    /// *Invalid*: more than [`MAX_ENQUEUE`] jobs, more than [`MAX_WAITS_FOR`] dependencies, a job whose home tag is not
+    /// this shard's, a dependency that is not stored in this shard (or was pruned). *Superseded*. *Unavailable*.
+    async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError>;
+}

@@ -1,0 +1,58 @@
+//! The contract: five roles, one for each caller, joined as [`Storage`].
+//!
+//! | role | who calls it | what for |
+//! |---|---|---|
+//! | [`Enqueue`] | clients | take jobs in |
+//! | [`Claim`] | workers | settle and claim, renew |
+//! | [`Maintain`] | keepers | upkeep: idempotent steps that may run on every process at once |
+//! | [`Operate`] | people | look |
+//! | [`Notify`] | all | be told that a look is worth while; may be lost |
+//!
+//! # What holds for every method
+//!
+//! * **Atomic.** Each call about one shard takes effect as a whole or not at all, and no other call sees half of it.
+//! * **Moves.** Every change of state is in the one table, [`Move::row`](crate::model::Move::row).
+//! * **Time** is the storage's own clock, read once per call.
+//! * **Bounded.** No call's work grows with the backlog; each says its bound.
+//! * **Any runtime.** A method may be called from any tokio runtime and from several at once. A storage that does I/O
+//!   does it on threads of its own, so that a blocked runtime of the user's can't stop a renewal.
+//! * **Cancel safety.** A dropped future leaves the call done or not done, never half done. A numbered call that was
+//!   dropped is repeated with its number.
+//! * **Errors.** [`StorageError::is_unavailable`] means: not known whether it was done. Every other error means: nothing was changed.
+
+mod claim;
+mod enqueue;
+mod maintain;
+mod notify;
+mod operate;
+
+use std::fmt;
+
+use async_trait::async_trait;
+
+pub use crate::error::StorageError;
+pub use claim::{
+    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_HEADS, MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer,
+    WorkerRecord,
+};
+pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR};
+pub use maintain::{MAX_UPKEEP, Maintain, Reclaim, Retention, Step};
+pub use notify::{Hub, Listener, Notify, Topic};
+pub use operate::{Counts, Ends, JobQuery, MAX_PAGE, Operate};
+
+/// A storage: everything a client, a worker and an operator ask of one, as an object.
+#[async_trait]
+pub trait Storage: Enqueue + Claim + Maintain + Operate + Notify + fmt::Debug + Send + Sync + 'static {
+    /// Where it is, for people: a URL with its secrets masked.
+    fn location(&self) -> String;
+
+    /// Asks whether it answers, changing nothing.
+    ///
+    /// # Errors
+    /// What a call would meet now.
+    async fn ping(&self) -> Result<(), StorageError>;
+
+    /// Finishes what was accepted and lets go of files, threads and connections. Calls made afterwards are refused as
+    /// unavailable. Closing twice is nothing to do.
+    async fn close(&self);
+}

@@ -1,0 +1,188 @@
+//! Hints that something may have changed. They may be lost and may come for nothing: whoever gets one looks, and looks
+//! now and then without one.
+
+use std::collections::HashMap;
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError, Weak};
+
+use crate::model::{JobId, Shard, WorkerId};
+
+/// What a listener wants to hear of.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+#[non_exhaustive]
+pub enum Topic {
+    /// A job became ready for this worker in this shard, or is due sooner than it was told.
+    Worker(WorkerId, Shard),
+    /// This job changed.
+    Job(JobId),
+}
+
+/// Tells listeners that a look is worth while.
+pub trait Notify: Send + Sync {
+    /// Listens from now on, until the listener is dropped. Infallible and at once: a storage that must ask for it does
+    /// so behind it, and signals the listener whenever hints may have been lost (after a reconnect, say).
+    fn listen(&self, topic: Topic) -> Listener;
+}
+
+/// One who listens. Signals that come while nobody waits are kept as one.
+#[derive(Debug)]
+pub struct Listener {
+    ear: Arc<Ear>,
+    /// Dropped with the listener, so that a storage can stop whatever it does for it.
+    _hold: Option<Box<dyn Hold>>,
+}
+
+/// Something that is let go of together with a listener.
+pub trait Hold: fmt::Debug + Send + Sync {}
+impl<T: fmt::Debug + Send + Sync> Hold for T {}
+
+#[derive(Debug)]
+struct Ear {
+    topic: Topic,
+    signal: tokio::sync::Notify,
+}
+
+impl Listener {
+    /// Waits for the next hint.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses no hint.
+    pub async fn changed(&self) {
+        self.ear.signal.notified().await;
+    }
+
+    /// The same listener, which drops `hold` when it is dropped.
+    #[must_use]
+    pub fn holding(mut self, hold: impl Hold + 'static) -> Self {
+        self._hold = Some(Box::new(hold));
+        self
+    }
+}
+
+/// Brings hints to the listeners of this process: the part of [`Notify`] that every storage shares.
+#[derive(Clone, Debug, Default)]
+pub struct Hub {
+    /// Weak, so that a dropped listener needs no farewell; swept when a topic is next touched.
+    /// Locked for a look-up or an insertion at a time and never across an await.
+    ears: Arc<Mutex<HashMap<Key, Vec<Weak<Ear>>>>>,
+}
+
+/// Workers are told by shard: whoever serves it may run the job.
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
+enum Key {
+    Shard(Shard),
+    Job(JobId),
+}
+
+impl Topic {
+    fn key(&self) -> Key {
+        match self {
+            Self::Worker(_, shard) => Key::Shard(shard.clone()),
+            Self::Job(id) => Key::Job(*id),
+        }
+    }
+}
+
+impl Hub {
+    /// A listener for `topic`.
+    #[must_use]
+    pub fn listen(&self, topic: Topic) -> Listener {
+        let key = topic.key();
+        let ear = Arc::new(Ear { topic, signal: tokio::sync::Notify::new() });
+        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        if ears.len() > 1_024 && ears.len().is_power_of_two() {
+            ears.retain(|_, listening| listening.iter().any(|ear| ear.strong_count() > 0));
+        }
+        let listening = ears.entry(key).or_default();
+        listening.retain(|ear| ear.strong_count() > 0);
+        listening.push(Arc::downgrade(&ear));
+        Listener { ear, _hold: None }
+    }
+
+    /// Tells every worker that listens for the shard.
+    pub fn signal_shard(&self, shard: &Shard) {
+        self.signal(&Key::Shard(shard.clone()));
+    }
+
+    /// Tells everyone who listens for the job.
+    pub fn signal_job(&self, id: JobId) {
+        self.signal(&Key::Job(id));
+    }
+
+    /// Tells one worker, wherever it listens.
+    pub fn signal_worker(&self, worker: WorkerId) {
+        self.visit(|ear| matches!(ear.topic, Topic::Worker(id, _) if id == worker));
+    }
+
+    /// Tells everyone: hints may have been lost, or what changed is not known.
+    pub fn signal_all(&self) {
+        self.visit(|_| true);
+    }
+
+    /// Whether anyone listens at all.
+    #[must_use]
+    pub fn is_idle(&self) -> bool {
+        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        ears.retain(|_, listening| listening.iter().any(|ear| ear.strong_count() > 0));
+        ears.is_empty()
+    }
+
+    fn visit(&self, chosen: impl Fn(&Ear) -> bool) {
+        let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        for ear in ears.values().flatten().filter_map(Weak::upgrade).filter(|ear| chosen(ear)) {
+            ear.signal.notify_one();
+        }
+    }
+
+    fn signal(&self, key: &Key) {
+        let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        let Some(listening) = ears.get_mut(key) else { return };
+        listening.retain(|ear| ear.upgrade().inspect(|ear| ear.signal.notify_one()).is_some());
+        if listening.is_empty() {
+            ears.remove(key);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    async fn heard(listener: &Listener) -> bool {
+        tokio::time::timeout(Duration::ZERO, listener.changed()).await.is_ok()
+    }
+
+    #[tokio::test]
+    async fn hints_reach_their_topic_once() {
+        let hub = Hub::default();
+        let (mail, web) = (Shard::of("mail".parse().unwrap()), Shard::of("web".parse().unwrap()));
+        let (a, b) = (WorkerId::generate(), WorkerId::generate());
+        let on_mail = hub.listen(Topic::Worker(a, mail.clone()));
+        let on_web = hub.listen(Topic::Worker(b, web));
+        let id = JobId::new(&mail);
+        let on_job = hub.listen(Topic::Job(id));
+
+        hub.signal_shard(&mail);
+        hub.signal_shard(&mail);
+        assert!(heard(&on_mail).await && !heard(&on_mail).await);
+        assert!(!heard(&on_web).await && !heard(&on_job).await);
+        hub.signal_job(id);
+        assert!(heard(&on_job).await && !heard(&on_mail).await);
+        hub.signal_worker(b);
+        assert!(heard(&on_web).await && !heard(&on_mail).await);
+        hub.signal_all();
+        assert!(heard(&on_mail).await && heard(&on_web).await && heard(&on_job).await);
+    }
+
+    #[tokio::test]
+    async fn dropped_listeners_leave_nothing() {
+        let hub = Hub::default();
+        let id = JobId::from_u128(7);
+        drop(hub.listen(Topic::Job(id)));
+        hub.signal_job(id);
+        assert!(hub.is_idle());
+        let _kept = hub.listen(Topic::Job(id));
+        assert!(!hub.is_idle());
+    }
+}
