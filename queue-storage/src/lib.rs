@@ -10,9 +10,6 @@
 
 pub mod clock;
 mod error;
-//MEM
+pub mod memory;
 pub mod model;
 pub mod storage;
-
-
-

@@ -14,8 +14,9 @@ const VERSION: u8 = 1;
 /// Arguments, headers and options of one job, as they are stored.
 ///
 /// Bytes: one of version (1), one of flags (none is defined yet: compression and encryption will be), then one
-/// MessagePack map with the entries `h` (headers), `o` (options that differ from the task's own) and `a` (arguments,
-/// as one binary string whose content is the task's affair). Empty `h` and `o` are left out; unknown entries are ignored.
+/// MessagePack map with the entries `h` (headers), `o` (options that differ from the task's own), `i` (the argument that
+/// the result of the job waited for becomes) and `a` (arguments, as one binary string whose content is the task's
+/// affair). Entries that say nothing are left out; unknown ones are ignored.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Envelope {
     /// Short texts that travel with the job, `traceparent` among them.
@@ -24,6 +25,9 @@ pub struct Envelope {
     /// What this call set differently from its task.
     #[serde(rename = "o", default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
+    /// The name of the argument that the result of the job waited for becomes: it is missing from the arguments.
+    #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
+    pub input: Option<String>,
     /// The arguments: MessagePack, a map by field name.
     #[serde(rename = "a")]
     pub args: Bytes,
@@ -62,8 +66,11 @@ impl Overrides {
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
 pub enum EnvelopeError {
-    /// Written by a newer version of the library: a worker of that version can open it, so the job is left for one.
-    #[error("the envelope has version {version}, flags {flags:#04x}; this program opens version {VERSION} without flags: upgrade the worker")]
+    /// Written by a newer version of the library. A producer that writes such envelopes says so in
+    /// [`NewJob::needs`](super::NewJob::needs), so a worker meets this only where that was forgotten.
+    #[error(
+        "the envelope has version {version}, flags {flags:#04x}; this program opens version {VERSION} without flags: upgrade the worker"
+    )]
     Newer {
         /// The version byte.
         version: u8,
@@ -83,8 +90,11 @@ impl Envelope {
     pub fn encode(&self) -> Result<Bytes, EnvelopeError> {
         let mut bytes = Vec::with_capacity(self.args.len() + 16);
         bytes.extend([VERSION, 0]);
-        let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
-        self.serialize(&mut serializer).map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
+        let mut serializer = rmp_serde::Serializer::new(&mut bytes)
+            .with_struct_map()
+            .with_human_readable();
+        self.serialize(&mut serializer)
+            .map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
         Ok(bytes.into())
     }
 
@@ -95,7 +105,10 @@ impl Envelope {
     /// is not an envelope, bytes left over included.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let [version, flags, body @ ..] = bytes else {
-            return Err(EnvelopeError::Damaged(format!("it has {} bytes", bytes.len())));
+            return Err(EnvelopeError::Damaged(format!(
+                "it has {} bytes",
+                bytes.len()
+            )));
         };
         match (*version, *flags) {
             (VERSION, 0) => {}
@@ -104,12 +117,15 @@ impl Envelope {
         }
         let mut rest = body;
         let mut deserializer = rmp_serde::Deserializer::new(&mut rest).with_human_readable();
-        let envelope =
-            Self::deserialize(&mut deserializer).map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
+        let envelope = Self::deserialize(&mut deserializer)
+            .map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
         if rest.is_empty() {
             Ok(envelope)
         } else {
-            Err(EnvelopeError::Damaged(format!("{} bytes follow it", rest.len())))
+            Err(EnvelopeError::Damaged(format!(
+                "{} bytes follow it",
+                rest.len()
+            )))
         }
     }
 }
@@ -128,42 +144,78 @@ mod tests {
                 timeout: Some(Duration::from_millis(1_500)),
                 keep: None,
             },
+            input: Some("receipt".into()),
             args: Bytes::from_static(&[0x81, 0xa1, b'n', 7]),
         }
     }
 
     #[test]
     fn survives_its_bytes() {
-        for envelope in [full(), Envelope { args: Bytes::from_static(&[0x80]), ..Envelope::default() }] {
-            assert_eq!(Envelope::decode(&envelope.encode().unwrap()).unwrap(), envelope);
+        for envelope in [
+            full(),
+            Envelope {
+                args: Bytes::from_static(&[0x80]),
+                ..Envelope::default()
+            },
+        ] {
+            assert_eq!(
+                Envelope::decode(&envelope.encode().unwrap()).unwrap(),
+                envelope
+            );
         }
     }
 
     #[test]
     fn a_bare_job_costs_seven_bytes() {
-        let bare = Envelope { args: Bytes::from_static(&[0x80]), ..Envelope::default() };
-        assert_eq!(&bare.encode().unwrap()[..], [1, 0, 0x81, 0xa1, b'a', 0xc4, 1, 0x80]);
+        let bare = Envelope {
+            args: Bytes::from_static(&[0x80]),
+            ..Envelope::default()
+        };
+        assert_eq!(
+            &bare.encode().unwrap()[..],
+            [1, 0, 0x81, 0xa1, b'a', 0xc4, 1, 0x80]
+        );
     }
 
     #[test]
     fn the_future_is_told_from_damage() {
         let mut bytes = full().encode().unwrap().to_vec();
         bytes[1] = 4;
-        assert_eq!(Envelope::decode(&bytes).unwrap_err(), EnvelopeError::Newer { version: 1, flags: 4 });
+        assert_eq!(
+            Envelope::decode(&bytes).unwrap_err(),
+            EnvelopeError::Newer {
+                version: 1,
+                flags: 4
+            }
+        );
         bytes[0] = 9;
-        assert!(matches!(Envelope::decode(&bytes), Err(EnvelopeError::Newer { version: 9, .. })));
+        assert!(matches!(
+            Envelope::decode(&bytes),
+            Err(EnvelopeError::Newer { version: 9, .. })
+        ));
         for damaged in [&b""[..], &[1], &[0, 0, 0x80], &[1, 0, 0xc1], &[1, 0]] {
-            assert!(matches!(Envelope::decode(damaged), Err(EnvelopeError::Damaged(_))), "{damaged:?}");
+            assert!(
+                matches!(Envelope::decode(damaged), Err(EnvelopeError::Damaged(_))),
+                "{damaged:?}"
+            );
         }
         let mut long = full().encode().unwrap().to_vec();
         long.push(0);
-        assert!(Envelope::decode(&long).unwrap_err().to_string().contains("1 bytes follow"));
+        assert!(
+            Envelope::decode(&long)
+                .unwrap_err()
+                .to_string()
+                .contains("1 bytes follow")
+        );
     }
 
     #[test]
     fn entries_of_a_newer_minor_are_ignored() {
         let mut bytes = vec![1, 0, 0x82, 0xa1, b'z', 5, 0xa1, b'a', 0xc4, 1, 0x80];
-        assert_eq!(Envelope::decode(&bytes).unwrap().args, Bytes::from_static(&[0x80]));
+        assert_eq!(
+            Envelope::decode(&bytes).unwrap().args,
+            Bytes::from_static(&[0x80])
+        );
         bytes.pop();
         assert!(Envelope::decode(&bytes).is_err());
     }

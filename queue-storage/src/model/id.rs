@@ -7,6 +7,8 @@ use std::sync::Arc;
 use serde::{Deserialize, Serialize};
 use uuid::Uuid;
 
+use super::time::Timestamp;
+
 /// Crockford's base32 alphabet: digits and upper-case letters without I, L, O, U.
 /// Source: Douglas Crockford, <https://www.crockford.com/base32.html>.
 const ALPHABET: &[u8; 32] = b"0123456789ABCDEFGHJKMNPQRSTVWXYZ";
@@ -25,9 +27,15 @@ fn encode_base32(mut value: u128) -> [u8; TEXT_LEN] {
 }
 
 fn decode_base32(text: &str) -> Result<u128, IdError> {
-    let fail = |why: String| IdError { text: text.chars().take(40).collect(), why };
+    let fail = |why: String| IdError {
+        text: text.chars().take(40).collect(),
+        why,
+    };
     if text.chars().count() != TEXT_LEN {
-        return Err(fail(format!("it has {} characters, an id has {TEXT_LEN}", text.chars().count())));
+        return Err(fail(format!(
+            "it has {} characters, an id has {TEXT_LEN}",
+            text.chars().count()
+        )));
     }
     let mut value: u128 = 0;
     for (at, c) in text.chars().enumerate() {
@@ -37,7 +45,8 @@ fn decode_base32(text: &str) -> Result<u128, IdError> {
             other => other,
         };
         let digit = ALPHABET.iter().position(|&a| char::from(a) == upper);
-        let digit = digit.ok_or_else(|| fail(format!("`{c}` at position {} is not in base32", at + 1)))?;
+        let digit =
+            digit.ok_or_else(|| fail(format!("`{c}` at position {} is not in base32", at + 1)))?;
         if at == 0 && digit > 7 {
             return Err(fail("it is larger than 128 bits".into()));
         }
@@ -147,6 +156,13 @@ impl JobId {
         Self(self.0 & !TAG_BITS | u128::from(shard.tag()))
     }
 
+    /// When it was made, by its client's clock; to the millisecond, as UUIDv7 has it.
+    #[must_use]
+    pub fn made_at(self) -> Timestamp {
+        let millis = i64::try_from(self.0 >> 80).unwrap_or(i64::MAX);
+        Timestamp::from_micros(millis.saturating_mul(1_000))
+    }
+
     /// The tag of the home shard: equal to [`Shard::tag`] of the shard the job lives in.
     #[must_use]
     pub fn home_tag(self) -> u16 {
@@ -188,14 +204,23 @@ pub struct NameError {
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
-    let fail = |why: String| Err(NameError { what, given: name.chars().take(40).collect(), why });
+    let fail = |why: String| {
+        Err(NameError {
+            what,
+            given: name.chars().take(40).collect(),
+            why,
+        })
+    };
     if name.is_empty() {
         return fail("it is empty".into());
     }
     if name.len() > 128 {
         return fail(format!("it has {} bytes", name.len()));
     }
-    match name.chars().find(|c| !(c.is_alphanumeric() || "_-.:/".contains(*c))) {
+    match name
+        .chars()
+        .find(|c| !(c.is_alphanumeric() || "_-.:/".contains(*c)))
+    {
         Some(c) => fail(format!("it holds {c:?}")),
         None => Ok(()),
     }
@@ -357,8 +382,17 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text.parse::<JobId>().unwrap(), id);
         assert_eq!(text.to_lowercase().parse::<JobId>().unwrap(), id);
-        assert_eq!(text.replace('0', "o").replace('1', "l").parse::<JobId>().unwrap(), id);
-        assert_eq!(JobId::from_u128(u128::MAX).to_string(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
+        assert_eq!(
+            text.replace('0', "o")
+                .replace('1', "l")
+                .parse::<JobId>()
+                .unwrap(),
+            id
+        );
+        assert_eq!(
+            JobId::from_u128(u128::MAX).to_string(),
+            "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
+        );
     }
 
     #[test]
@@ -366,7 +400,10 @@ mod tests {
         let cases = [
             ("abc", "it has 3 characters, an id has 26"),
             ("8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "it is larger than 128 bits"),
-            ("0ZZZZZZZZZZZ!ZZZZZZZZZZZZZ", "`!` at position 13 is not in base32"),
+            (
+                "0ZZZZZZZZZZZ!ZZZZZZZZZZZZZ",
+                "`!` at position 13 is not in base32",
+            ),
         ];
         for (text, why) in cases {
             let error = text.parse::<JobId>().unwrap_err().to_string();

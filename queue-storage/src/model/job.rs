@@ -1,14 +1,12 @@
 //! The stored job, and what is handed in and out of a storage about it.
 
 use std::fmt;
-use std::str::FromStr;
-
-use bytes::Bytes;
-use serde::{Deserialize, Serialize};
+use std::sync::Arc;
 
 use super::id::{Fence, JobId, Shard, TaskName, WorkerId};
 use super::state::State;
 use super::time::{Timestamp, When};
+use bytes::Bytes;
 
 /// A job on its way into a storage.
 #[derive(Clone, Debug, PartialEq)]
@@ -27,15 +25,31 @@ pub struct NewJob {
     pub waits_for: Vec<JobId>,
     /// Whether a lost lease ends it ([`EndReason::Interrupted`]) instead of running it again.
     pub at_most_once: bool,
+    /// What a worker must [understand](crate::storage::WorkerRecord::understands) to run it: 1 today. A program that
+    /// writes an envelope older workers can't open, or sets a lock they would not free, writes a higher level, and they
+    /// leave the job alone.
+    pub needs: u16,
     /// The [`Envelope`](super::Envelope), encoded; opaque to storages.
     pub envelope: Bytes,
 }
+
+/// The level of this program: the highest [`NewJob::needs`] that its workers understand.
+pub const LEVEL: u16 = 1;
 
 impl NewJob {
     /// A job of priority 0 that is to run at once.
     #[must_use]
     pub fn new(id: JobId, task: TaskName, envelope: Bytes) -> Self {
-        Self { id, task, priority: 0, when: When::Now, waits_for: Vec::new(), at_most_once: false, envelope }
+        Self {
+            id,
+            task,
+            priority: 0,
+            when: When::Now,
+            waits_for: Vec::new(),
+            at_most_once: false,
+            needs: LEVEL,
+            envelope,
+        }
     }
 }
 
@@ -65,10 +79,15 @@ pub struct Job {
     pub attempts: u32,
     /// Leases that ended without an answer after the job had been delivered.
     pub crashes: u32,
-    /// Leases that ended before the worker had confirmed the delivery; counted against nothing.
+    /// Leases that ended before the worker had confirmed the delivery; the job can't have been at fault.
     pub lapses: u32,
+    /// Whether the worker of its last run vanished: set by a crash, cleared by any settlement but a release. A process
+    /// runs one suspect at a time, so that a job that kills its worker takes no other suspect with it.
+    pub suspect: bool,
     /// Whether a lost lease ends it.
     pub at_most_once: bool,
+    /// What a worker must understand to run it.
+    pub needs: u16,
     /// When it was asked to start; what a waiting job's time is counted from once it is reached.
     pub when: When,
     /// When the storage took it in.
@@ -85,6 +104,8 @@ pub struct Job {
     pub lease: Option<Lease>,
     /// Why it ended, unless it completed.
     pub reason: Option<EndReason>,
+    /// The job whose end cancelled this one.
+    pub culprit: Option<JobId>,
     /// What went wrong last.
     pub failure: Option<Failure>,
     /// What its task returned; `None` before the end and for tasks that return nothing.
@@ -120,7 +141,9 @@ impl Job {
             attempts: 0,
             crashes: 0,
             lapses: 0,
+            suspect: false,
             at_most_once: new.at_most_once,
+            needs: new.needs,
             when: new.when,
             enqueued_at: now,
             due_at,
@@ -129,6 +152,7 @@ impl Job {
             keep_until: None,
             lease: None,
             reason: None,
+            culprit: None,
             failure: None,
             result: None,
             waits_for: new.waits_for,
@@ -136,16 +160,16 @@ impl Job {
         }
     }
 
-    /// Whether a worker that ran it has vanished: such a job runs one at a time in a process, and its delivery is
-    /// confirmed before it starts, so that a job that kills its worker takes no other job with it twice.
+    /// Whether its worker confirms the delivery, by a renewal, before it as much as decodes the job: what then goes
+    /// wrong is counted, and a job that runs at most once is known not to have started without it.
     #[must_use]
-    pub fn is_suspect(&self) -> bool {
-        self.crashes > 0 || self.lapses > 0
+    pub fn confirm_first(&self) -> bool {
+        self.suspect || self.lapses > 0 || self.at_most_once
     }
 }
 
 /// A worker's time-limited claim on a job.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Lease {
     /// The worker that holds it.
     pub worker: WorkerId,
@@ -153,6 +177,8 @@ pub struct Lease {
     pub fence: Fence,
     /// When it ends, by the storage's clock.
     pub until: Timestamp,
+    /// Whether the worker is known to have received the job: it has sent its next exchange, or renewed this lease.
+    pub delivered: bool,
 }
 
 /// A job as a worker receives it: running, with its lease and the results it waited for.
@@ -163,115 +189,125 @@ pub struct Claimed {
     pub job: Job,
     /// The number of the lease: what every later write about this run must show.
     pub fence: Fence,
-    /// The results of [`Job::waits_for`], in its order; `None` for a task that returned nothing.
-    pub inputs: Vec<Option<Bytes>>,
+    /// What became of [`Job::waits_for`], in its order.
+    pub inputs: Vec<Input>,
+}
+
+/// What a job that another waited for hands on.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Input {
+    /// It completed with a result.
+    Returned(Bytes),
+    /// It completed and returned nothing.
+    Nothing,
 }
 
 impl Claimed {
     /// A claimed job.
     #[must_use]
-    pub fn new(job: Job, fence: Fence, inputs: Vec<Option<Bytes>>) -> Self {
+    pub fn new(job: Job, fence: Fence, inputs: Vec<Input>) -> Self {
         Self { job, fence, inputs }
     }
 }
 
-/// Why a ready job is set aside.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum Parked {
-    /// No worker that looked at it has its task registered.
-    UnknownTask,
-}
-
-impl Parked {
-    /// The name stored and shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::UnknownTask => "unknown_task",
+/// A set of words that a newer program may add to: known ones are variants, any other is kept as it is, so that reading
+/// a record never fails on a word.
+macro_rules! open_words {
+    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
+        $(#[$doc])*
+        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
+        #[non_exhaustive]
+        pub enum $name {
+            $($(#[$vdoc])* $variant,)+
+            /// A word of a newer program.
+            Other(Arc<str>),
         }
-    }
-}
 
-impl FromStr for Parked {
-    type Err = ReasonError;
-    fn from_str(text: &str) -> Result<Self, ReasonError> {
-        match text {
-            "unknown_task" => Ok(Self::UnknownTask),
-            other => Err(ReasonError(other.to_owned())),
-        }
-    }
-}
-
-/// Why a job ended without completing.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum EndReason {
-    /// Its last retry failed.
-    Exhausted,
-    /// Its task said that another run can't help.
-    Fatal,
-    /// Its envelope or arguments could not be decoded.
-    Undecodable,
-    /// Its task succeeded with a result that could not be encoded or is too large.
-    Unstorable,
-    /// It lost more leases than the crash limit allows.
-    Crashed,
-    /// It lost its lease and runs at most once.
-    Interrupted,
-    /// A job it waited for ended without completing.
-    Dependency(JobId),
-}
-
-impl fmt::Display for EndReason {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Exhausted => f.write_str("exhausted"),
-            Self::Fatal => f.write_str("fatal"),
-            Self::Undecodable => f.write_str("undecodable"),
-            Self::Unstorable => f.write_str("unstorable"),
-            Self::Crashed => f.write_str("crashed"),
-            Self::Interrupted => f.write_str("interrupted"),
-            Self::Dependency(job) => write!(f, "dependency:{job}"),
-        }
-    }
-}
-
-/// A stored text that names no reason: written by a newer version, or damaged.
-#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error("`{0}` is not a reason this version knows")]
-pub struct ReasonError(String);
-
-impl FromStr for EndReason {
-    type Err = ReasonError;
-    fn from_str(text: &str) -> Result<Self, ReasonError> {
-        let unknown = || ReasonError(text.to_owned());
-        Ok(match text {
-            "exhausted" => Self::Exhausted,
-            "fatal" => Self::Fatal,
-            "undecodable" => Self::Undecodable,
-            "unstorable" => Self::Unstorable,
-            "crashed" => Self::Crashed,
-            "interrupted" => Self::Interrupted,
-            other => {
-                let id = other.strip_prefix("dependency:").ok_or_else(unknown)?;
-                Self::Dependency(id.parse().map_err(|_| unknown())?)
+        impl $name {
+            /// The word stored and shown.
+            #[must_use]
+            pub fn as_str(&self) -> &str {
+                match self {
+                    $(Self::$variant => $word,)+
+                    Self::Other(word) => word,
+                }
             }
-        })
+        }
+
+        impl From<&str> for $name {
+            fn from(word: &str) -> Self {
+                match word {
+                    $($word => Self::$variant,)+
+                    other => Self::Other(other.into()),
+                }
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.pad(self.as_str())
+            }
+        }
+    };
+}
+
+open_words! {
+    /// Why a ready job is set aside.
+    Parked {
+        /// The workers that looked at it have not registered its task.
+        UnknownTask = "unknown_task",
+        /// The workers that looked at it are too old for it: see [`NewJob::needs`].
+        NewerProgram = "newer_program",
+    }
+}
+
+open_words! {
+    /// Why a job ended without completing.
+    EndReason {
+        /// Its last retry failed.
+        Exhausted = "exhausted",
+        /// Its task said that another run can't help.
+        Fatal = "fatal",
+        /// Its envelope or arguments could not be decoded.
+        Undecodable = "undecodable",
+        /// Its task succeeded with a result that could not be encoded or is too large.
+        Unstorable = "unstorable",
+        /// It lost more leases than the crash limit allows.
+        Crashed = "crashed",
+        /// It lost its lease and runs at most once.
+        Interrupted = "interrupted",
+        /// A job it waited for ended without completing; [`Job::culprit`] says which.
+        Dependency = "dependency",
+    }
+}
+
+open_words! {
+    /// The sorts of failure.
+    FailureKind {
+        /// The task returned an error.
+        Error = "error",
+        /// The task panicked.
+        Panic = "panic",
+        /// The attempt took longer than its timeout.
+        Timeout = "timeout",
+        /// The envelope or the arguments could not be decoded.
+        Decode = "decode",
+        /// The result could not be encoded or is too large.
+        Encode = "encode",
+        /// The worker vanished.
+        Crash = "crash",
     }
 }
 
 /// What went wrong in a run.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Failure {
     /// What sort of failure it was.
     pub kind: FailureKind,
     /// The error with its sources, outermost first, joined by `: `; at most [`MAX_MESSAGE`](Self::MAX_MESSAGE) bytes.
     pub message: String,
     /// The Rust type of the error, where there was one.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
 }
 
@@ -284,11 +320,17 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > Self::MAX_MESSAGE {
-            let fits = (0..=Self::MAX_MESSAGE - '…'.len_utf8()).rev().find(|&at| message.is_char_boundary(at));
+            let fits = (0..=Self::MAX_MESSAGE - '…'.len_utf8())
+                .rev()
+                .find(|&at| message.is_char_boundary(at));
             message.truncate(fits.unwrap_or(0));
             message.push('…');
         }
-        Self { kind, message, error_type: None }
+        Self {
+            kind,
+            message,
+            error_type: None,
+        }
     }
 
     /// The same, with the Rust type of the error.
@@ -301,55 +343,11 @@ impl Failure {
 
 impl fmt::Display for Failure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self.kind {
+        match &self.kind {
             FailureKind::Error => f.write_str(&self.message),
             FailureKind::Panic => write!(f, "panicked: {}", self.message),
-            _ => write!(f, "{}: {}", self.kind.as_str(), self.message),
+            kind => write!(f, "{kind}: {}", self.message),
         }
-    }
-}
-
-/// The sorts of failure.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash, Serialize, Deserialize)]
-#[serde(rename_all = "snake_case")]
-#[non_exhaustive]
-pub enum FailureKind {
-    /// The task returned an error.
-    Error,
-    /// The task panicked.
-    Panic,
-    /// The attempt took longer than its timeout.
-    Timeout,
-    /// The envelope or the arguments could not be decoded.
-    Decode,
-    /// The result could not be encoded or is too large.
-    Encode,
-    /// The worker vanished.
-    Crash,
-}
-
-impl FailureKind {
-    /// The name stored and shown.
-    #[must_use]
-    pub const fn as_str(self) -> &'static str {
-        match self {
-            Self::Error => "error",
-            Self::Panic => "panic",
-            Self::Timeout => "timeout",
-            Self::Decode => "decode",
-            Self::Encode => "encode",
-            Self::Crash => "crash",
-        }
-    }
-}
-
-impl FromStr for FailureKind {
-    type Err = ReasonError;
-    fn from_str(text: &str) -> Result<Self, ReasonError> {
-        [Self::Error, Self::Panic, Self::Timeout, Self::Decode, Self::Encode, Self::Crash]
-            .into_iter()
-            .find(|kind| kind.as_str() == text)
-            .ok_or_else(|| ReasonError(text.to_owned()))
     }
 }
 
@@ -369,18 +367,27 @@ mod tests {
         };
         let later = now + std::time::Duration::from_micros(1);
         assert_eq!(start(When::Now, vec![]), (State::Ready, None));
-        assert_eq!(start(When::At(later), vec![]), (State::Scheduled, Some(later)));
+        assert_eq!(
+            start(When::At(later), vec![]),
+            (State::Scheduled, Some(later))
+        );
         assert_eq!(start(When::At(now), vec![]), (State::Ready, Some(now)));
-        assert_eq!(start(When::At(later), vec![JobId::new(&shard)]), (State::Waiting, None));
+        assert_eq!(
+            start(When::At(later), vec![JobId::new(&shard)]),
+            (State::Waiting, None)
+        );
     }
 
     #[test]
-    fn reasons_survive_text() {
-        let job = JobId::new(&Shard::of("q".parse().unwrap()));
-        for reason in [EndReason::Exhausted, EndReason::Unstorable, EndReason::Dependency(job)] {
-            assert_eq!(reason.to_string().parse::<EndReason>().unwrap(), reason);
+    fn words_survive_text_and_newer_ones_are_kept() {
+        for word in ["exhausted", "unstorable", "a_word_of_tomorrow"] {
+            assert_eq!(EndReason::from(word).as_str(), word);
         }
-        assert!("dependency:x".parse::<EndReason>().is_err());
+        assert_eq!(EndReason::from("fatal"), EndReason::Fatal);
+        assert_eq!(
+            Parked::from("lunar_eclipse"),
+            Parked::Other("lunar_eclipse".into())
+        );
     }
 
     #[test]

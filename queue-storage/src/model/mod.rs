@@ -10,8 +10,10 @@ mod state;
 mod time;
 
 pub use envelope::{Envelope, EnvelopeError, Overrides};
-pub use id::{CallerId, Fence, IdError, JobId, NameError, Namespace, QueueName, Shard, TaskName, WorkerId};
-pub use job::{Claimed, EndReason, Failure, FailureKind, Job, Lease, NewJob, Parked, ReasonError};
+pub use id::{
+    CallerId, Fence, IdError, JobId, NameError, Namespace, QueueName, Shard, TaskName, WorkerId,
+};
+pub use job::{Claimed, EndReason, Failure, FailureKind, Input, Job, LEVEL, Lease, NewJob, Parked};
 pub use outcome::{Outcome, Verdict};
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use settlement::{Run, Settled, Settlement, decide};

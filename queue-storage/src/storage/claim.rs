@@ -14,16 +14,24 @@ pub const MAX_CLAIM: u32 = 256;
 /// The most ready jobs one exchange looks at.
 pub const MAX_HEADS: u32 = 256;
 /// The most settlements in one exchange.
-pub const MAX_SETTLEMENTS: usize = 1_000;
+pub const MAX_SETTLEMENTS: usize = 256;
+/// The most leases in one renewal.
+pub const MAX_RENEWALS: usize = 1_000;
+/// An exchange claims no further job once the envelopes it has claimed hold this many bytes.
+pub const MAX_CLAIM_BYTES: usize = 4 * 1024 * 1024;
+/// A job that lapses this often is dead as crashed, where crashes are limited at all: its very receipt kills workers.
+pub const MAX_LAPSES: u32 = 10;
 
 /// How long a claim lasts, how often its holder means to renew it, and what becomes of a job that loses too many.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+///
+/// They are the holder's, registered with it: whoever takes a lease back goes by the terms of the worker that lost it.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct LeaseTerms {
     /// From claim or renewal to the end of the lease. Default 10 s.
     pub length: Duration,
     /// Between renewals. Default 3 s; at most a third of the length.
     pub renew_every: Duration,
-    /// How many crashes make a job dead; `None` for never. Default 3.
+    /// How many crashes make a job dead; `None` for never. Default 3, at least 1.
     pub crash_limit: Option<u32>,
     /// How long a job that dies of a lost lease is kept. Default 90 days.
     pub keep_dead: Duration,
@@ -78,6 +86,10 @@ pub struct WorkerRecord {
     pub shards: Vec<Shard>,
     /// The names of the tasks it can run, aliases among them.
     pub tasks: BTreeSet<TaskName>,
+    /// The highest [`NewJob::needs`](crate::model::NewJob::needs) it can run: [`LEVEL`](crate::model::LEVEL).
+    pub understands: u16,
+    /// The terms of its leases.
+    pub lease: LeaseTerms,
     /// How many jobs it runs at once.
     pub concurrency: u32,
     /// When it started.
@@ -94,16 +106,15 @@ pub struct Exchange {
     /// The shard it asks.
     pub shard: Shard,
     /// One more than the worker's previous exchange with this shard; the first is 1. An exchange whose answer was lost
-    /// is repeated as it was.
+    /// is repeated with its number and its settlements (`want` and `suspects` may be lower, for a worker that stops)
+    /// until it is answered; only then comes the next.
     pub number: u64,
     /// What must become true of jobs it ran; at most [`MAX_SETTLEMENTS`], no job twice.
     pub settlements: Vec<Settled>,
     /// How many jobs it has room for; 0 only settles.
     pub want: u32,
-    /// How many of them may be [suspects](crate::model::Job::is_suspect).
+    /// How many of them may be [suspects](crate::model::Job::suspect).
     pub suspects: u32,
-    /// The terms of the leases it gets, and on which ended ones are taken back.
-    pub lease: LeaseTerms,
 }
 
 /// The answer to an [`Exchange`].
@@ -115,6 +126,9 @@ pub struct Exchanged {
     pub claimed: Vec<Claimed>,
     /// After how long another look is worth while even if nothing wakes the worker; `None` when nothing is to come.
     pub look_again: Option<Duration>,
+    /// Whether a suspect is ready that was not claimed because no more suspects were asked for: another look is worth
+    /// while as soon as one may be.
+    pub suspects_left: bool,
 }
 
 /// What became of a settlement.
@@ -133,10 +147,8 @@ pub struct Renewal {
     pub worker: WorkerId,
     /// The shard it asks.
     pub shard: Shard,
-    /// The leases it holds there.
+    /// Leases it holds there, at most [`MAX_RENEWALS`].
     pub leases: Vec<(JobId, Fence)>,
-    /// Their terms.
-    pub lease: LeaseTerms,
 }
 
 /// What became of one lease of a [`Renewal`].
@@ -156,32 +168,49 @@ pub enum Renewed {
 /// One atomic call does, in this order:
 ///
 /// 1. **Number.** The shard remembers each worker's last number and its answer. The same number: the settlement answers
-///    are the same, and the claims are those of that number whose leases still stand; nothing is changed. A lower one:
-///    refused as superseded. A higher one acknowledges all before it: their claims count as *delivered*.
-/// 2. **Settle.** Each settlement whose (job, worker, fence) matches a held lease is written with all that follows from
-///    it in this shard: the jobs waiting for it are reached (or cancelled, level by level), the lease is gone, the end is
-///    counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing.
-/// 3. **Promote.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) scheduled and retrying jobs that are due become ready, earliest first, each with a
+///    are the same, and the claims are those of that number that were neither settled nor taken back, their leases
+///    running anew from now (without being confirmed); nothing else is changed. A lower one: refused as superseded. A
+///    higher one acknowledges all before it: their leases are *delivered*.
+/// 2. **Settle.** Each settlement whose (job, worker, fence) matches a held lease is written: the lease is gone, the
+///    end is counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing.
+/// 3. **Follow.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) edges that lead from ended jobs to jobs waiting for them are followed: a job whose
+///    last edge is struck by a completion is reached, one that waits for a job that ended otherwise is cancelled, which
+///    may be followed in turn. Edges beyond the bound stay noted in the shard for the next call.
+/// 4. **Promote.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) scheduled and retrying jobs that are due become ready, earliest first, each with a
 ///    new sequence.
-/// 4. **Reclaim.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) ended leases are taken back, as [`Maintain::reclaim`](super::Maintain::reclaim) does.
-/// 5. **Claim.** Up to `want` ready jobs, highest priority first, then lowest sequence. It looks at no more than
-///    [`MAX_HEADS`] heads; a head whose task the worker has not registered is *parked* (keeping its sequence), and the
-///    worker's own parked jobs (of tasks it has registered, parked by workers that have not) are candidates in their old
-///    order. At most `suspects` of those claimed are suspects; suspects beyond that stay where they are and hide nobody.
-///    Each job claimed gets the next fence and a lease of the given length.
-/// 6. **Sleep.** If fewer than `want` were claimed, any job that becomes ready in the shard after this call signals the
-///    worker's [`Topic::Worker`](super::Topic::Worker) listener, if it had one before the call. `look_again` is the earliest of: the next due
-///    job, the next lease end, and [`LeaseTerms::watch_every`] while any lease stands; zero when more heads than could be
-///    looked at are left.
+/// 5. **Reclaim.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) ended leases of *other* workers are taken back, earliest first. A job that was not
+///    delivered *lapses*: it goes back with [`lapses`](crate::model::Job::lapses) raised, or dies as crashed at
+///    [`MAX_LAPSES`]. A delivered one is dead with [`EndReason::Interrupted`](crate::model::EndReason::Interrupted) if it runs at most once; else
+///    it *crashes*: [`crashes`](crate::model::Job::crashes) is raised, and it goes back as a suspect, or is dead with
+///    [`EndReason::Crashed`](crate::model::EndReason::Crashed) when that reaches the limit in the terms of the worker that lost it. What goes back
+///    keeps its sequence. What dies is followed and counted like any end.
+/// 6. **Claim.** Up to `want` ready jobs, highest priority first, then lowest sequence, and no further once
+///    [`MAX_CLAIM_BYTES`] are claimed. It looks at no more than [`MAX_HEADS`] heads; a head whose task the worker has not
+///    registered, or that needs more than it understands, is *parked*, keeping its sequence. Parked jobs that this worker
+///    can run are candidates in their old place. Suspects are a line of their own: the first `suspects` of them that
+///    this worker can run are candidates in their place, and the others hide nobody. All jobs claimed by one exchange
+///    get one fence: one more than the shard's last, and at least the time in microseconds, so that it rises even if the
+///    storage has lost its last writes.
+/// 7. **Sleep.** If fewer than `want` were claimed, a job that becomes ready after this call, or due before the
+///    `look_again` told, signals the worker's [`Topic::Worker`](super::Topic::Worker) listener, if it had one before the call; so does a call
+///    that parks a job, or leaves ready jobs unclaimed. A storage may signal no more sleepers than the jobs can use.
+///    `look_again` is the earliest of: the next due job; the next lease end (no sooner than the end of a silence's
+///    grace); [`LeaseTerms::watch_every`] while any lease stands. It is zero when this call stopped at a bound of steps 3
+///    to 6 with more to do.
+///
+/// An exchange with nothing to settle and no room is upkeep: steps 3 to 5. A worker makes one for each shard it serves
+/// whenever `look_again` has passed, room or no room, so that a full worker still reclaims.
 ///
 /// # Silence
 ///
-/// The shard notes when it was last called with an exchange, renewal or reclaim. A call that finds a silence longer than
-/// [`LeaseTerms::silence`] while leases stand sets the moment before which nothing is reclaimed to
-/// [`LeaseTerms::grace`] from now: after an outage the owners get to renew first.
+/// The shard notes when it was last called with an exchange or renewal. A call that finds a silence longer than
+/// [`LeaseTerms::silence`] (of the calling worker) while leases stand takes it that the storage was away: until
+/// [`LeaseTerms::grace`] from now, only leases that had ended *before* the silence began are taken back, so that owners get
+/// to renew first. Each lease is spared at most once. A call that finds its clock before the last note treats that as a
+/// silence that began now, and a lease that ends later than its worker's length from now ends then.
 #[async_trait]
 pub trait Claim: Send + Sync {
-    /// Makes the worker known: its task names, so that exchanges need not carry them.
+    /// Makes the worker known: its task names and terms, so that exchanges need not carry them.
     ///
     /// Replaces what was known of the same incarnation; its numbers and leases stay. Forgotten after a day without a
     /// call. Nothing to do: registering the same record twice.
@@ -190,8 +219,9 @@ pub trait Claim: Send + Sync {
     /// *Unavailable*.
     async fn register(&self, worker: WorkerRecord) -> Result<(), StorageError>;
 
-    /// Forgets the worker and its numbers. Its leases, if any are left, run out by themselves. Nothing to do: a worker
-    /// that is not known.
+    /// Forgets the worker and its numbers: it stops. Leases it still has (of a task that can't be stopped) run out by
+    /// themselves and then lapse, counted against nothing, except for jobs that run at most once. Nothing to do: a
+    /// worker that is not known.
     ///
     /// # Errors
     /// *Unavailable*.
@@ -206,10 +236,10 @@ pub trait Claim: Send + Sync {
 
     /// Renews leases, each on its own: one that is lost does not hinder the others. Answers in the order of the call.
     ///
-    /// A lease that has run out but was not taken back is renewed. Renewing also confirms the delivery of the job.
-    /// The worker need not be registered. Not numbered: it is idempotent. Nothing to do: an empty list.
+    /// A lease that has run out but was not taken back is renewed. Renewing also confirms the delivery of the job. To a
+    /// worker that is not registered every lease is lost. Not numbered: it is idempotent. Nothing to do: an empty list.
     ///
     /// # Errors
-    /// *Unavailable*.
+    /// *Invalid*: more than [`MAX_RENEWALS`]. *Unavailable*.
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError>;
 }

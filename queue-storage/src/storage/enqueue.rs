@@ -3,11 +3,11 @@
 use async_trait::async_trait;
 
 use super::StorageError;
-use crate::model::{CallerId, NewJob, Shard, State};
+use crate::model::{CallerId, JobId, NewJob, Shard, State};
 
 /// The most jobs in one [`EnqueueCall`].
 pub const MAX_ENQUEUE: usize = 1_000;
-/// The most jobs one job waits for.
+/// The most jobs that all jobs of one [`EnqueueCall`] wait for, added up.
 pub const MAX_WAITS_FOR: usize = 1_000;
 
 /// Jobs for one shard, numbered by the caller.
@@ -17,8 +17,9 @@ pub struct EnqueueCall {
     pub caller: CallerId,
     /// Where the jobs go.
     pub shard: Shard,
-    /// One more than the caller's previous call to this shard; the first is 1. A call whose answer was lost is repeated
-    /// with the same number and the same jobs.
+    /// One more than the caller's previous call to this shard; the first is 1. One call is in flight at a time. A call
+    /// whose answer was lost is repeated with the same number and the same jobs, or given up: then the next number
+    /// makes sure that it takes effect before that or never. A number is never used for other jobs.
     pub number: u64,
     /// The jobs, at most [`MAX_ENQUEUE`], in the order in which they are to become ready.
     pub jobs: Vec<NewJob>,
@@ -32,14 +33,17 @@ pub enum Admission {
     Added(State),
     /// A job of this id is stored already, in this state; nothing was changed.
     Duplicate(State),
+    /// It was not taken in: it waits for this job, which is not stored in this shard, or was refused itself.
+    UnknownDependency(JobId),
 }
 
 impl Admission {
-    /// The state the stored job was in when the call was applied.
+    /// The state the stored job was in when the call was applied; `None` if it was not taken in.
     #[must_use]
-    pub const fn state(self) -> State {
+    pub const fn state(self) -> Option<State> {
         match self {
-            Self::Added(state) | Self::Duplicate(state) => state,
+            Self::Added(state) | Self::Duplicate(state) => Some(state),
+            Self::UnknownDependency(_) => None,
         }
     }
 }
@@ -47,7 +51,7 @@ impl Admission {
 /// Takes jobs in.
 #[async_trait]
 pub trait Enqueue: Send + Sync {
-    /// Stores every job of the call, or none.
+    /// Stores the jobs of the call, in one step: nobody sees some of them without the others.
     ///
     /// **Durable** when it returns, as far as the storage promises durability at all.
     ///
@@ -55,9 +59,10 @@ pub trait Enqueue: Send + Sync {
     /// before.
     ///
     /// **Once.** The shard remembers each caller's last number with its answer: the same number answers the same and
-    /// changes nothing, a lower one is refused as superseded. Beside that, a job whose id is stored (live, or ended and
-    /// not yet pruned) is a [`Duplicate`](Admission::Duplicate): the stored one stays as it is. The memory of a caller
-    /// that has not called for a day may be dropped.
+    /// changes nothing, a lower one is refused as superseded. Beside that, and before anything else is looked at, a job
+    /// whose id is stored (live, or ended and not yet pruned), or comes earlier in the call, is a
+    /// [`Duplicate`](Admission::Duplicate): the stored one stays as it is. What is remembered of a caller that has not
+    /// called for a day may be dropped.
     ///
     /// **Waiting jobs.** A job with [`waits_for`](NewJob::waits_for) becomes `waiting`; if all it waits for have
     /// completed it is reached at once, and if one of them has ended otherwise it is cancelled at once with
@@ -70,6 +75,6 @@ pub trait Enqueue: Send + Sync {
     ///
     /// # Errors
     /// *Invalid*: more than [`MAX_ENQUEUE`] jobs, more than [`MAX_WAITS_FOR`] dependencies, a job whose home tag is not
-    /// this shard's, a dependency that is not stored in this shard (or was pruned). *Superseded*. *Unavailable*.
+    /// this shard's. *Superseded*: a later call was applied; whether this one was is not known. *Unavailable*.
     async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError>;
 }

@@ -2,20 +2,14 @@
 
 use async_trait::async_trait;
 
-use super::{LeaseTerms, StorageError};
+use super::StorageError;
 use crate::model::Shard;
 
 /// The most jobs one step of upkeep moves.
 pub const MAX_UPKEEP: u32 = 100;
 
-/// A call to take back ended leases.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Reclaim {
-    /// The shard.
-    pub shard: Shard,
-    /// The terms under which its leases were given.
-    pub lease: LeaseTerms,
-}
+/// The most ended jobs one pruning removes.
+pub const MAX_PRUNE: u32 = 250;
 
 /// How much a shard keeps of what has ended, whatever each job's own retention says.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -28,7 +22,10 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { traces: 10_000, dead: 10_000 }
+        Self {
+            traces: 10_000,
+            dead: 10_000,
+        }
     }
 }
 
@@ -44,22 +41,10 @@ pub struct Step {
 /// Keeps a storage in order.
 #[async_trait]
 pub trait Maintain: Send + Sync {
-    /// Takes back up to [`MAX_UPKEEP`] leases that have ended, earliest first.
-    ///
-    /// A job whose delivery was never confirmed goes back with [`lapses`](crate::model::Job::lapses) raised. Any other
-    /// has [`crashes`](crate::model::Job::crashes) raised and goes back, unless that reaches the crash limit: then it is
-    /// dead with [`EndReason::Crashed`](crate::model::EndReason::Crashed). A job that runs at most once is dead with
-    /// [`EndReason::Interrupted`](crate::model::EndReason::Interrupted) in either case: it may have started. What dies
-    /// counts as an end, and cancels what waits for it. A job that goes back keeps its sequence and wakes sleepers.
-    /// Does nothing before the moment set after a [silence](super::Claim#silence).
-    ///
-    /// # Errors
-    /// *Unavailable*.
-    async fn reclaim(&self, call: Reclaim) -> Result<Step, StorageError>;
-
-    /// Removes up to ten times [`MAX_UPKEEP`] ended jobs of the shard whose time to be kept has passed, or that exceed
-    /// the retention, oldest first; never one whose result a live job waits for. Also drops what is remembered of
-    /// workers and callers that have not called for a day. The counts of ends stay.
+    /// Removes up to [`MAX_PRUNE`] ended jobs of the shard whose time to be kept has passed, or that exceed the
+    /// retention, oldest end first; never one whose result a live job waits for. Also drops what is remembered of
+    /// workers without leases and of callers that have not called for a day, within the same bound. The counts of ends
+    /// stay.
     ///
     /// # Errors
     /// *Unavailable*.

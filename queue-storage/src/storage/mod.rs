@@ -12,13 +12,14 @@
 //!
 //! * **Atomic.** Each call about one shard takes effect as a whole or not at all, and no other call sees half of it.
 //! * **Moves.** Every change of state is in the one table, [`Move::row`](crate::model::Move::row).
-//! * **Time** is the storage's own clock, read once per call.
+//! * **Time** is the storage's own clock, read once per call, when the call has whatever lock it waits for.
 //! * **Bounded.** No call's work grows with the backlog; each says its bound.
 //! * **Any runtime.** A method may be called from any tokio runtime and from several at once. A storage that does I/O
 //!   does it on threads of its own, so that a blocked runtime of the user's can't stop a renewal.
 //! * **Cancel safety.** A dropped future leaves the call done or not done, never half done. A numbered call that was
 //!   dropped is repeated with its number.
-//! * **Errors.** [`StorageError::is_unavailable`] means: not known whether it was done. Every other error means: nothing was changed.
+//! * **Errors.** *Unavailable* and *superseded* mean: not known whether it was done. Every other error means: nothing was
+//!   changed.
 
 mod claim;
 mod enqueue;
@@ -32,17 +33,19 @@ use async_trait::async_trait;
 
 pub use crate::error::StorageError;
 pub use claim::{
-    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_HEADS, MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer,
-    WorkerRecord,
+    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES,
+    MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer, WorkerRecord,
 };
 pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR};
-pub use maintain::{MAX_UPKEEP, Maintain, Reclaim, Retention, Step};
-pub use notify::{Hub, Listener, Notify, Topic};
-pub use operate::{Counts, Ends, JobQuery, MAX_PAGE, Operate};
+pub use maintain::{MAX_PRUNE, MAX_UPKEEP, Maintain, Retention, Step};
+pub use notify::{Hold, Hub, Listener, Notify, Topic};
+pub use operate::{Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate};
 
 /// A storage: everything a client, a worker and an operator ask of one, as an object.
 #[async_trait]
-pub trait Storage: Enqueue + Claim + Maintain + Operate + Notify + fmt::Debug + Send + Sync + 'static {
+pub trait Storage:
+    Enqueue + Claim + Maintain + Operate + Notify + fmt::Debug + Send + Sync + 'static
+{
     /// Where it is, for people: a URL with its secrets masked.
     fn location(&self) -> String;
 

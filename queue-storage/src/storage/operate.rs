@@ -20,10 +20,45 @@ pub struct JobQuery {
     pub task: Option<TaskName>,
     /// Only jobs in this state.
     pub state: Option<State>,
-    /// Only jobs after this id: the last of the page before.
-    pub after: Option<JobId>,
+    /// Where to go on: [`JobPage::next`] of the page before.
+    pub after: Option<Cursor>,
     /// The most jobs on the page; 0 and anything above [`MAX_PAGE`] count as that.
     pub limit: u32,
+}
+
+/// A place in a list; of use only for the query it came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Cursor(pub String);
+
+/// Some of the jobs of a list.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct JobPage {
+    /// The jobs; a page may be short, even empty, with more to come.
+    pub jobs: Vec<Job>,
+    /// Where to go on; `None` at the end.
+    pub next: Option<Cursor>,
+}
+
+/// What is known of an id.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Lookup {
+    /// The job is stored.
+    Found(Box<Job>),
+    /// The job is not stored, and was made no later than the newest job pruned so far: it ended and was pruned.
+    Gone,
+    /// No job of this id was ever stored: none so young has been pruned yet.
+    Unknown,
+}
+
+impl Lookup {
+    /// The job, if it is stored.
+    #[must_use]
+    pub fn found(self) -> Option<Job> {
+        match self {
+            Self::Found(job) => Some(*job),
+            Self::Gone | Self::Unknown => None,
+        }
+    }
 }
 
 /// How many jobs a shard holds, by state, and how many have ended there.
@@ -78,7 +113,11 @@ impl Counts {
     /// Jobs that have not ended.
     #[must_use]
     pub fn live(&self) -> u64 {
-        State::ALL.into_iter().filter(|state| !state.is_end()).map(|state| self.of(state)).sum()
+        State::ALL
+            .into_iter()
+            .filter(|state| !state.is_end())
+            .map(|state| self.of(state))
+            .sum()
     }
 
     /// Adds another shard's counts.
@@ -99,18 +138,19 @@ impl Counts {
 /// Looks into a storage. Nothing here changes anything.
 #[async_trait]
 pub trait Operate: Send + Sync {
-    /// The job, wherever it lives; `None` when it is not stored: never was, or was pruned.
+    /// The job, wherever it lives.
     ///
     /// # Errors
     /// *Unavailable*. *Corrupt*.
-    async fn get(&self, id: JobId) -> Result<Option<Job>, StorageError>;
+    async fn get(&self, id: JobId) -> Result<Lookup, StorageError>;
 
-    /// A page of jobs in the order of their ids, oldest first. Pages are not a snapshot: a job that moves between two of
-    /// them may be missed by a query for its state.
+    /// A page of jobs; within a shard in the order of their ids, oldest first. Pages are not a snapshot: a job that moves
+    /// between two of them may be missed by a query for its state. A storage looks at a bounded number of records for
+    /// one page, so a filter that fits little gives short pages.
     ///
     /// # Errors
     /// *Unavailable*. *Corrupt*.
-    async fn list(&self, query: &JobQuery) -> Result<Vec<Job>, StorageError>;
+    async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError>;
 
     /// The counts of one shard, all of one moment; all zero for a shard that is not known.
     ///

@@ -1,0 +1,68 @@
+//! Settings of a client.
+
+use std::fmt;
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue_storage::clock::Clock;
+use queue_storage::storage::Storage;
+
+use super::{Client, ClientConfig};
+use crate::immediate::Immediate;
+
+/// Builds a [`Client`] with settings of your own.
+#[must_use = "a builder does nothing until `.build()`"]
+pub struct ClientBuilder {
+    storage: Arc<dyn Storage>,
+    clock: Option<Arc<dyn Clock>>,
+    config: ClientConfig,
+    immediate: Option<Immediate>,
+}
+
+impl ClientBuilder {
+    pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
+        Self { storage, clock: None, config: ClientConfig::default(), immediate: None }
+    }
+
+    /// Refuses calls whose encoded arguments are larger than this many bytes. Default 1 MiB.
+    pub fn payload_limit(mut self, bytes: usize) -> Self {
+        self.config.payload_limit = bytes;
+        self
+    }
+
+    /// Warns of calls whose encoded arguments are larger than this many bytes. Default 64 KiB.
+    pub fn payload_warning(mut self, bytes: usize) -> Self {
+        self.config.payload_warning = bytes;
+        self
+    }
+
+    /// How long an `enqueue` may take before it gives up with an error, repeats included. Default 5 s.
+    pub fn enqueue_timeout(mut self, timeout: Duration) -> Self {
+        self.config.enqueue_timeout = timeout;
+        self
+    }
+
+    /// The clock by which this client and its workers wait. Default the machine's.
+    pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
+        self.clock = Some(clock);
+        self
+    }
+
+    /// Runs each job at once, inside `enqueue`, with the tasks of the worker that is built on this client.
+    pub fn immediate(mut self) -> Self {
+        self.immediate = Some(Immediate::default());
+        self
+    }
+
+    /// The client.
+    #[must_use]
+    pub fn build(self) -> Client {
+        Client::assemble(self.storage, self.clock, self.config, self.immediate)
+    }
+}
+
+impl fmt::Debug for ClientBuilder {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("ClientBuilder").field("config", &self.config).finish_non_exhaustive()
+    }
+}

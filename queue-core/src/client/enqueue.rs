@@ -1,0 +1,154 @@
+//! The one verb: from calls to stored jobs.
+
+use std::collections::BTreeMap;
+use std::sync::Arc;
+
+use queue_storage::model::{JobId, NewJob, Shard};
+use queue_storage::storage::{Admission, MAX_ENQUEUE};
+
+use super::Client;
+use super::error::{Cause, EnqueueError};
+use super::producer::Unanswered;
+use crate::call::{Call, Draft};
+use crate::handle::JobHandle;
+use crate::step::Pipeline;
+use crate::task::Task;
+
+/// The most steps of a pipeline: they are stored in one call.
+const MAX_STEPS: usize = 100;
+
+impl<T: Task> Call<T> {
+    /// Stores the call as a job.
+    ///
+    /// Returns when the storage has it. A job of this id that is stored already stays as it is, and its handle is
+    /// returned: enqueueing one call twice makes one job.
+    ///
+    /// # Errors
+    /// The call is at fault (its arguments can't be encoded or are too large, its queue's name is refused), or the
+    /// storage could not be asked within the client's enqueue timeout. The error gives the call back.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the job may be stored or not; enqueue a clone again to be sure.
+    pub async fn enqueue(self, client: &Client) -> Result<JobHandle<T::Output>, EnqueueError<Self>> {
+        match client.store_group(std::slice::from_ref(&self.draft)).await {
+            Ok(()) => Ok(JobHandle::new(client.clone(), self.id())),
+            Err(cause) => Err(EnqueueError::new(self, cause)),
+        }
+    }
+}
+
+impl<T: Task> Pipeline<T> {
+    /// Stores every step, or none; the handle is the last step's.
+    ///
+    /// The first step is ready (or scheduled) at once, each other waits for the one before it. A step that dies
+    /// cancels those after it. All steps are in one queue.
+    ///
+    /// # Errors
+    /// As [`Call::enqueue`]; beside that, steps in different queues, and more than 100 steps.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, the steps may be stored, all of them, or not; enqueue a clone again to be sure.
+    pub async fn enqueue(self, client: &Client) -> Result<JobHandle<T::Output>, EnqueueError<Self>> {
+        let last = self.drafts.last().map_or(JobId::from_u128(0), |draft| draft.id);
+        match client.store_group(&self.drafts).await {
+            Ok(()) => Ok(JobHandle::new(client.clone(), last)),
+            Err(cause) => Err(EnqueueError::new(self, cause)),
+        }
+    }
+}
+
+impl Client {
+    /// Stores many calls of one task: in calls of at most 1,000 jobs to the storage, in order, one call per queue where
+    /// they fit.
+    ///
+    /// # Errors
+    /// As [`Call::enqueue`]. A fault in any call is found before anything is stored. When the storage fails half-way,
+    /// the calls before that are stored; enqueueing the calls the error gives back stores the rest and doubles none.
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, any part may be stored; enqueue clones again to be sure.
+    pub async fn enqueue_all<T: Task>(
+        &self,
+        calls: impl IntoIterator<Item = Call<T>>,
+    ) -> Result<Vec<JobHandle<T::Output>>, EnqueueError<Vec<Call<T>>>> {
+        let calls: Vec<_> = calls.into_iter().collect();
+        match self.store_all(calls.iter().map(|call| &call.draft)).await {
+            Ok(()) => Ok(calls.iter().map(|call| JobHandle::new(self.clone(), call.id())).collect()),
+            Err(cause) => Err(EnqueueError::new(calls, cause)),
+        }
+    }
+
+    /// Stores drafts that follow each other, each waiting for the one before, in one storage call.
+    async fn store_group(&self, drafts: &[Draft]) -> Result<(), Cause> {
+        if drafts.len() > MAX_STEPS {
+            return Err(Cause::TooManySteps { steps: drafts.len(), limit: MAX_STEPS });
+        }
+        let mut home: Option<Shard> = None;
+        let mut jobs: Vec<NewJob> = Vec::with_capacity(drafts.len());
+        for (index, draft) in drafts.iter().enumerate() {
+            let (shard, mut job) = self.job_of(draft)?;
+            let first = home.get_or_insert_with(|| shard.clone());
+            if *first != shard {
+                return Err(Cause::AcrossQueues {
+                    step: index + 1,
+                    task: draft.task,
+                    queue: shard.queue.to_string(),
+                    first: first.queue.to_string(),
+                });
+            }
+            job.waits_for.extend(jobs.last().map(|previous| previous.id));
+            jobs.push(job);
+        }
+        let Some(shard) = home else { return Ok(()) };
+        self.submit(&shard, jobs).await?;
+        Ok(())
+    }
+
+    async fn store_all(&self, drafts: impl Iterator<Item = &Draft>) -> Result<(), Cause> {
+        let mut by_shard: BTreeMap<Shard, Vec<NewJob>> = BTreeMap::new();
+        for draft in drafts {
+            let (shard, job) = self.job_of(draft)?;
+            by_shard.entry(shard).or_default().push(job);
+        }
+        for (shard, jobs) in by_shard {
+            let mut jobs = jobs.into_iter().peekable();
+            while jobs.peek().is_some() {
+                self.submit(&shard, jobs.by_ref().take(MAX_ENQUEUE).collect()).await?;
+            }
+        }
+        Ok(())
+    }
+
+    fn job_of(&self, draft: &Draft) -> Result<(Shard, NewJob), Cause> {
+        let config = self.config();
+        let bytes = draft.args_len();
+        if bytes > config.payload_warning && bytes <= config.payload_limit {
+            tracing::warn!(
+                task = draft.task, id = %draft.id, bytes, limit = config.payload_limit,
+                "large arguments: store what is large elsewhere and pass its key"
+            );
+        }
+        draft.to_job(config.payload_limit).map_err(Cause::Draft)
+    }
+
+    async fn submit(&self, shard: &Shard, jobs: Vec<NewJob>) -> Result<Vec<Admission>, Cause> {
+        let timeout = self.config().enqueue_timeout;
+        let clock = Arc::clone(self.clock());
+        let deadline = clock.now() + timeout;
+        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+        let admissions = self.producer(shard).submit(jobs, &*clock, deadline).await.map_err(|unanswered| {
+            let location = self.location();
+            match unanswered {
+                Unanswered::Refused(error) => Cause::Storage { location, error },
+                Unanswered::TimedOut(error) => Cause::TimedOut { location, after: timeout, error },
+            }
+        })?;
+        if let Some(Admission::UnknownDependency(missing)) = admissions.iter().find(|a| a.state().is_none()) {
+            return Err(Cause::Dependency { location: self.location(), missing: *missing });
+        }
+        if let Some(immediate) = self.immediate() {
+            immediate.run(self, shard, &ids).await.map_err(Cause::Immediate)?;
+        }
+        Ok(admissions)
+    }
+}

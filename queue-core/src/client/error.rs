@@ -1,0 +1,222 @@
+//! What a client says when it can't.
+
+use std::fmt;
+use std::sync::Arc;
+
+use queue_storage::model::{IdError, JobId};
+use queue_storage::storage::StorageError;
+
+use crate::call::DraftError;
+
+/// Why a call was not, or not surely, enqueued. It gives the call back: with the same id, so that enqueueing it again
+/// makes one job however often the first try got through.
+pub struct EnqueueError<C> {
+    call: Box<C>,
+    cause: Cause,
+}
+
+/// Why an enqueue failed, without the call.
+#[derive(Clone, Debug)]
+pub(crate) enum Cause {
+    Draft(DraftError),
+    Storage { location: String, error: Arc<StorageError> },
+    TimedOut { location: String, after: std::time::Duration, error: Option<Arc<StorageError>> },
+    AcrossQueues { step: usize, task: &'static str, queue: String, first: String },
+    Dependency { location: String, missing: JobId },
+    TooManySteps { steps: usize, limit: usize },
+    Immediate(String),
+}
+
+impl<C> EnqueueError<C> {
+    pub(crate) fn new(call: C, cause: Cause) -> Self {
+        Self { call: Box::new(call), cause }
+    }
+
+    /// The call, to enqueue it again.
+    #[must_use]
+    pub fn into_call(self) -> C {
+        *self.call
+    }
+
+    /// Whether the storage could not be asked, or its answer was lost: the job may have been stored. Enqueue
+    /// [the same call](Self::into_call) again.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        match &self.cause {
+            Cause::TimedOut { .. } => true,
+            Cause::Storage { error, .. } => error.is_unavailable(),
+            _ => false,
+        }
+    }
+
+    /// Whether the arguments are larger than the limit.
+    #[must_use]
+    pub fn is_too_large(&self) -> bool {
+        matches!(self.cause, Cause::Draft(DraftError::TooLarge { .. }))
+    }
+
+    /// Whether the call itself is at fault: enqueueing it again can't help.
+    #[must_use]
+    pub fn is_invalid(&self) -> bool {
+        match &self.cause {
+            Cause::Storage { error, .. } => error.is_invalid(),
+            Cause::TimedOut { .. } => false,
+            _ => true,
+        }
+    }
+
+    /// A stable code for this sort of error.
+    #[must_use]
+    pub fn code(&self) -> &'static str {
+        match &self.cause {
+            Cause::Draft(DraftError::TooLarge { .. }) => "enqueue.too_large",
+            Cause::Draft(DraftError::Args { .. }) => "enqueue.unencodable",
+            Cause::Draft(DraftError::Name(_)) => "enqueue.bad_name",
+            Cause::AcrossQueues { .. } => "enqueue.across_queues",
+            Cause::TooManySteps { .. } => "enqueue.too_many_steps",
+            Cause::Dependency { .. } => "enqueue.unknown_dependency",
+            Cause::Immediate(_) => "enqueue.immediate",
+            Cause::TimedOut { .. } => "enqueue.timed_out",
+            Cause::Storage { error, .. } if error.is_unavailable() => "enqueue.unavailable",
+            Cause::Storage { .. } => "enqueue.refused",
+        }
+    }
+}
+
+impl fmt::Display for Cause {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Draft(error) => error.fmt(f),
+            Self::Storage { location, error } => write!(f, "can't enqueue to {location}: {error}"),
+            Self::TimedOut { location, after, error } => {
+                write!(f, "can't enqueue to {location} within {after:?}")?;
+                if let Some(error) = error {
+                    write!(f, ": {error}")?;
+                }
+                f.write_str("; the job may have been stored: enqueue the call this error gives back, which makes one job")
+            }
+            Self::AcrossQueues { step, task, queue, first } => write!(
+                f,
+                "step {step} of the pipeline, `{task}`, is in queue `{queue}`, but the pipeline starts in `{first}`: all \
+                 steps of a pipeline are in one queue; put the step there with `.queue({first:?})`"
+            ),
+            Self::Dependency { location, missing } => {
+                write!(f, "a step waits for job {missing}, which is not in {location}: it ended and was pruned")
+            }
+            Self::TooManySteps { steps, limit } => {
+                write!(f, "the pipeline has {steps} steps, the limit is {limit}: let its last step enqueue the rest")
+            }
+            Self::Immediate(why) => f.write_str(why),
+        }
+    }
+}
+
+impl<C> fmt::Display for EnqueueError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        self.cause.fmt(f)
+    }
+}
+
+impl<C> fmt::Debug for EnqueueError<C> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("EnqueueError").field(&self.cause).finish()
+    }
+}
+
+impl<C> std::error::Error for EnqueueError<C> {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.cause {
+            Cause::Storage { error, .. } | Cause::TimedOut { error: Some(error), .. } => error.source(),
+            _ => None,
+        }
+    }
+}
+
+/// Why there is no handle to a job.
+#[derive(Debug)]
+pub struct HandleError {
+    kind: HandleErrorKind,
+    message: String,
+    source: Option<StorageError>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum HandleErrorKind {
+    NotAnId,
+    Unknown,
+    OtherTask,
+    Gone,
+    Storage,
+}
+
+impl HandleError {
+    fn new(kind: HandleErrorKind, message: String) -> Self {
+        Self { kind, message, source: None }
+    }
+
+    #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
+    pub(crate) fn not_an_id(error: IdError) -> Self {
+        Self::new(HandleErrorKind::NotAnId, error.to_string())
+    }
+
+    pub(crate) fn unknown(id: JobId, location: &str) -> Self {
+        Self::new(HandleErrorKind::Unknown, format!("no job {id} was ever stored in {location}"))
+    }
+
+    pub(crate) fn gone(id: JobId, location: &str) -> Self {
+        let message = format!("job {id} is not in {location} any more: it ended, and the time it is kept has passed");
+        Self::new(HandleErrorKind::Gone, message)
+    }
+
+    pub(crate) fn other_task(id: JobId, stored: &str, asked: &str) -> Self {
+        Self::new(HandleErrorKind::OtherTask, format!("job {id} is a job of task `{stored}`, not of `{asked}`"))
+    }
+
+    /// Whether the text is no id.
+    #[must_use]
+    pub fn is_not_an_id(&self) -> bool {
+        self.kind == HandleErrorKind::NotAnId
+    }
+
+    /// Whether no such job was ever stored.
+    #[must_use]
+    pub fn is_unknown(&self) -> bool {
+        self.kind == HandleErrorKind::Unknown
+    }
+
+    /// Whether the job is another task's.
+    #[must_use]
+    pub fn is_other_task(&self) -> bool {
+        self.kind == HandleErrorKind::OtherTask
+    }
+
+    /// Whether the job ended and was pruned.
+    #[must_use]
+    pub fn is_gone(&self) -> bool {
+        self.kind == HandleErrorKind::Gone
+    }
+
+    /// Whether the storage could not be asked.
+    #[must_use]
+    pub fn is_unavailable(&self) -> bool {
+        self.kind == HandleErrorKind::Storage
+    }
+}
+
+impl From<StorageError> for HandleError {
+    fn from(error: StorageError) -> Self {
+        Self { kind: HandleErrorKind::Storage, message: error.to_string(), source: Some(error) }
+    }
+}
+
+impl fmt::Display for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.message)
+    }
+}
+
+impl std::error::Error for HandleError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        self.source.as_ref().and_then(std::error::Error::source)
+    }
+}

@@ -1,0 +1,96 @@
+//! How arguments and results become bytes: MessagePack, maps by field name, human-readable forms (a UUID is a string),
+//! nothing after the value.
+
+use bytes::Bytes;
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+/// The encoded value.
+pub(crate) fn encode(value: &impl Serialize) -> Result<Bytes, String> {
+    let mut bytes = Vec::with_capacity(64);
+    let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
+    value.serialize(&mut serializer).map_err(|error| error.to_string())?;
+    Ok(bytes.into())
+}
+
+/// The value, whole.
+pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
+    let mut rest = bytes;
+    let mut deserializer = rmp_serde::Deserializer::new(&mut rest).with_human_readable();
+    let value = T::deserialize(&mut deserializer).map_err(|error| error.to_string())?;
+    if rest.is_empty() { Ok(value) } else { Err(format!("{} bytes follow the value", rest.len())) }
+}
+
+/// MessagePack's nil: what a task that returns nothing gives to the next step.
+pub(crate) const NIL: &[u8] = &[0xc0];
+
+/// Puts one more entry, `key: value`, in front of an encoded map; `value` is encoded already, `None` is nil.
+pub(crate) fn with_first(key: &str, value: Option<&[u8]>, map: &[u8]) -> Result<Bytes, String> {
+    let (entries, body) = split_map(map)?;
+    let value = value.unwrap_or(NIL);
+    let mut bytes = Vec::with_capacity(map.len() + key.len() + value.len() + 10);
+    match u16::try_from(entries + 1) {
+        Ok(n @ 0..16) => bytes.push(0x80 | n as u8),
+        Ok(n) => {
+            bytes.push(0xde);
+            bytes.extend(n.to_be_bytes());
+        }
+        Err(_) => return Err(format!("{entries} arguments are too many")),
+    }
+    bytes.extend(encode(&key)?);
+    bytes.extend_from_slice(value);
+    bytes.extend_from_slice(body);
+    Ok(bytes.into())
+}
+
+/// The number of entries of an encoded map, and what follows its header. Formats of the MessagePack specification:
+/// fixmap `1000xxxx`, map 16 `0xde`.
+fn split_map(map: &[u8]) -> Result<(u32, &[u8]), String> {
+    match map {
+        [head @ 0x80..=0x8f, body @ ..] => Ok((u32::from(head & 0x0f), body)),
+        [0xde, a, b, body @ ..] => Ok((u32::from(u16::from_be_bytes([*a, *b])), body)),
+        _ => Err("the stored arguments of the step are not a map".into()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use serde::Deserialize;
+
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Args {
+        first: Option<String>,
+        second: u32,
+    }
+
+    #[derive(Serialize)]
+    struct Rest {
+        second: u32,
+    }
+
+    #[test]
+    fn a_first_argument_is_put_in_front() {
+        let rest = encode(&Rest { second: 2 }).unwrap();
+        let first = encode(&"x").unwrap();
+        let whole = with_first("first", Some(&first), &rest).unwrap();
+        assert_eq!(decode::<Args>(&whole).unwrap(), Args { first: Some("x".into()), second: 2 });
+        let none = with_first("first", None, &rest).unwrap();
+        assert_eq!(decode::<Args>(&none).unwrap(), Args { first: None, second: 2 });
+    }
+
+    #[test]
+    fn maps_grow_past_fifteen_entries() {
+        let many: std::collections::BTreeMap<String, u8> = (0..15).map(|n| (n.to_string(), n)).collect();
+        let whole = with_first("k", Some(&[7]), &encode(&many).unwrap()).unwrap();
+        let back: std::collections::BTreeMap<String, u8> = decode(&whole).unwrap();
+        assert_eq!((back.len(), back["k"], back["14"]), (16, 7, 14));
+    }
+
+    #[test]
+    fn nothing_may_follow() {
+        let mut bytes = encode(&1u8).unwrap().to_vec();
+        bytes.push(0);
+        assert_eq!(decode::<u8>(&bytes).unwrap_err(), "1 bytes follow the value");
+    }
+}

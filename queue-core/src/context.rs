@@ -1,0 +1,322 @@
+//! What a running task may ask.
+
+use std::any::TypeId;
+use std::collections::BTreeMap;
+use std::fmt;
+use std::sync::Arc;
+use std::time::SystemTime;
+
+use queue_storage::model::{JobId, Shard, TaskName, Timestamp};
+use tokio_util::sync::CancellationToken;
+
+use crate::client::Client;
+use crate::data::{Data, DataMap};
+use crate::task_error::TaskError;
+
+/// A running job, seen from inside: who it is, which attempt this is, and whether it should stop.
+///
+/// Take it as a parameter of a task; it is no argument. Cloning it is cheap. In unit tests, [`Context::test`].
+#[derive(Clone)]
+pub struct Context(Arc<Inner>);
+
+/// The facts of one run.
+#[derive(Debug)]
+pub(crate) struct Inner {
+    pub(crate) id: JobId,
+    pub(crate) shard: Shard,
+    pub(crate) task: TaskName,
+    pub(crate) attempt: u32,
+    pub(crate) max_attempts: u32,
+    pub(crate) fence: u64,
+    pub(crate) enqueued_at: Timestamp,
+    pub(crate) scheduled_for: Option<Timestamp>,
+    pub(crate) deadline: Option<Timestamp>,
+    pub(crate) headers: BTreeMap<String, String>,
+    pub(crate) client: Client,
+    pub(crate) data: Arc<DataMap>,
+    pub(crate) cancelled: CancellationToken,
+}
+
+impl Context {
+    pub(crate) fn new(inner: Inner) -> Self {
+        Self(Arc::new(inner))
+    }
+
+    /// A context for calling a task's function in a unit test: attempt 1 of 1 of a made-up job, a client on a memory
+    /// storage of its own, never cancelled.
+    ///
+    /// ```
+    /// let ctx = queue_core::Context::test();
+    /// assert_eq!((ctx.attempt(), ctx.is_cancelled()), (1, false));
+    /// ```
+    #[must_use]
+    pub fn test() -> Self {
+        TestContext::new().build()
+    }
+
+    /// The job's id.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.0.id
+    }
+
+    /// The name of the queue it came from.
+    #[must_use]
+    pub fn queue(&self) -> &str {
+        self.0.shard.queue.as_str()
+    }
+
+    /// The name of the task, as stored with the job.
+    #[must_use]
+    pub fn task(&self) -> &str {
+        self.0.task.as_str()
+    }
+
+    /// Which attempt this is, from 1. Runs that a stop of the worker or a crash cut short do not count.
+    #[must_use]
+    pub fn attempt(&self) -> u32 {
+        self.0.attempt
+    }
+
+    /// How many attempts there are at most: retries and the first.
+    #[must_use]
+    pub fn max_attempts(&self) -> u32 {
+        self.0.max_attempts
+    }
+
+    /// How many attempts are left after this one.
+    #[must_use]
+    pub fn retries_left(&self) -> u32 {
+        self.0.max_attempts.saturating_sub(self.0.attempt)
+    }
+
+    /// When this attempt will have taken too long; `None` without a timeout.
+    #[must_use]
+    pub fn deadline(&self) -> Option<SystemTime> {
+        self.0.deadline.map(Into::into)
+    }
+
+    /// The moment the job was scheduled for; `None` when it was to run at once.
+    #[must_use]
+    pub fn scheduled_for(&self) -> Option<SystemTime> {
+        self.0.scheduled_for.map(Into::into)
+    }
+
+    /// When it was enqueued, by the storage's clock.
+    #[must_use]
+    pub fn enqueued_at(&self) -> SystemTime {
+        self.0.enqueued_at.into()
+    }
+
+    /// A header that travels with the job.
+    #[must_use]
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.0.headers.get(name).map(String::as_str)
+    }
+
+    /// Every header that travels with the job.
+    #[must_use]
+    pub fn headers(&self) -> &BTreeMap<String, String> {
+        &self.0.headers
+    }
+
+    /// The number of this run's lease, rising within the queue: a fencing token for systems that take one. A later run
+    /// of the same job has a higher number.
+    #[must_use]
+    pub fn fence(&self) -> u64 {
+        self.0.fence
+    }
+
+    /// The client of the worker, to enqueue further jobs.
+    #[must_use]
+    pub fn client(&self) -> &Client {
+        &self.0.client
+    }
+
+    /// Waits until this run should stop: its lease is lost, or the worker stops and its grace is over. For ever
+    /// otherwise. An async task is dropped at its next await anyway; a task that is not async asks
+    /// [`is_cancelled`](Self::is_cancelled).
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub async fn cancelled(&self) {
+        self.0.cancelled.cancelled().await;
+    }
+
+    /// Whether this run should stop.
+    #[must_use]
+    pub fn is_cancelled(&self) -> bool {
+        self.0.cancelled.is_cancelled()
+    }
+
+    /// What the worker was given with [`data`](crate::WorkerBuilder::data).
+    #[must_use]
+    pub fn data<T: ?Sized + Send + Sync + 'static>(&self) -> Option<Data<T>> {
+        self.0.data.get()
+    }
+}
+
+impl fmt::Debug for Context {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Context")
+            .field("id", &self.0.id)
+            .field("task", &self.0.task)
+            .field("queue", &self.0.shard.queue)
+            .field("attempt", &self.0.attempt)
+            .finish_non_exhaustive()
+    }
+}
+
+/// Builds a [`Context`] for a unit test that needs more than [`Context::test`].
+///
+/// ```
+/// use queue_core::TestContext;
+///
+/// let ctx = TestContext::new().attempt(3, 5).header("tenant", "acme").data(7_u32).build();
+/// assert_eq!((ctx.retries_left(), ctx.header("tenant")), (2, Some("acme")));
+/// assert_eq!(*ctx.data::<u32>().unwrap(), 7);
+/// ```
+#[derive(Debug, Default)]
+pub struct TestContext {
+    attempt: Option<(u32, u32)>,
+    headers: BTreeMap<String, String>,
+    data: DataMap,
+    client: Option<Client>,
+    cancelled: CancellationToken,
+}
+
+impl TestContext {
+    /// As [`Context::test`] builds it.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
+    }
+
+    /// Makes it this attempt (from 1) of that many.
+    #[must_use]
+    pub fn attempt(mut self, attempt: u32, of: u32) -> Self {
+        self.attempt = Some((attempt, of));
+        self
+    }
+
+    /// Adds a header.
+    #[must_use]
+    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
+        self.headers.insert(name.into(), value.into());
+        self
+    }
+
+    /// Hands in a value that tasks take as `Data<T>`.
+    #[must_use]
+    pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
+        self.data.insert(Data::new(value));
+        self
+    }
+
+    /// Sets the client.
+    #[must_use]
+    pub fn client(mut self, client: Client) -> Self {
+        self.client = Some(client);
+        self
+    }
+
+    /// Cancels the run when `token` is cancelled.
+    #[must_use]
+    pub fn cancelled_by(mut self, token: CancellationToken) -> Self {
+        self.cancelled = token;
+        self
+    }
+
+    /// The context.
+    #[must_use]
+    pub fn build(self) -> Context {
+        let (attempt, max_attempts) = self.attempt.unwrap_or((1, 1));
+        let shard = Shard::of(queue_storage::model::QueueName::default());
+        let client = self.client.unwrap_or_else(Client::memory);
+        Context::new(Inner {
+            id: JobId::new(&shard),
+            shard,
+            task: TaskName::new("test").unwrap_or_else(|_| unreachable!("a valid name")),
+            attempt,
+            max_attempts,
+            fence: 1,
+            enqueued_at: client.clock().now(),
+            scheduled_for: None,
+            deadline: None,
+            headers: self.headers,
+            client,
+            data: Arc::new(self.data),
+            cancelled: self.cancelled,
+        })
+    }
+}
+
+/// What a task can take from its worker beside its arguments: [`Context`], [`Data`], and your own types, as parameters
+/// marked `#[inject]`.
+///
+/// ```
+/// use queue_core::{Context, FromContext, TaskError};
+///
+/// struct Tenant(String);
+///
+/// impl FromContext for Tenant {
+///     fn from_context(ctx: &Context) -> Result<Self, TaskError> {
+///         Ok(Self(ctx.header("tenant").ok_or("the job has no `tenant` header")?.to_owned()))
+///     }
+/// }
+/// ```
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be handed in by the worker",
+    label = "does not implement `FromContext`",
+    note = "take `Data<{Self}>` and give the value to the worker with `.data(..)`, or implement `FromContext` for it",
+    note = "a parameter that is an argument of the job has no `#[inject]`"
+)]
+pub trait FromContext: Sized + Send {
+    /// Takes it.
+    ///
+    /// # Errors
+    /// Why it can't be had; the attempt fails with it.
+    fn from_context(ctx: &Context) -> Result<Self, TaskError>;
+
+    /// Names what the worker must have been given for [`from_context`](Self::from_context) to work. Default nothing.
+    fn requires(requirements: &mut Requirements) {
+        let _ = requirements;
+    }
+}
+
+impl FromContext for Context {
+    fn from_context(ctx: &Context) -> Result<Self, TaskError> {
+        Ok(ctx.clone())
+    }
+}
+
+impl<T: ?Sized + Send + Sync + 'static> FromContext for Data<T> {
+    fn from_context(ctx: &Context) -> Result<Self, TaskError> {
+        ctx.data().ok_or_else(|| {
+            let name = std::any::type_name::<T>();
+            TaskError::from(format!("the worker has no `Data<{name}>`: call `.data(..)` on its builder"))
+        })
+    }
+
+    fn requires(requirements: &mut Requirements) {
+        requirements.data::<T>();
+    }
+}
+
+/// What a task needs from its worker, collected when the worker is built.
+#[derive(Debug, Default)]
+pub struct Requirements {
+    data: Vec<(TypeId, &'static str)>,
+}
+
+impl Requirements {
+    /// A `Data<T>` is needed.
+    pub fn data<T: ?Sized + Send + Sync + 'static>(&mut self) {
+        self.data.push((TypeId::of::<T>(), std::any::type_name::<T>()));
+    }
+
+    /// The type names of what `data` does not hold.
+    pub(crate) fn missing_in(&self, data: &DataMap) -> Vec<&'static str> {
+        self.data.iter().filter(|(id, _)| !data.holds(*id)).map(|(_, name)| *name).collect()
+    }
+}

@@ -1,0 +1,90 @@
+//! The one seam at which user types end: from a typed task to a handler the engine can call.
+
+use std::any::TypeId;
+use std::fmt;
+use std::future::Future;
+use std::marker::PhantomData;
+use std::pin::Pin;
+use std::sync::Arc;
+
+use queue_storage::model::{Failure, FailureKind, Outcome};
+
+use crate::codec;
+use crate::context::{Context, Requirements};
+use crate::task::{Task, TaskOptions};
+
+/// A run: what the task's function does, up to its outcome. It may panic.
+pub(crate) type RunFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
+
+/// A task without its type.
+pub(crate) trait Handler: Send + Sync {
+    /// Decodes the arguments and begins a run.
+    ///
+    /// # Errors
+    /// The arguments are not this task's.
+    fn begin(&self, args: &[u8], ctx: Context) -> Result<RunFuture, Failure>;
+}
+
+struct Typed<T>(PhantomData<fn() -> T>);
+
+impl<T: Task> Handler for Typed<T> {
+    fn begin(&self, args: &[u8], ctx: Context) -> Result<RunFuture, Failure> {
+        let args: T = codec::decode(args).map_err(|why| {
+            let message = format!("the stored arguments are not those of task `{}`: {why}", T::NAME);
+            Failure::new(FailureKind::Decode, message)
+        })?;
+        Ok(Box::pin(async move {
+            match args.run(ctx).await {
+                Ok(output) => stored(&output),
+                Err(error) => {
+                    let (failure, verdict) = error.into_parts();
+                    Outcome::Failed { failure, verdict }
+                }
+            }
+        }))
+    }
+}
+
+/// The outcome of a success; nothing is stored for a task that returns nothing.
+fn stored<T: serde::Serialize + 'static>(output: &T) -> Outcome {
+    if TypeId::of::<T>() == TypeId::of::<()>() {
+        return Outcome::Succeeded(None);
+    }
+    match codec::encode(output) {
+        Ok(bytes) => Outcome::Succeeded(Some(bytes)),
+        Err(why) => Outcome::Unstorable(Failure::new(
+            FailureKind::Encode,
+            format!("the task succeeded, but its result can't be stored: {why}"),
+        )),
+    }
+}
+
+/// A task as a worker knows it.
+#[derive(Clone)]
+pub(crate) struct Registered {
+    pub(crate) name: &'static str,
+    pub(crate) aliases: &'static [&'static str],
+    pub(crate) place: &'static str,
+    pub(crate) options: TaskOptions,
+    pub(crate) requires: fn(&mut Requirements),
+    pub(crate) handler: Arc<dyn Handler>,
+}
+
+impl Registered {
+    pub(crate) fn of<T: Task>() -> Self {
+        Self {
+            name: T::NAME,
+            aliases: T::ALIASES,
+            place: T::PLACE,
+            options: T::OPTIONS,
+            requires: T::requires,
+            handler: Arc::new(Typed::<T>(PhantomData)),
+        }
+    }
+}
+
+impl fmt::Debug for Registered {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Registered").field("name", &self.name).field("options", &self.options).finish_non_exhaustive()
+    }
+}

@@ -1,0 +1,27 @@
+//! What the output of `#[task]` names. Not part of the API: it may change with any version of the macro.
+
+pub use serde;
+
+pub use crate::call::Call;
+pub use crate::client::Client;
+pub use crate::context::{Context, FromContext, Requirements};
+pub use crate::handle::JobHandle;
+pub use crate::step::After;
+pub use crate::task::{Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
+pub use crate::task_error::TaskError;
+pub use queue_storage::model::{Backoff, Jitter};
+
+/// Runs a task that is not async on the blocking pool; a panic goes on in the caller.
+///
+/// # Errors
+/// The task's.
+pub async fn run_blocking<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
+    match tokio::task::spawn_blocking(body).await {
+        Ok(value) => value,
+        Err(error) => match error.try_into_panic() {
+            Ok(panic) => std::panic::resume_unwind(panic),
+            // The runtime is going down: this future is about to be dropped with it.
+            Err(_) => std::future::pending().await,
+        },
+    }
+}

@@ -1,0 +1,217 @@
+//! What a task is: the trait that `#[task]` implements and anyone may implement by hand.
+
+use std::future::Future;
+use std::time::Duration;
+
+use queue_storage::model::{Backoff, Jitter, RetryPolicy};
+use serde::Serialize;
+use serde::de::DeserializeOwned;
+
+use crate::context::{Context, Requirements};
+use crate::task_error::TaskError;
+
+/// A task: the type of its arguments, what it returns, how it is called and what it needs.
+///
+/// `#[task]` on a function writes this implementation; by hand it is:
+///
+/// ```
+/// use queue_core::{Call, Context, Task, TaskError};
+///
+/// #[derive(serde::Serialize, serde::Deserialize)]
+/// struct Add { a: u64, b: u64 }
+///
+/// impl Task for Add {
+///     type Output = u64;
+///     const NAME: &'static str = "add";
+///     async fn run(self, _ctx: Context) -> Result<u64, TaskError> {
+///         Ok(self.a + self.b)
+///     }
+/// }
+///
+/// let call = Call::new(Add { a: 1, b: 2 }).priority(5);
+/// assert_eq!(call.id().to_string().len(), 26);
+/// ```
+///
+/// The value itself is the arguments: it is stored as a MessagePack map by field name, so an added `Option` or
+/// `#[serde(default)]` field still decodes jobs stored before, and unknown fields are ignored. Do not put
+/// `deny_unknown_fields` on it: old workers would refuse the jobs of newer clients.
+pub trait Task: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
+    /// What a run returns; stored and handed to whoever waits for it.
+    type Output: TaskOutput;
+
+    /// The name stored with each job. Jobs are found by it, so it outlives renames of the type: a task that gets a new
+    /// name keeps the old one in [`ALIASES`](Self::ALIASES).
+    const NAME: &'static str;
+
+    /// Names under which older programs stored jobs of this task. Default none.
+    const ALIASES: &'static [&'static str] = &[];
+
+    /// Options of every call that says nothing else. Default [`TaskOptions::DEFAULT`].
+    const OPTIONS: TaskOptions = TaskOptions::DEFAULT;
+
+    /// Where the task is defined, for messages: `src/mail.rs:12`. Default empty.
+    const PLACE: &'static str = "";
+
+    /// Names what a run takes from its worker, so that a worker that lacks it is refused when it is built. Default
+    /// nothing.
+    fn requires(requirements: &mut Requirements) {
+        let _ = requirements;
+    }
+
+    /// Runs it.
+    ///
+    /// # Errors
+    /// Whatever the task says; an error is retried as the options say, unless it says something else itself
+    /// ([`TaskError::fatal`], [`TaskError::retry_in`]).
+    ///
+    /// # Cancel safety
+    /// The future is dropped at an await when the attempt takes longer than its timeout, when its lease is lost, and
+    /// when the worker stops before the task does.
+    fn run(self, ctx: Context) -> impl Future<Output = Result<Self::Output, TaskError>> + Send;
+}
+
+/// What can be an argument of a task: owned, and serialisable both ways. Implemented for everything that is.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be a task argument",
+    label = "not serialisable with serde",
+    note = "arguments are stored in the queue: derive `serde::Serialize` and `serde::Deserialize` for `{Self}`",
+    note = "if the worker should hand it in, take `Data<{Self}>`, or mark the parameter `#[inject]` and implement `FromContext`"
+)]
+pub trait TaskArg: Serialize + DeserializeOwned + Send + Sync + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> TaskArg for T {}
+
+/// What a task can return: owned, and serialisable both ways. Implemented for everything that is.
+#[diagnostic::on_unimplemented(
+    message = "a task can't return `{Self}`",
+    label = "not serialisable with serde",
+    note = "results are stored for whoever waits for them: derive `serde::Serialize` and `serde::Deserialize` for `{Self}`"
+)]
+pub trait TaskOutput: Serialize + DeserializeOwned + Send + 'static {}
+
+#[diagnostic::do_not_recommend]
+impl<T: Serialize + DeserializeOwned + Send + 'static> TaskOutput for T {}
+
+/// What a `#[task]` function may return: `Result<T, E>`, or nothing.
+#[diagnostic::on_unimplemented(
+    message = "a task must return `Result<T, E>` (or nothing), not `{Self}`",
+    label = "not a `Result`",
+    note = "an error tells the worker to run the job again: return `Result<{Self}, E>`, with `std::convert::Infallible` as `E` if it can't fail"
+)]
+pub trait TaskReturn {
+    /// The value of a success.
+    type Output: TaskOutput;
+
+    /// As a result with the error the engine works with.
+    ///
+    /// # Errors
+    /// The function's error.
+    fn into_result(self) -> Result<Self::Output, TaskError>;
+}
+
+impl<T: TaskOutput, E: Into<TaskError>> TaskReturn for Result<T, E> {
+    type Output = T;
+    fn into_result(self) -> Result<T, TaskError> {
+        self.map_err(Into::into)
+    }
+}
+
+impl TaskReturn for () {
+    type Output = ();
+    fn into_result(self) -> Result<(), TaskError> {
+        Ok(())
+    }
+}
+
+/// The options of a task, which each call may override.
+#[derive(Clone, Copy, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct TaskOptions {
+    /// The queue its jobs go to. Default `default`.
+    pub queue: &'static str,
+    /// Higher runs first. Default 0.
+    pub priority: i32,
+    /// How often a failed job runs again, and after what delays. Default never.
+    pub policy: RetryPolicy,
+    /// The longest an attempt may take. Default no limit.
+    pub timeout: Option<Duration>,
+    /// How long a completed job is kept. Default 1 h with a result, 60 s without.
+    pub keep: Option<Duration>,
+    /// Whether a lost lease ends the job instead of running it again. Default no.
+    pub at_most_once: bool,
+}
+
+impl TaskOptions {
+    /// One run, priority 0, on the queue `default`.
+    pub const DEFAULT: Self = Self {
+        queue: "default",
+        priority: 0,
+        policy: RetryPolicy::DEFAULT,
+        timeout: None,
+        keep: None,
+        at_most_once: false,
+    };
+
+    /// Sets the queue.
+    #[must_use]
+    pub const fn queue(mut self, queue: &'static str) -> Self {
+        self.queue = queue;
+        self
+    }
+
+    /// Sets the priority; higher runs first.
+    #[must_use]
+    pub const fn priority(mut self, priority: i32) -> Self {
+        self.priority = priority;
+        self
+    }
+
+    /// Sets how often a failed job runs again: 3 means at most four runs by failure.
+    #[must_use]
+    pub const fn retries(mut self, retries: u32) -> Self {
+        self.policy.retries = retries;
+        self
+    }
+
+    /// Sets the delay between attempts.
+    #[must_use]
+    pub const fn backoff(mut self, backoff: Backoff) -> Self {
+        self.policy.backoff = backoff;
+        self
+    }
+
+    /// Sets how that delay is spread.
+    #[must_use]
+    pub const fn jitter(mut self, jitter: Jitter) -> Self {
+        self.policy.jitter = jitter;
+        self
+    }
+
+    /// Sets the longest an attempt may take.
+    #[must_use]
+    pub const fn timeout(mut self, timeout: Duration) -> Self {
+        self.timeout = Some(timeout);
+        self
+    }
+
+    /// Sets how long a completed job is kept.
+    #[must_use]
+    pub const fn keep(mut self, keep: Duration) -> Self {
+        self.keep = Some(keep);
+        self
+    }
+
+    /// Makes a lost lease end the job instead of running it again.
+    #[must_use]
+    pub const fn at_most_once(mut self) -> Self {
+        self.at_most_once = true;
+        self
+    }
+}
+
+impl Default for TaskOptions {
+    fn default() -> Self {
+        Self::DEFAULT
+    }
+}

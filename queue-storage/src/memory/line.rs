@@ -1,0 +1,404 @@
+//! One shard in memory: its jobs, the indexes over them, and the only function that moves one.
+
+use std::cmp::Reverse;
+use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+
+use super::Hints;
+use crate::model::{
+    CallerId, EndReason, Fence, Job, JobId, Lease, Move, Parked, Shard, State, TaskName, Timestamp,
+    When, WorkerId,
+};
+use crate::storage::{Admission, Ends, MAX_UPKEEP, SettleAnswer, StorageError};
+
+/// Where a ready job stands: higher priority first, then lower sequence.
+pub(super) type Rank = (Reverse<i32>, u64, JobId);
+/// What a worker must be able to run to take a parked job, and whether the job is a suspect.
+pub(super) type ParkKey = (TaskName, u16, bool);
+
+/// A shard.
+#[derive(Debug)]
+pub(super) struct Line {
+    pub(super) shard: Shard,
+    pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) ready: BTreeSet<Rank>,
+    pub(super) suspects: BTreeSet<Rank>,
+    pub(super) parked: BTreeMap<ParkKey, BTreeSet<Rank>>,
+    /// Scheduled and retrying jobs by due time.
+    pub(super) due: BTreeSet<(Timestamp, JobId)>,
+    /// Running jobs by lease end.
+    pub(super) leases: BTreeSet<(Timestamp, JobId)>,
+    /// Ended jobs that nobody needs, by the end of their keep; of them the completed without result, and the dead, by end.
+    pub(super) kept: BTreeSet<(Timestamp, JobId)>,
+    pub(super) traces: BTreeSet<(Timestamp, JobId)>,
+    pub(super) dead: BTreeSet<(Timestamp, JobId)>,
+    /// Unstruck edges: whom a waiting job still waits for.
+    outstanding: HashMap<JobId, BTreeSet<JobId>>,
+    /// Live jobs that take a job's result.
+    readers: HashMap<JobId, BTreeSet<JobId>>,
+    /// Ended jobs whose edges are not all followed yet.
+    pub(super) follow: VecDeque<JobId>,
+    pub(super) sequence: u64,
+    pub(super) fence: u64,
+    pub(super) seen: Option<Timestamp>,
+    pub(super) spared: Option<Spared>,
+    pub(super) callers: HashMap<CallerId, Remembered<Vec<Admission>>>,
+    pub(super) exchanges: HashMap<WorkerId, Remembered<(Vec<SettleAnswer>, Fence)>>,
+    pub(super) enqueued: u64,
+    pub(super) ended: Ends,
+}
+
+/// The grace after a silence: until then only leases that ended before the silence are taken back.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Spared {
+    pub(super) until: Timestamp,
+    pub(super) ended_before: Timestamp,
+}
+
+/// The last numbered call of someone, with its answer.
+#[derive(Debug)]
+pub(super) struct Remembered<A> {
+    pub(super) number: u64,
+    pub(super) answer: A,
+    pub(super) seen: Timestamp,
+}
+
+impl Line {
+    pub(super) fn new(shard: Shard) -> Self {
+        Self {
+            shard,
+            jobs: BTreeMap::new(),
+            ready: BTreeSet::new(),
+            suspects: BTreeSet::new(),
+            parked: BTreeMap::new(),
+            due: BTreeSet::new(),
+            leases: BTreeSet::new(),
+            kept: BTreeSet::new(),
+            traces: BTreeSet::new(),
+            dead: BTreeSet::new(),
+            outstanding: HashMap::new(),
+            readers: HashMap::new(),
+            follow: VecDeque::new(),
+            sequence: 0,
+            fence: 0,
+            seen: None,
+            spared: None,
+            callers: HashMap::new(),
+            exchanges: HashMap::new(),
+            enqueued: 0,
+            ended: Ends::default(),
+        }
+    }
+
+    /// Takes a job in that was [admitted](Job::admitted), with its edges to the jobs it waits for.
+    pub(super) fn admit(&mut self, job: Job, hints: &mut Hints) {
+        self.enqueued += 1;
+        let id = job.id;
+        if job.state == State::Waiting {
+            self.outstanding
+                .insert(id, job.waits_for.iter().copied().collect());
+            for parent in &job.waits_for {
+                self.readers.entry(*parent).or_default().insert(id);
+                let ended = self
+                    .jobs
+                    .get(parent)
+                    .is_some_and(|parent| parent.state.is_end());
+                if ended && !self.follow.contains(parent) {
+                    self.follow.push_back(*parent);
+                }
+                self.unkeep(*parent);
+            }
+        }
+        self.put(job, hints);
+    }
+
+    /// Moves a job: the only place where a state changes. `edit` sets the new state and what goes with it.
+    pub(super) fn shift(
+        &mut self,
+        id: JobId,
+        mv: Move,
+        hints: &mut Hints,
+        edit: impl FnOnce(&mut Job),
+    ) -> Result<(), StorageError> {
+        let Some(mut job) = self.lift(id) else {
+            return Err(StorageError::corrupt(format!(
+                "memory: {id} is indexed but not stored"
+            )));
+        };
+        let from = job.state;
+        edit(&mut job);
+        let (to, legal) = (job.state, mv.check(from, job.state));
+        self.put(job, hints);
+        if to.is_end() {
+            self.close(id, to);
+        }
+        hints.jobs.push(id);
+        legal
+            .map_err(|error| StorageError::corrupt(format!("memory: {id}: {error}")).because(error))
+    }
+
+    /// What follows from an end: it is counted, the results it needed are free, and those that wait for it are told.
+    fn close(&mut self, id: JobId, end: State) {
+        match end {
+            State::Completed => self.ended.completed += 1,
+            State::Cancelled => self.ended.cancelled += 1,
+            State::Expired => self.ended.expired += 1,
+            _ => self.ended.dead += 1,
+        }
+        self.outstanding.remove(&id);
+        let parents = self
+            .jobs
+            .get(&id)
+            .map(|job| job.waits_for.clone())
+            .unwrap_or_default();
+        for parent in parents {
+            if let Some(readers) = self.readers.get_mut(&parent) {
+                readers.remove(&id);
+                if readers.is_empty() {
+                    self.readers.remove(&parent);
+                    self.keep(parent);
+                }
+            }
+        }
+        if self.readers.contains_key(&id) {
+            self.follow.push_back(id);
+        }
+    }
+
+    /// Follows up to [`MAX_UPKEEP`] edges from ended jobs.
+    pub(super) fn follow_edges(
+        &mut self,
+        now: Timestamp,
+        hints: &mut Hints,
+    ) -> Result<(), StorageError> {
+        let mut left = MAX_UPKEEP;
+        while let Some(&parent) = self.follow.front() {
+            let children: Vec<JobId> = self
+                .readers
+                .get(&parent)
+                .into_iter()
+                .flatten()
+                .filter(|child| {
+                    self.outstanding
+                        .get(child)
+                        .is_some_and(|open| open.contains(&parent))
+                })
+                .take(left as usize)
+                .copied()
+                .collect();
+            if children.is_empty() {
+                self.follow.pop_front();
+                continue;
+            }
+            let completed = self
+                .jobs
+                .get(&parent)
+                .is_some_and(|job| job.state == State::Completed);
+            for child in children {
+                left -= 1;
+                if completed {
+                    self.strike(parent, child, now, hints)?
+                } else {
+                    self.cancel_for(parent, child, now, hints)?
+                }
+            }
+            if left == 0 {
+                break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Strikes the edge from a completed job; the last one makes the waiting job reached.
+    fn strike(
+        &mut self,
+        parent: JobId,
+        child: JobId,
+        now: Timestamp,
+        hints: &mut Hints,
+    ) -> Result<(), StorageError> {
+        let Some(open) = self.outstanding.get_mut(&child) else {
+            return Ok(());
+        };
+        open.remove(&parent);
+        if !open.is_empty() {
+            return Ok(());
+        }
+        self.outstanding.remove(&child);
+        let sequence = self.sequence + 1;
+        self.shift(child, Move::Reach, hints, |job| match job.when {
+            When::Now => {
+                job.state = State::Ready;
+                job.sequence = Some(sequence);
+            }
+            when => {
+                let due = when.resolve(now);
+                job.due_at = Some(due);
+                if due > now {
+                    job.state = State::Scheduled;
+                } else {
+                    job.state = State::Ready;
+                    job.sequence = Some(sequence);
+                }
+            }
+        })?;
+        if self
+            .jobs
+            .get(&child)
+            .is_some_and(|job| job.sequence == Some(sequence))
+        {
+            self.sequence = sequence;
+        }
+        Ok(())
+    }
+
+    fn cancel_for(
+        &mut self,
+        culprit: JobId,
+        child: JobId,
+        now: Timestamp,
+        hints: &mut Hints,
+    ) -> Result<(), StorageError> {
+        let keep = self.jobs.get(&culprit).and_then(|job| job.keep_until);
+        self.shift(child, Move::Cancel, hints, |job| {
+            job.state = State::Cancelled;
+            job.ended_at = Some(now);
+            job.keep_until = keep.map(|keep| keep.max(now));
+            job.reason = Some(EndReason::Dependency);
+            job.culprit = Some(culprit);
+        })
+    }
+
+    /// The next place in the line.
+    pub(super) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Stores a job under every index its state asks for.
+    fn put(&mut self, job: Job, hints: &mut Hints) {
+        let id = job.id;
+        match job.state {
+            State::Ready => {
+                let rank = rank(&job);
+                match (&job.parked, job.suspect) {
+                    (Some(_), _) => {
+                        self.parked.entry(park_key(&job)).or_default().insert(rank);
+                    }
+                    (None, true) => drop(self.suspects.insert(rank)),
+                    (None, false) => drop(self.ready.insert(rank)),
+                }
+                hints.shard = true;
+            }
+            State::Scheduled | State::Retrying => {
+                let due = (job.due_at.unwrap_or(Timestamp::EPOCH), id);
+                hints.shard |= self.due.first().is_none_or(|first| due < *first);
+                self.due.insert(due);
+            }
+            State::Running => drop(self.leases.insert((lease_end(&job), id))),
+            State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {
+            }
+        }
+        let ended = job.state.is_end();
+        self.jobs.insert(id, job);
+        if ended {
+            self.keep(id);
+        }
+    }
+
+    /// Takes a job out of the store and every index.
+    fn lift(&mut self, id: JobId) -> Option<Job> {
+        self.unkeep(id);
+        let job = self.jobs.remove(&id)?;
+        match job.state {
+            State::Ready => {
+                let rank = rank(&job);
+                self.ready.remove(&rank);
+                self.suspects.remove(&rank);
+                if job.parked.is_some() {
+                    let key = park_key(&job);
+                    if let Some(ranks) = self.parked.get_mut(&key) {
+                        ranks.remove(&rank);
+                        if ranks.is_empty() {
+                            self.parked.remove(&key);
+                        }
+                    }
+                }
+            }
+            State::Scheduled | State::Retrying => {
+                self.due
+                    .remove(&(job.due_at.unwrap_or(Timestamp::EPOCH), id));
+            }
+            State::Running => drop(self.leases.remove(&(lease_end(&job), id))),
+            State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {
+            }
+        }
+        Some(job)
+    }
+
+    /// Lets an ended job be pruned, unless a live job takes its result.
+    fn keep(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.state.is_end()) else {
+            return;
+        };
+        if self.readers.contains_key(&id) {
+            return;
+        }
+        let ended = job.ended_at.unwrap_or(Timestamp::EPOCH);
+        self.kept.insert((job.keep_until.unwrap_or(ended), id));
+        match job.state {
+            State::Completed if job.result.is_none() => drop(self.traces.insert((ended, id))),
+            State::Dead => drop(self.dead.insert((ended, id))),
+            _ => {}
+        }
+    }
+
+    /// Keeps an ended job from being pruned.
+    fn unkeep(&mut self, id: JobId) {
+        let Some(job) = self.jobs.get(&id).filter(|job| job.state.is_end()) else {
+            return;
+        };
+        let ended = job.ended_at.unwrap_or(Timestamp::EPOCH);
+        self.kept.remove(&(job.keep_until.unwrap_or(ended), id));
+        self.traces.remove(&(ended, id));
+        self.dead.remove(&(ended, id));
+    }
+
+    /// Forgets an ended job.
+    pub(super) fn forget(&mut self, id: JobId) {
+        self.lift(id);
+    }
+
+    /// Sets a ready job aside, or back in its place.
+    pub(super) fn park(&mut self, id: JobId, reason: Option<Parked>, hints: &mut Hints) {
+        if let Some(mut job) = self.lift(id) {
+            job.parked = reason;
+            self.put(job, hints);
+        }
+    }
+
+    /// Changes a lease of a running job without moving it.
+    pub(super) fn touch(&mut self, id: JobId, edit: impl FnOnce(&mut Lease)) {
+        let Some(job) = self.jobs.get_mut(&id) else {
+            return;
+        };
+        let before = lease_end(job);
+        if let Some(lease) = &mut job.lease {
+            edit(lease);
+            let after = lease.until;
+            self.leases.remove(&(before, id));
+            self.leases.insert((after, id));
+        }
+    }
+}
+
+pub(super) fn rank(job: &Job) -> Rank {
+    (Reverse(job.priority), job.sequence.unwrap_or(0), job.id)
+}
+
+fn park_key(job: &Job) -> ParkKey {
+    (job.task.clone(), job.needs, job.suspect)
+}
+
+fn lease_end(job: &Job) -> Timestamp {
+    job.lease.map_or(Timestamp::EPOCH, |lease| lease.until)
+}

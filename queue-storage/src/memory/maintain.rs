@@ -1,0 +1,77 @@
+//! Upkeep.
+
+use std::time::Duration;
+
+use async_trait::async_trait;
+
+use super::line::Line;
+use super::{Inner, MemoryStorage};
+use crate::model::{JobId, Shard, Timestamp};
+use crate::storage::{MAX_PRUNE, Maintain, Retention, Step, StorageError};
+
+/// After this long without a call, what is remembered of a worker or caller is dropped.
+const FORGET_AFTER: Duration = Duration::from_secs(86_400);
+
+#[async_trait]
+impl Maintain for MemoryStorage {
+    async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
+        let (mut inner, now) = self.lock()?;
+        inner.forget_workers(now);
+        let Some(line) = inner.lines.get_mut(shard) else {
+            return Ok(Step::default());
+        };
+        let forgotten = line.prune(retention, now);
+        let more = line.next_to_prune(retention, now).is_some();
+        let youngest = forgotten.iter().map(|id| id.made_at()).max();
+        inner.pruned = inner.pruned.max(youngest);
+        Ok(Step {
+            done: u32::try_from(forgotten.len()).unwrap_or(u32::MAX),
+            more,
+        })
+    }
+}
+
+impl Inner {
+    fn forget_workers(&mut self, now: Timestamp) {
+        let lines = &self.lines;
+        self.workers.retain(|id, worker| {
+            let holds = || {
+                let mut jobs = lines.values().flat_map(|line| line.jobs.values());
+                jobs.any(|job| job.lease.is_some_and(|lease| lease.worker == *id))
+            };
+            now - worker.seen_at < FORGET_AFTER || holds()
+        });
+    }
+}
+
+impl Line {
+    fn prune(&mut self, retention: Retention, now: Timestamp) -> Vec<JobId> {
+        self.callers
+            .retain(|_, caller| now - caller.seen < FORGET_AFTER);
+        self.exchanges
+            .retain(|_, exchange| now - exchange.seen < FORGET_AFTER);
+        let mut forgotten = Vec::new();
+        while forgotten.len() < MAX_PRUNE as usize {
+            let Some(id) = self.next_to_prune(retention, now) else {
+                break;
+            };
+            self.forget(id);
+            forgotten.push(id);
+        }
+        forgotten
+    }
+
+    fn next_to_prune(&self, retention: Retention, now: Timestamp) -> Option<JobId> {
+        let over = |len: usize, cap: u64| len as u64 > cap;
+        let expired = self.kept.first().filter(|&&(until, _)| until <= now);
+        let trace = self
+            .traces
+            .first()
+            .filter(|_| over(self.traces.len(), retention.traces));
+        let dead = self
+            .dead
+            .first()
+            .filter(|_| over(self.dead.len(), retention.dead));
+        expired.or(trace).or(dead).map(|&(_, id)| id)
+    }
+}
