@@ -45,9 +45,13 @@ impl<T: Task> Handler for Typed<T> {
     }
 }
 
+fn is_nothing<T: 'static>() -> bool {
+    TypeId::of::<T>() == TypeId::of::<()>()
+}
+
 /// The outcome of a success; nothing is stored for a task that returns nothing.
 fn stored<T: serde::Serialize + 'static>(output: &T) -> Outcome {
-    if TypeId::of::<T>() == TypeId::of::<()>() {
+    if is_nothing::<T>() {
         return Outcome::Succeeded(None);
     }
     match codec::encode(output) {
@@ -66,6 +70,8 @@ pub(crate) struct Registered {
     pub(crate) aliases: &'static [&'static str],
     pub(crate) place: &'static str,
     pub(crate) options: TaskOptions,
+    /// Whether it returns anything.
+    pub(crate) returns: bool,
     pub(crate) requires: fn(&mut Requirements),
     pub(crate) handler: Arc<dyn Handler>,
 }
@@ -77,6 +83,7 @@ impl Registered {
             aliases: T::ALIASES,
             place: T::PLACE,
             options: T::OPTIONS,
+            returns: !is_nothing::<T::Output>(),
             requires: T::requires,
             handler: Arc::new(Typed::<T>(PhantomData)),
         }

@@ -11,12 +11,17 @@ pub use crate::task::{Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
 pub use crate::task_error::TaskError;
 pub use queue_storage::model::{Backoff, Jitter};
 
+use crate::worker::executor;
+
 /// Runs a task that is not async on the blocking pool; a panic goes on in the caller.
 ///
 /// # Errors
 /// The task's.
 pub async fn run_blocking<R: Send + 'static>(body: impl FnOnce() -> R + Send + 'static) -> R {
-    match tokio::task::spawn_blocking(body).await {
+    executor::note_thread(true);
+    let ended = tokio::task::spawn_blocking(body).await;
+    executor::note_thread(false);
+    match ended {
         Ok(value) => value,
         Err(error) => match error.try_into_panic() {
             Ok(panic) => std::panic::resume_unwind(panic),

@@ -28,7 +28,6 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 pub struct TaskError {
     source: BoxError,
     error_type: &'static str,
-    kind: FailureKind,
     verdict: Verdict,
 }
 
@@ -57,14 +56,9 @@ impl TaskError {
         &*self.source
     }
 
-    /// A failure of the engine's own making, of this kind.
-    pub(crate) fn of_kind(kind: FailureKind, message: String) -> Self {
-        Self { source: message.into(), error_type: "", kind, verdict: Verdict::Policy }
-    }
-
     /// What is stored of it, and its verdict.
     pub(crate) fn into_parts(self) -> (Failure, Verdict) {
-        let failure = Failure::new(self.kind.clone(), self.to_string());
+        let failure = Failure::new(FailureKind::Error, self.to_string());
         let failure = if self.error_type.is_empty() { failure } else { failure.of_type(self.error_type) };
         (failure, self.verdict)
     }
@@ -75,7 +69,6 @@ impl<E: Into<BoxError> + 'static> From<E> for TaskError {
         Self {
             source: error.into(),
             error_type: std::any::type_name::<E>(),
-            kind: FailureKind::Error,
             verdict: Verdict::Policy,
         }
     }

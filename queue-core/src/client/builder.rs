@@ -48,7 +48,9 @@ impl ClientBuilder {
         self
     }
 
-    /// Runs each job at once, inside `enqueue`, with the tasks of the worker that is built on this client.
+    /// Runs each job at once, inside `enqueue`, with the tasks of the worker that is built on this client, which then
+    /// only waits to be stopped. So a program turns to immediate mode by how it connects, and in nothing else. Give it
+    /// a storage of its own. See [`Client::immediate`].
     pub fn immediate(mut self) -> Self {
         self.immediate = Some(Immediate::default());
         self

@@ -135,7 +135,9 @@ impl Client {
         let timeout = self.config().enqueue_timeout;
         let clock = Arc::clone(self.clock());
         let deadline = clock.now() + timeout;
-        let ids: Vec<_> = jobs.iter().map(|job| job.id).collect();
+        if let Some(immediate) = self.immediate_mode() {
+            jobs.iter().try_for_each(|job| immediate.check(&job.task)).map_err(Cause::Immediate)?;
+        }
         let admissions = self.producer(shard).submit(jobs, &*clock, deadline).await.map_err(|unanswered| {
             let location = self.location();
             match unanswered {
@@ -146,8 +148,9 @@ impl Client {
         if let Some(Admission::UnknownDependency(missing)) = admissions.iter().find(|a| a.state().is_none()) {
             return Err(Cause::Dependency { location: self.location(), missing: *missing });
         }
-        if let Some(immediate) = self.immediate() {
-            immediate.run(self, shard, &ids).await.map_err(Cause::Immediate)?;
+        if let Some(immediate) = self.immediate_mode() {
+            let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
+            immediate.run(self, shard).await.map_err(failed)?;
         }
         Ok(admissions)
     }

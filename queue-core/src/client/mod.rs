@@ -20,7 +20,8 @@ pub use error::{EnqueueError, HandleError};
 use producer::Producer;
 
 use crate::handle::JobHandle;
-use crate::immediate::Immediate;
+use crate::immediate::{Immediate, ImmediateBuilder};
+use crate::list::TaskList;
 use crate::task::Task;
 
 /// The cheap, cloneable handle to one storage: what enqueues calls and looks at jobs.
@@ -79,6 +80,28 @@ impl Client {
         Self::new(Arc::new(MemoryStorage::new()))
     }
 
+    /// A client that runs each job at once, inside `enqueue`, with these tasks: for tests. Add the tasks' data and build
+    /// it. To have the same by configuration, see [`ClientBuilder::immediate`].
+    ///
+    /// A failed job is retried at once, without its delay; a job that is scheduled for later stays scheduled. Errors of
+    /// tasks are read from the handle, as with a worker.
+    ///
+    /// ```
+    /// # use queue_core::{Call, Client, Context, Task, TaskError, tasks};
+    /// # use std::time::Duration;
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Add { a: u64, b: u64 }
+    /// # impl Task for Add { type Output = u64; const NAME: &'static str = "add";
+    /// #   async fn run(self, _: Context) -> Result<u64, TaskError> { Ok(self.a + self.b) } }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue_core::BoxError> {
+    /// let client = Client::immediate(tasks![Add]).build()?;
+    /// let job = Call::new(Add { a: 1, b: 2 }).enqueue(&client).await?;
+    /// assert_eq!(job.result().await?, Some(3));
+    /// # Ok(()) }
+    /// ```
+    pub fn immediate(tasks: TaskList) -> ImmediateBuilder {
+        ImmediateBuilder::new(tasks)
+    }
+
     /// A client of `storage` with settings of your own.
     #[must_use]
     pub fn builder(storage: Arc<dyn Storage>) -> ClientBuilder {
@@ -121,7 +144,7 @@ impl Client {
         &self.0.config
     }
 
-    pub(crate) fn immediate(&self) -> Option<&Immediate> {
+    pub(crate) fn immediate_mode(&self) -> Option<&Immediate> {
         self.0.immediate.as_ref()
     }
 

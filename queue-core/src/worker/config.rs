@@ -1,0 +1,73 @@
+//! Every setting of a worker, defaulted and checked here.
+
+use std::time::Duration;
+
+use queue_storage::storage::{LeaseTerms, Retention};
+
+/// Settings of a worker.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct WorkerConfig {
+    /// Jobs in flight at once.
+    pub(crate) concurrency: u32,
+    /// How long a claim lasts, and what becomes of jobs that lose theirs.
+    pub(crate) lease: LeaseTerms,
+    /// How long jobs may go on after the worker was asked to stop.
+    pub(crate) grace: Duration,
+    /// The longest an idle worker goes without looking.
+    pub(crate) poll_every: Duration,
+    /// How often ended jobs are pruned.
+    pub(crate) prune_every: Duration,
+    /// Results above this many bytes are not stored.
+    pub(crate) result_limit: usize,
+    /// What is kept of ended jobs.
+    pub(crate) retention: Retention,
+    /// How long a completed job is kept: with a result, and without.
+    pub(crate) keep_result: Duration,
+    pub(crate) keep_trace: Duration,
+    /// How long the end of a stop may take: threads that can't be stopped, and a storage that does not answer.
+    pub(crate) last_words: Duration,
+}
+
+/// The shortest lease that renewals can keep up with.
+const MIN_LEASE: Duration = Duration::from_millis(100);
+
+impl Default for WorkerConfig {
+    fn default() -> Self {
+        Self {
+            concurrency: default_concurrency(),
+            lease: LeaseTerms::default(),
+            grace: Duration::from_secs(25),
+            poll_every: Duration::from_secs(10),
+            prune_every: Duration::from_secs(15),
+            result_limit: 1024 * 1024,
+            retention: Retention::default(),
+            keep_result: Duration::from_secs(3_600),
+            keep_trace: Duration::from_secs(60),
+            last_words: Duration::from_secs(5),
+        }
+    }
+}
+
+/// Ten jobs for each core: most tasks wait for something.
+fn default_concurrency() -> u32 {
+    let cores = std::thread::available_parallelism().map_or(1, std::num::NonZero::get);
+    u32::try_from(cores).unwrap_or(u32::MAX).saturating_mul(10)
+}
+
+impl WorkerConfig {
+    /// What is wrong with it, for people; empty when nothing is.
+    pub(crate) fn problems(&self) -> Vec<String> {
+        let mut problems = Vec::new();
+        if self.concurrency == 0 {
+            problems.push("`concurrency` is 0: the worker could run nothing; give it at least 1".to_owned());
+        }
+        if self.lease.length < MIN_LEASE {
+            let given = self.lease.length;
+            problems.push(format!("`lease` is {given:?}: renewals can't keep up below {MIN_LEASE:?}"));
+        }
+        if self.lease.crash_limit == Some(0) {
+            problems.push("`crash_limit` is 0: use `None` to turn it off, or at least 1".to_owned());
+        }
+        problems
+    }
+}

@@ -1,0 +1,111 @@
+//! What the parts of one worker share.
+
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue_storage::clock::Clock;
+use queue_storage::model::{LEVEL, Shard, WorkerId};
+use queue_storage::storage::{Storage, StorageError, WorkerRecord};
+use tokio_util::sync::CancellationToken;
+
+use super::config::WorkerConfig;
+use super::held::Held;
+use super::registry::Registry;
+use crate::client::Client;
+use crate::data::DataMap;
+
+/// One incarnation of a worker, seen from its parts.
+#[derive(Debug)]
+pub(crate) struct Engine {
+    pub(crate) id: WorkerId,
+    pub(crate) client: Client,
+    pub(crate) config: WorkerConfig,
+    pub(crate) registry: Arc<Registry>,
+    pub(crate) data: Arc<DataMap>,
+    pub(super) held: Held,
+    /// Cancelled when running jobs must end: the grace is over.
+    pub(crate) cut: CancellationToken,
+}
+
+impl Engine {
+    pub(crate) fn new(
+        id: WorkerId,
+        client: Client,
+        config: WorkerConfig,
+        registry: Arc<Registry>,
+        data: Arc<DataMap>,
+    ) -> Self {
+        Self {
+            id,
+            client,
+            config,
+            registry,
+            data,
+            held: Held::default(),
+            cut: CancellationToken::new(),
+        }
+    }
+
+    pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
+        self.client.storage()
+    }
+
+    pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
+        self.client.clock()
+    }
+
+    /// Makes the worker known to the storage.
+    pub(crate) async fn register(&self, shards: Vec<Shard>) -> Result<(), StorageError> {
+        let now = self.clock().now();
+        let record = WorkerRecord {
+            id: self.id,
+            host: host(),
+            shards,
+            tasks: self.registry.names(),
+            understands: LEVEL,
+            lease: self.config.lease,
+            concurrency: self.config.concurrency,
+            started_at: now,
+            seen_at: now,
+        };
+        self.storage().register(record).await
+    }
+
+    pub(crate) async fn sleep(&self, duration: Duration) {
+        let clock = self.clock();
+        clock.sleep_until(clock.now() + duration).await;
+    }
+}
+
+/// Host and process, for people.
+fn host() -> String {
+    let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
+    let name = name.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
+    format!("{}:{}", name.as_deref().map_or("host", str::trim), std::process::id())
+}
+
+/// Pauses between tries while a storage does not answer: doubling, spread, bounded.
+#[derive(Debug)]
+pub(crate) struct Backoff {
+    next: Duration,
+}
+
+impl Backoff {
+    const FIRST: Duration = Duration::from_millis(50);
+    const LONGEST: Duration = Duration::from_secs(5);
+
+    pub(crate) const fn new() -> Self {
+        Self { next: Self::FIRST }
+    }
+
+    /// The next pause: between half and the whole of what has been doubled so far.
+    pub(crate) fn pause(&mut self) -> Duration {
+        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
+        self.next = (self.next * 2).min(Self::LONGEST);
+        pause
+    }
+
+    pub(crate) const fn is_fresh(&self) -> bool {
+        self.next.as_millis() == Self::FIRST.as_millis()
+    }
+}

@@ -1,0 +1,252 @@
+//! One shard's exchanges: settlements down, jobs up, one call in flight.
+//!
+//! A lane is *hungry* until an answer brought fewer jobs than it had room for; then it sleeps until it is signalled, the
+//! storage's `look_again` has passed, or a settlement is to be sent. Settlements that finish while a call is in flight
+//! ride on the next one.
+
+use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
+
+use queue_storage::model::{Claimed, Settled, Settlement, Shard, Timestamp};
+use queue_storage::storage::{
+    Exchange, Exchanged, Listener, MAX_CLAIM, MAX_SETTLEMENTS, SettleAnswer, Topic,
+};
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+use super::engine::{Backoff, Engine};
+use super::executor;
+use super::slots::Slots;
+use super::suspects;
+
+/// An exchange carries no further settlement once the results in it hold this many bytes.
+const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
+
+/// What waits to be settled in one shard.
+#[derive(Debug, Default)]
+pub(super) struct Outbox {
+    /// Never locked across an await.
+    settled: Mutex<VecDeque<Settled>>,
+    arrived: Notify,
+}
+
+impl Outbox {
+    fn lock(&self) -> MutexGuard<'_, VecDeque<Settled>> {
+        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn push(&self, settled: Settled) {
+        self.lock().push_back(settled);
+        self.arrived.notify_one();
+    }
+
+    fn is_empty(&self) -> bool {
+        self.lock().is_empty()
+    }
+
+    /// As many as fit one exchange.
+    fn take(&self) -> Vec<Settled> {
+        let mut waiting = self.lock();
+        let (mut batch, mut bytes) = (Vec::new(), 0);
+        while batch.len() < MAX_SETTLEMENTS && bytes < MAX_RESULT_BYTES {
+            let Some(next) = waiting.pop_front() else { break };
+            if let Settlement::Complete { result: Some(result), .. } = &next.settlement {
+                bytes += result.len();
+            }
+            batch.push(next);
+        }
+        batch
+    }
+}
+
+/// One shard of a worker.
+#[derive(Debug)]
+pub(super) struct Lane {
+    pub(super) engine: Arc<Engine>,
+    pub(super) shard: Shard,
+    /// Every shard of the worker, to register again when the storage has forgotten it.
+    pub(super) shards: Arc<[Shard]>,
+    pub(super) index: usize,
+    pub(super) slots: Arc<Slots>,
+    pub(super) outbox: Arc<Outbox>,
+    /// Runs that have not ended.
+    pub(super) runs: TaskTracker,
+    /// Cancelled when nothing more is to be claimed.
+    pub(super) stop: CancellationToken,
+    /// Cancelled when nothing more will come into the outbox.
+    pub(super) last: CancellationToken,
+}
+
+/// When the lane looks next.
+#[derive(Debug)]
+struct Next {
+    number: u64,
+    look_at: Timestamp,
+    hungry: bool,
+    suspects_left: bool,
+}
+
+impl Lane {
+    /// Exchanges until the worker has stopped and the outbox is empty.
+    pub(super) async fn run(self) {
+        // It listens before its first look, so that no job falls between look and sleep.
+        let listener = self.engine.storage().listen(Topic::Worker(self.engine.id, self.shard.clone()));
+        let mut next = Next { number: 0, look_at: self.engine.clock().now(), hungry: true, suspects_left: false };
+        let mut changes = self.slots.watch();
+        let mut permit = None;
+        loop {
+            changes.mark_unchanged();
+            if let Some(call) = self.compose(&mut next, &mut permit) {
+                let want = call.want;
+                match self.exchange(call).await {
+                    Some((want, answer)) => self.take_in(answer, want, &mut next, permit.take()),
+                    None => {
+                        self.slots.give_back(self.index, want);
+                        return;
+                    }
+                }
+            } else if self.last.is_cancelled() && self.outbox.is_empty() {
+                return;
+            } else {
+                self.wait(&listener, &mut changes, &mut next, &mut permit).await;
+            }
+        }
+    }
+
+    /// The next exchange, if there is reason for one: something to settle, room to fill, or upkeep that is due.
+    fn compose(&self, next: &mut Next, permit: &mut Option<suspects::Permit>) -> Option<Exchange> {
+        let settlements = self.outbox.take();
+        let stopping = self.stop.is_cancelled();
+        let due = !stopping && next.look_at <= self.engine.clock().now();
+        if due && !next.hungry {
+            self.set_hungry(next, true);
+        }
+        let want = if next.hungry && !stopping { self.slots.reserve(self.index, MAX_CLAIM) } else { 0 };
+        if settlements.is_empty() && want == 0 && !due {
+            return None;
+        }
+        let suspects = match self.engine.config.lease.crash_limit {
+            None => want,
+            Some(_) if want == 0 => 0,
+            Some(_) => {
+                *permit = permit.take().or_else(suspects::try_acquire);
+                u32::from(permit.is_some())
+            }
+        };
+        next.number += 1;
+        let (worker, shard, number) = (self.engine.id, self.shard.clone(), next.number);
+        Some(Exchange { worker, shard, number, settlements, want, suspects })
+    }
+
+    /// Asks until there is an answer; `None` when the worker's last words have been cut off. Returns what the answered
+    /// call wanted.
+    async fn exchange(&self, mut call: Exchange) -> Option<(u32, Exchanged)> {
+        let mut backoff = Backoff::new();
+        loop {
+            let error = match self.engine.storage().exchange(call.clone()).await {
+                Ok(answer) => {
+                    if !backoff.is_fresh() {
+                        tracing::info!(storage = %self.engine.client.location(), "the storage answers again");
+                    }
+                    return Some((call.want, answer));
+                }
+                Err(error) => error,
+            };
+            if error.is_unknown_worker() {
+                tracing::info!(queue = %self.shard, "the storage does not know this worker: registering again");
+                if self.engine.register(self.shards.to_vec()).await.is_ok() {
+                    continue;
+                }
+            }
+            let storage = self.engine.client.location();
+            let pause = backoff.pause();
+            tracing::warn!(%error, storage, queue = %self.shard, ?pause, "the storage does not answer: trying again");
+            tokio::select! {
+                () = self.engine.sleep(pause) => {}
+                () = self.stop.cancelled(), if call.want > 0 => {
+                    self.slots.give_back(self.index, call.want);
+                    (call.want, call.suspects) = (0, 0);
+                }
+            }
+        }
+    }
+
+    /// Acts on an answer: starts what was claimed, and notes when to look next.
+    fn take_in(&self, answer: Exchanged, want: u32, next: &mut Next, mut permit: Option<suspects::Permit>) {
+        let lost = answer.settled.iter().filter(|answer| **answer == SettleAnswer::Lost).count();
+        if lost > 0 {
+            tracing::warn!(lost, queue = %self.shard, "outcomes discarded: their leases were lost meanwhile");
+        }
+        let claimed = u32::try_from(answer.claimed.len()).unwrap_or(u32::MAX);
+        // After a repeat that wanted less, more may come than was wanted: it is run all the same.
+        self.slots.give_back(self.index, want.saturating_sub(claimed));
+        let config = &self.engine.config;
+        let limited = config.lease.crash_limit.is_some();
+        for job in answer.claimed {
+            let own = if job.job.suspect && limited { permit.take() } else { None };
+            self.start(job, own);
+        }
+        let poll = spread(config.poll_every);
+        let again = answer.look_again.map_or(poll, |again| again.min(poll));
+        next.look_at = self.engine.clock().now() + again;
+        next.suspects_left = answer.suspects_left;
+        if want > 0 && claimed < want {
+            self.set_hungry(next, again.is_zero());
+        }
+    }
+
+    fn start(&self, claimed: Claimed, permit: Option<suspects::Permit>) {
+        let engine = Arc::clone(&self.engine);
+        let (outbox, slots) = (Arc::clone(&self.outbox), Arc::clone(&self.slots));
+        let (id, fence) = (claimed.job.id, claimed.fence);
+        let lost = engine.held.insert(id, claimed.job.shard.clone(), fence);
+        self.runs.spawn(async move {
+            let settled = executor::execute(&engine, claimed, lost).await;
+            engine.held.remove(id, fence);
+            drop(permit);
+            // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
+            slots.free_one();
+            if let Some(settled) = settled {
+                outbox.push(settled);
+            }
+        });
+    }
+
+    async fn wait(
+        &self,
+        listener: &Listener,
+        changes: &mut tokio::sync::watch::Receiver<u64>,
+        next: &mut Next,
+        permit: &mut Option<suspects::Permit>,
+    ) {
+        let stopping = self.stop.is_cancelled();
+        let upkeep = async {
+            if stopping { std::future::pending().await } else { self.engine.clock().sleep_until(next.look_at).await }
+        };
+        tokio::select! {
+            () = self.outbox.arrived.notified() => {}
+            () = listener.changed(), if !stopping => self.set_hungry(next, true),
+            _ = changes.changed(), if next.hungry && !stopping => {}
+            () = upkeep => {}
+            free = suspects::acquire(), if next.suspects_left && !stopping && permit.is_none() => {
+                *permit = free;
+                next.suspects_left = false;
+                self.set_hungry(next, true);
+            }
+            () = self.stop.cancelled(), if !stopping => *permit = None,
+            () = self.last.cancelled(), if stopping => {}
+        }
+    }
+
+    fn set_hungry(&self, next: &mut Next, hungry: bool) {
+        next.hungry = hungry;
+        self.slots.set_hungry(self.index, hungry);
+    }
+}
+
+/// The longest wait of an idle lane is spread, so that many workers do not look at once.
+fn spread(poll_every: Duration) -> Duration {
+    poll_every.mul_f64(0.9 + fastrand::f64() / 10.0)
+}

@@ -1,0 +1,235 @@
+//! A worker: claims jobs and runs them on tokio.
+
+mod banner;
+mod builder;
+pub(crate) mod config;
+pub(crate) mod engine;
+pub(crate) mod executor;
+mod held;
+mod lane;
+pub(crate) mod registry;
+mod renewer;
+mod slots;
+mod suspects;
+
+use std::fmt;
+use std::future::Future;
+use std::sync::Arc;
+
+use queue_storage::model::{Shard, WorkerId};
+use queue_storage::storage::StorageError;
+use tokio::task::JoinSet;
+use tokio_util::sync::CancellationToken;
+use tokio_util::task::TaskTracker;
+
+pub use builder::{BuildError, WorkerBuilder};
+
+use crate::client::Client;
+use crate::keeper::pruner;
+use engine::{Backoff, Engine};
+use lane::{Lane, Outbox};
+use renewer::Renewer;
+use slots::Slots;
+
+/// Claims jobs and runs them, beside a web server or alone.
+///
+/// ```
+/// # use queue_core::{Client, Context, Task, TaskError, TaskList, Worker, Call};
+/// # use std::time::Duration;
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Add { a: u64, b: u64 }
+/// # impl Task for Add { type Output = u64; const NAME: &'static str = "add";
+/// #   async fn run(self, _: Context) -> Result<u64, TaskError> { Ok(self.a + self.b) } }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue_core::BoxError> {
+/// let client = Client::memory();
+/// let worker = Worker::builder(&client).tasks(TaskList::new().with::<Add>()).build()?;
+/// let job = Call::new(Add { a: 1, b: 2 }).enqueue(&client).await?;
+/// // Stops when the future does: here, when the result has come.
+/// worker.run_until(async { assert_eq!(job.wait(Duration::from_secs(5)).await.unwrap(), 3) }).await?;
+/// # Ok(()) }
+/// ```
+pub struct Worker {
+    engine: Arc<Engine>,
+    lines: Vec<Line>,
+}
+
+/// A shard a worker serves, and its share.
+#[derive(Clone, Debug)]
+struct Line {
+    shard: Shard,
+    tier: usize,
+    weight: u32,
+}
+
+impl Worker {
+    /// Builds a worker on the client's storage.
+    pub fn builder(client: &Client) -> WorkerBuilder {
+        WorkerBuilder::new(client.clone())
+    }
+
+    /// The id of this incarnation.
+    #[must_use]
+    pub fn id(&self) -> WorkerId {
+        self.engine.id
+    }
+
+    /// Runs jobs until the process is asked to stop: SIGTERM or ctrl-c.
+    ///
+    /// # Errors
+    /// As [`run_until`](Self::run_until).
+    ///
+    /// # Cancel safety
+    /// As [`run_until`](Self::run_until).
+    pub async fn run(self) -> Result<(), StorageError> {
+        self.run_until(shutdown_signal()).await
+    }
+
+    /// Runs jobs until `shutdown` is ready, then stops well: claims no more, lets jobs finish within the grace, gives
+    /// back what is left (at once claimable by others, no attempt burnt).
+    ///
+    /// While the storage does not answer it goes on trying.
+    ///
+    /// # Errors
+    /// The system gives no thread for renewing leases, or the storage refuses the worker for good.
+    ///
+    /// # Cancel safety
+    /// Dropping the future drops running jobs where they are. Their leases run out, and others take them over as if the
+    /// process had died. To stop well, let `shutdown` become ready instead.
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), StorageError> {
+        banner::show(&self.engine, &self.lines);
+        if self.engine.client.immediate_mode().is_some() {
+            tracing::info!("immediate mode: jobs run inside `enqueue`, this worker only waits to be stopped");
+            shutdown.await;
+            return Ok(());
+        }
+        tokio::pin!(shutdown);
+        let shards: Arc<[Shard]> = self.lines.iter().map(|line| line.shard.clone()).collect();
+        tokio::select! {
+            registered = self.register(&shards) => registered?,
+            () = &mut shutdown => return Ok(()),
+        }
+        let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
+        let renewer = Renewer::start(Arc::clone(&self.engine)).map_err(no_thread)?;
+        let running = Running::start(&self.engine, &self.lines, &shards);
+        shutdown.await;
+        running.stop(&self.engine).await;
+        drop(renewer);
+        Ok(())
+    }
+
+    /// Makes itself known, however long the storage takes.
+    async fn register(&self, shards: &[Shard]) -> Result<(), StorageError> {
+        let mut backoff = Backoff::new();
+        while let Err(error) = self.engine.register(shards.to_vec()).await {
+            if !error.is_unavailable() {
+                return Err(error);
+            }
+            let pause = backoff.pause();
+            tracing::warn!(%error, storage = %self.engine.client.location(), ?pause, "can't register: trying again");
+            self.engine.sleep(pause).await;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Worker {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Worker").field("id", &self.engine.id).field("lines", &self.lines).finish_non_exhaustive()
+    }
+}
+
+/// Waits for SIGTERM or ctrl-c.
+async fn shutdown_signal() {
+    #[cfg(unix)]
+    {
+        use tokio::signal::unix::{SignalKind, signal};
+        if let Ok(mut terminate) = signal(SignalKind::terminate()) {
+            tokio::select! {
+                _ = terminate.recv() => {}
+                _ = tokio::signal::ctrl_c() => {}
+            }
+            return;
+        }
+    }
+    let _ = tokio::signal::ctrl_c().await;
+}
+
+/// The tasks of a running worker. Dropped, they end where they are.
+struct Running {
+    lanes: JoinSet<()>,
+    keepers: JoinSet<()>,
+    runs: TaskTracker,
+    /// Aborts runs when this is dropped.
+    _abort: AbortRuns,
+    stop: CancellationToken,
+    last: CancellationToken,
+}
+
+struct AbortRuns(CancellationToken);
+
+impl Drop for AbortRuns {
+    fn drop(&mut self) {
+        self.0.cancel();
+    }
+}
+
+impl Running {
+    fn start(engine: &Arc<Engine>, lines: &[Line], shards: &Arc<[Shard]>) -> Self {
+        let (stop, last, runs) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let slots = Arc::new(Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight))));
+        let mut lanes = JoinSet::new();
+        for (index, line) in lines.iter().enumerate() {
+            let lane = Lane {
+                engine: Arc::clone(engine),
+                shard: line.shard.clone(),
+                shards: Arc::clone(shards),
+                index,
+                slots: Arc::clone(&slots),
+                outbox: Arc::new(Outbox::default()),
+                runs: runs.clone(),
+                stop: stop.clone(),
+                last: last.clone(),
+            };
+            lanes.spawn(lane.run());
+        }
+        let mut keepers = JoinSet::new();
+        keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
+        Self { lanes, keepers, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
+    }
+
+    /// Stops in order: claim no more, wait for the grace, cut, settle what has ended, say goodbye.
+    async fn stop(mut self, engine: &Engine) {
+        tracing::info!(running = engine.held.len(), grace = ?engine.config.grace, "worker stops: claiming no more");
+        self.stop.cancel();
+        self.keepers.abort_all();
+        self.runs.close();
+        let graceful = async {
+            tokio::select! {
+                () = self.runs.wait() => {}
+                () = engine.sleep(engine.config.grace) => engine.cut.cancel(),
+            }
+        };
+        graceful.await;
+        tokio::select! {
+            () = self.runs.wait() => {}
+            () = engine.sleep(engine.config.last_words) => {
+                tracing::warn!(left = engine.held.len(), "jobs on threads that can't be stopped are left to run out");
+            }
+        }
+        self.last.cancel();
+        let farewell = async {
+            while self.lanes.join_next().await.is_some() {}
+            engine.storage().deregister(engine.id).await
+        };
+        tokio::select! {
+            goodbye = farewell => {
+                if let Err(error) = goodbye {
+                    tracing::warn!(%error, "stopped without deregistering");
+                }
+            }
+            () = engine.sleep(engine.config.last_words) => {
+                tracing::warn!("the storage does not answer: outcomes not written are lost, their jobs will run again");
+            }
+        }
+        tracing::info!(worker = %engine.id, "worker stopped");
+    }
+}

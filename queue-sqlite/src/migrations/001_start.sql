@@ -1,0 +1,143 @@
+-- The first layout. Times are whole microseconds since the epoch, ids 16 bytes, states numbers in the order of a job's life:
+-- 0 waiting, 1 scheduled, 2 ready, 3 running, 4 retrying, 5 completed, 6 cancelled, 7 expired, 8 dead.
+-- Every name begins with queue_, so that the file can hold an application's own tables too.
+
+-- One row for each shard: what rises, what is counted, and what is remembered of a silence.
+CREATE TABLE queue_shards (
+    shard         INTEGER PRIMARY KEY,
+    namespace     TEXT    NOT NULL,
+    queue         TEXT    NOT NULL,
+    idx           INTEGER NOT NULL,
+    tag           INTEGER NOT NULL,
+    seq           INTEGER NOT NULL DEFAULT 0,
+    fence         INTEGER NOT NULL DEFAULT 0,
+    seen_at       INTEGER,
+    silent_since  INTEGER,
+    spare_until   INTEGER,
+    n_waiting     INTEGER NOT NULL DEFAULT 0,
+    n_scheduled   INTEGER NOT NULL DEFAULT 0,
+    n_ready       INTEGER NOT NULL DEFAULT 0,
+    n_running     INTEGER NOT NULL DEFAULT 0,
+    n_retrying    INTEGER NOT NULL DEFAULT 0,
+    n_completed   INTEGER NOT NULL DEFAULT 0,
+    n_cancelled   INTEGER NOT NULL DEFAULT 0,
+    n_expired     INTEGER NOT NULL DEFAULT 0,
+    n_dead        INTEGER NOT NULL DEFAULT 0,
+    n_parked      INTEGER NOT NULL DEFAULT 0,
+    n_suspects    INTEGER NOT NULL DEFAULT 0,
+    n_follow      INTEGER NOT NULL DEFAULT 0,
+    n_traces      INTEGER NOT NULL DEFAULT 0,
+    n_letters     INTEGER NOT NULL DEFAULT 0,
+    enqueued      INTEGER NOT NULL DEFAULT 0,
+    ended_completed INTEGER NOT NULL DEFAULT 0,
+    ended_cancelled INTEGER NOT NULL DEFAULT 0,
+    ended_expired INTEGER NOT NULL DEFAULT 0,
+    ended_dead    INTEGER NOT NULL DEFAULT 0,
+    pruned_made_at INTEGER,
+    UNIQUE (namespace, queue, idx)
+) STRICT;
+CREATE INDEX queue_shards_by_tag ON queue_shards (namespace, tag);
+
+CREATE TABLE queue_jobs (
+    n             INTEGER PRIMARY KEY,
+    shard         INTEGER NOT NULL,
+    id            BLOB    NOT NULL,
+    state         INTEGER NOT NULL,
+    rank          INTEGER NOT NULL,            -- minus the priority, so that (rank, seq) rises along the line
+    seq           INTEGER,
+    parked        TEXT,
+    suspect       INTEGER NOT NULL DEFAULT 0,
+    held          INTEGER NOT NULL DEFAULT 0,  -- a live job waits for it, or takes its result
+    task          TEXT    NOT NULL,
+    needs         INTEGER NOT NULL,
+    at_most_once  INTEGER NOT NULL,
+    attempts      INTEGER NOT NULL DEFAULT 0,
+    crashes       INTEGER NOT NULL DEFAULT 0,
+    lapses        INTEGER NOT NULL DEFAULT 0,
+    worker        INTEGER,
+    fence         INTEGER,
+    lease_until   INTEGER,
+    delivered     INTEGER,
+    enqueued_at   INTEGER NOT NULL,
+    due_at        INTEGER,
+    started_at    INTEGER,
+    ended_at      INTEGER,
+    keep_until    INTEGER,
+    when_in       INTEGER,
+    when_at       INTEGER,
+    reason        TEXT,
+    culprit       BLOB,
+    failure_kind  TEXT,
+    failure_message TEXT,
+    failure_type  TEXT,
+    waits_for     BLOB,                        -- ids, one after the other
+    result        BLOB,
+    envelope      BLOB                         -- NULL when it is large: then in queue_envelopes
+) STRICT;
+CREATE UNIQUE INDEX queue_jobs_by_id ON queue_jobs (shard, id);
+-- Each index below holds the jobs of one stage only, so that no stage slows another.
+CREATE INDEX queue_ready    ON queue_jobs (shard, rank, seq) WHERE state = 2 AND parked IS NULL AND suspect = 0;
+CREATE INDEX queue_suspects ON queue_jobs (shard, rank, seq) WHERE state = 2 AND parked IS NULL AND suspect = 1;
+CREATE INDEX queue_parked   ON queue_jobs (shard, suspect, task, needs, rank, seq) WHERE state = 2 AND parked IS NOT NULL;
+CREATE INDEX queue_due      ON queue_jobs (shard, due_at) WHERE state IN (1, 4);
+CREATE INDEX queue_leases   ON queue_jobs (shard, lease_until, worker) WHERE state = 3;
+CREATE INDEX queue_kept     ON queue_jobs (shard, keep_until) WHERE state >= 5 AND held = 0;
+CREATE INDEX queue_traces   ON queue_jobs (shard, ended_at) WHERE state = 5 AND held = 0 AND result IS NULL;
+CREATE INDEX queue_letters  ON queue_jobs (shard, ended_at) WHERE state = 8 AND held = 0;
+
+-- Large envelopes, apart, so that a change of state does not write them anew.
+CREATE TABLE queue_envelopes (
+    n             INTEGER PRIMARY KEY,
+    bytes         BLOB NOT NULL
+) STRICT;
+
+-- Who waits for whom: a row lives as long as the waiting job does, and is struck when the other has completed.
+CREATE TABLE queue_edges (
+    parent        INTEGER NOT NULL,
+    child         INTEGER NOT NULL,
+    struck        INTEGER NOT NULL DEFAULT 0,
+    PRIMARY KEY (parent, struck, child)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_edges_by_child ON queue_edges (child, struck);
+
+-- Ended jobs whose edges are not all followed yet, in the order of their ends.
+CREATE TABLE queue_follow (
+    n             INTEGER PRIMARY KEY,
+    shard         INTEGER NOT NULL,
+    parent        INTEGER NOT NULL
+) STRICT;
+CREATE INDEX queue_follow_by_shard ON queue_follow (shard, n);
+
+CREATE TABLE queue_workers (
+    worker        INTEGER PRIMARY KEY AUTOINCREMENT,
+    namespace     TEXT    NOT NULL,
+    id            BLOB    NOT NULL,
+    version       INTEGER NOT NULL,            -- rises with each registration, so that a process knows its copy is old
+    gone          INTEGER NOT NULL,            -- it has stopped, and leases of its are still out
+    seen_at       INTEGER NOT NULL,
+    record        BLOB    NOT NULL,            -- MessagePack, a map
+    UNIQUE (namespace, id)
+) STRICT;
+CREATE INDEX queue_workers_by_call ON queue_workers (namespace, seen_at);
+
+-- The last exchange of each worker with each shard, and its answer.
+CREATE TABLE queue_exchanges (
+    worker        INTEGER NOT NULL,
+    shard         INTEGER NOT NULL,
+    number        INTEGER NOT NULL,
+    fence         INTEGER NOT NULL,
+    settled       BLOB    NOT NULL,            -- a byte for each settlement: 1 applied, 0 lost
+    claimed       BLOB    NOT NULL,            -- eight bytes for each job: its n, big-endian
+    PRIMARY KEY (worker, shard)
+) STRICT, WITHOUT ROWID;
+
+-- The last call of each caller to each shard, and its answer.
+CREATE TABLE queue_callers (
+    shard         INTEGER NOT NULL,
+    caller        BLOB    NOT NULL,
+    number        INTEGER NOT NULL,
+    seen_at       INTEGER NOT NULL,
+    answer        BLOB    NOT NULL,            -- for each job 0 and its state, 1 and its state, or 2 and an id
+    PRIMARY KEY (shard, caller)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_callers_by_call ON queue_callers (shard, seen_at);

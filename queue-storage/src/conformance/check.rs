@@ -1,0 +1,90 @@
+//! What is true of a storage at every moment, whatever has happened.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::model::{EndReason, Job, Shard, State};
+use crate::storage::{Counts, JobQuery, Storage};
+
+/// Checks everything a storage shows against itself: acknowledged jobs are ended or live, counts agree with the jobs,
+/// and each job has what belongs to its state and nothing else. For a moment when nobody else calls.
+///
+/// # Panics
+/// When something does not fit, saying what.
+pub async fn invariants(storage: &dyn Storage) {
+    let mut jobs: BTreeMap<Shard, Vec<Job>> = BTreeMap::new();
+    for job in all_jobs(storage).await {
+        jobs.entry(job.shard.clone()).or_default().push(job);
+    }
+    let shards = storage.shards().await.expect("the shards");
+    for shard in jobs.keys() {
+        assert!(shards.contains(shard), "{shard} holds jobs and is not known");
+    }
+    for shard in shards {
+        let counts = storage.counts(&shard).await.expect("the counts");
+        let jobs = jobs.remove(&shard).unwrap_or_default();
+        check_counts(&shard, &jobs, &counts);
+        check_sequences(&jobs);
+        jobs.iter().for_each(check_job);
+    }
+}
+
+/// Every job that is stored, page by page.
+pub(super) async fn all_jobs(storage: &dyn Storage) -> Vec<Job> {
+    let mut jobs = Vec::new();
+    let mut query = JobQuery::default();
+    loop {
+        let page = storage.list(&query).await.expect("a page of jobs");
+        jobs.extend(page.jobs);
+        query.after = page.next;
+        if query.after.is_none() {
+            return jobs;
+        }
+    }
+}
+
+fn check_counts(shard: &Shard, jobs: &[Job], counts: &Counts) {
+    let mut stored: BTreeMap<State, u64> = BTreeMap::new();
+    for job in jobs {
+        *stored.entry(job.state).or_default() += 1;
+    }
+    assert_eq!(counts.stored, stored, "counts of {shard} agree with its jobs");
+    let parked = jobs.iter().filter(|job| job.parked.is_some()).count() as u64;
+    assert_eq!(counts.parked, parked, "parked jobs of {shard}");
+    let delayed = counts.of(State::Scheduled) + counts.of(State::Retrying);
+    assert!(counts.due <= delayed, "due jobs of {shard}: {counts:?}");
+    let ends_and_live = counts.ended.total() + counts.live();
+    assert_eq!(counts.enqueued, ends_and_live, "taken in = ended + live in {shard}: {counts:?}");
+    for (state, ended) in [
+        (State::Completed, counts.ended.completed),
+        (State::Cancelled, counts.ended.cancelled),
+        (State::Expired, counts.ended.expired),
+        (State::Dead, counts.ended.dead),
+    ] {
+        assert!(counts.of(state) <= ended, "more {state} jobs in {shard} than ever ended: {counts:?}");
+    }
+}
+
+fn check_sequences(jobs: &[Job]) {
+    let ready = jobs.iter().filter(|job| job.state == State::Ready);
+    let sequences: Vec<_> = ready.map(|job| job.sequence).collect();
+    let distinct: BTreeSet<_> = sequences.iter().collect();
+    assert_eq!(distinct.len(), sequences.len(), "sequences of ready jobs are unique");
+}
+
+fn check_job(job: &Job) {
+    let state = job.state;
+    let says = |holds: bool, what: &str| assert!(holds, "{what}: {job:?}");
+    says(job.id.home_tag() == job.shard.tag(), "a job's id names its home");
+    says(job.lease.is_some() == (state == State::Running), "a lease while it runs and only then");
+    says(job.sequence.is_some() || !matches!(state, State::Ready | State::Running), "a sequence once ready");
+    says(job.parked.is_none() || state == State::Ready, "parked only while ready");
+    says(job.due_at.is_some() || !matches!(state, State::Scheduled | State::Retrying), "a due time to wait for");
+    says(job.ended_at.is_some() == state.is_end(), "an end has its moment");
+    says(job.keep_until.is_some() == state.is_end(), "an end is kept until a moment");
+    says(job.keep_until >= job.ended_at, "an end is kept from its moment on");
+    says(job.reason.is_some() == (state.is_end() && state != State::Completed), "an end has its reason");
+    says(job.culprit.is_some() == (job.reason == Some(EndReason::Dependency)), "a culprit where one is to blame");
+    says(job.result.is_none() || state == State::Completed, "a result only of the completed");
+    says(job.started_at.is_some() || !matches!(state, State::Running | State::Completed), "a start before its end");
+    says(!job.waits_for.is_empty() || state != State::Waiting, "who waits waits for something");
+}
