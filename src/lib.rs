@@ -1,1 +1,16 @@
-//! x
+#![doc = include_str!("../README.md")]
+#![cfg_attr(docsrs, feature(doc_cfg))]
+
+mod connect;
+
+pub use connect::{ConnectError, connect};
+pub use queue_core::*;
+#[cfg(feature = "macros")]
+pub use queue_macros::task;
+#[cfg(feature = "sqlite")]
+pub use queue_sqlite as sqlite;
+/// The contract between the engine and its storages, for whoever writes one.
+pub use queue_storage as storage;
+
+#[doc(hidden)]
+pub use queue_core::__private;

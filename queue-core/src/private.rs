@@ -5,13 +5,31 @@ pub use serde;
 pub use crate::call::Call;
 pub use crate::client::Client;
 pub use crate::context::{Context, FromContext, Requirements};
+pub use crate::enqueue::EnqueueError;
 pub use crate::handle::JobHandle;
 pub use crate::step::After;
 pub use crate::task::{Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
 pub use crate::task_error::TaskError;
 pub use queue_storage::model::{Backoff, Jitter};
 
-use crate::worker::executor;
+use std::time::Duration;
+
+use crate::engine::executor;
+
+/// The backoff that `exponential(base, ..)` in the attribute means: what it leaves out is the default.
+#[must_use]
+pub const fn exponential(base: Duration, factor: Option<f64>, cap: Option<Duration>) -> Backoff {
+    let mut backoff = Backoff::exponential(base);
+    if let Backoff::Exponential { factor: by, cap: longest, .. } = &mut backoff {
+        if let Some(factor) = factor {
+            *by = factor;
+        }
+        if let Some(cap) = cap {
+            *longest = cap;
+        }
+    }
+    backoff
+}
 
 /// Runs a task that is not async on the blocking pool; a panic goes on in the caller.
 ///

@@ -5,7 +5,8 @@ use std::marker::PhantomData;
 
 use serde::Serialize;
 
-use crate::call::{Call, Draft};
+use crate::call::Call;
+use crate::draft::{Draft, modifiers};
 use crate::task::Task;
 
 /// A step that takes the previous step's output as its first argument: what `file_receipt::after("tips")` returns.
@@ -66,6 +67,15 @@ impl<T: Task, In> IntoStep<In> for Call<T> {
     type Task = T;
     fn into_draft(self) -> Draft {
         self.draft
+    }
+}
+
+modifiers!(After<T, In>);
+
+impl<T: Task> Call<T> {
+    /// Adds a step that runs when this one has completed, with its output: `.then(next::after(rest..))`.
+    pub fn then<S: IntoStep<T::Output>>(self, step: S) -> Pipeline<S::Task> {
+        Pipeline::start(self.draft, step.into_draft())
     }
 }
 

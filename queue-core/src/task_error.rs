@@ -66,11 +66,7 @@ impl TaskError {
 
 impl<E: Into<BoxError> + 'static> From<E> for TaskError {
     fn from(error: E) -> Self {
-        Self {
-            source: error.into(),
-            error_type: std::any::type_name::<E>(),
-            verdict: Verdict::Policy,
-        }
+        Self { source: error.into(), error_type: std::any::type_name::<E>(), verdict: Verdict::Policy }
     }
 }
 

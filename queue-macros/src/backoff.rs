@@ -9,7 +9,7 @@ use syn::{Error, LitFloat, LitInt, Token, parenthesized};
 
 use crate::duration;
 
-/// What `backoff = ..` says.
+/// What `backoff = ..` says; what it leaves out, the engine fills in.
 #[derive(Debug)]
 pub(crate) enum Backoff {
     Fixed(Duration),
@@ -26,52 +26,22 @@ impl Backoff {
         let kind: Ident = input.parse()?;
         let exponential = kind == "exponential";
         if !exponential && kind != "fixed" {
-            let message = format!("unknown backoff `{kind}`\nhelp: write `fixed(..)` or `exponential(..)`");
+            let message =
+                format!("unknown backoff `{kind}`\nhelp: use `fixed(..)` or `exponential(..)`");
             return Err(Error::new(kind.span(), message));
         }
         let content;
         parenthesized!(content in input);
-        let base = duration::parse(&content)?;
+        let first = duration::parse(&content)?;
         let backoff = if exponential {
-            Self::exponential(base, &content)?
+            grow_from(first, &content)?
         } else {
-            Self::Fixed(base)
+            Self::Fixed(first)
         };
         if content.is_empty() {
             return Ok(backoff);
         }
-        Err(content.error(format!("`{kind}(..)` takes nothing more")))
-    }
-
-    fn exponential(base: Duration, input: ParseStream<'_>) -> syn::Result<Self> {
-        let (mut factor, mut cap) = (None, None);
-        while input.parse::<Option<Token![,]>>()?.is_some() && !input.is_empty() {
-            let key: Ident = input.parse()?;
-            let once = |given: bool| match given {
-                true => Err(Error::new(key.span(), format!("`{key}` is given twice"))),
-                false => input.parse::<Token![=]>(),
-            };
-            match key.to_string().as_str() {
-                "factor" => {
-                    once(factor.is_some())?;
-                    factor = Some(parse_factor(input)?);
-                }
-                "cap" => {
-                    once(cap.is_some())?;
-                    let span = input.span();
-                    let longest = duration::parse(input)?;
-                    if longest < base {
-                        return Err(Error::new(span, "`cap` is shorter than the first delay"));
-                    }
-                    cap = Some(longest);
-                }
-                _ => {
-                    let message = format!("`exponential(..)` has no `{key}`\nhelp: after the first delay it takes `factor = 3` and `cap = \"1h\"`");
-                    return Err(Error::new(key.span(), message));
-                }
-            }
-        }
-        Ok(Self::Exponential { base, factor, cap })
+        Err(content.error(format!("`{kind}(..)` takes nothing here")))
     }
 
     /// The backoff as an expression; `private` is the path of what generated code names.
@@ -83,13 +53,80 @@ impl Backoff {
             }
             Self::Exponential { base, factor, cap } => {
                 let base = duration::tokens(*base);
-                let factor = option(factor.map(|factor| {
-                    let factor = Literal::f64_suffixed(factor);
-                    quote!(#factor)
-                }));
+                let factor = option(factor.map(Literal::f64_suffixed));
                 let cap = option(cap.map(duration::tokens));
                 quote!(#private::exponential(#base, #factor, #cap))
             }
         }
+    }
+}
+
+/// The rest of `exponential(..)`, after its first delay.
+fn grow_from(base: Duration, input: ParseStream<'_>) -> syn::Result<Backoff> {
+    let (mut factor, mut cap) = (None, None);
+    while input.parse::<Option<Token![,]>>()?.is_some() && !input.is_empty() {
+        let key: Ident = input.parse()?;
+        let given_twice = match key.to_string().as_str() {
+            "factor" => factor.replace(after_equals(input, parse_factor)?).is_some(),
+            "cap" => cap
+                .replace(after_equals(input, |input| parse_cap(input, base))?)
+                .is_some(),
+            _ => {
+                let message = format!(
+                    "unknown part of `exponential(..)`: `{key}`\n\
+                     help: after the first delay it takes `factor = 3` and `cap = \"1h\"`"
+                );
+                return Err(Error::new(key.span(), message));
+            }
+        };
+        if given_twice {
+            return Err(Error::new(key.span(), format!("`{key}` is given twice")));
+        }
+    }
+    Ok(Backoff::Exponential { base, factor, cap })
+}
+
+fn after_equals<T>(
+    input: ParseStream<'_>,
+    parse: impl FnOnce(ParseStream<'_>) -> syn::Result<T>,
+) -> syn::Result<T> {
+    input.parse::<Token![=]>()?;
+    parse(input)
+}
+
+fn parse_factor(input: ParseStream<'_>) -> syn::Result<f64> {
+    let span = input.span();
+    let factor = if input.peek(LitInt) {
+        input.parse::<LitInt>()?.base10_parse()
+    } else {
+        input
+            .parse::<LitFloat>()
+            .and_then(|factor| factor.base10_parse())
+    };
+    // A delay that shrinks from attempt to attempt is no backoff.
+    match factor {
+        Ok(factor) if (1.0..=1e6).contains(&factor) => Ok(factor),
+        _ => Err(Error::new(
+            span,
+            "`factor` takes a number from 1: `factor = 3`",
+        )),
+    }
+}
+
+fn parse_cap(input: ParseStream<'_>, base: Duration) -> syn::Result<Duration> {
+    let span = input.span();
+    match duration::parse(input)? {
+        cap if cap < base => Err(Error::new(
+            span,
+            "`cap`, the longest delay, is shorter than the first delay",
+        )),
+        cap => Ok(cap),
+    }
+}
+
+fn option<T: quote::ToTokens>(value: Option<T>) -> TokenStream {
+    match value {
+        Some(value) => quote!(::core::option::Option::Some(#value)),
+        None => quote!(::core::option::Option::None),
     }
 }

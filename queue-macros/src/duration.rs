@@ -79,9 +79,7 @@ fn from_text(text: &str) -> Result<Duration, String> {
 const LONGEST: u64 = 365_250 * 86_400_000;
 
 fn millis(number: u64, size: u64) -> Option<u64> {
-    number
-        .checked_mul(size)
-        .filter(|&millis| millis <= LONGEST)
+    number.checked_mul(size).filter(|&millis| millis <= LONGEST)
 }
 
 /// Why a unit was not found: there is none such, or it stands after a smaller one.

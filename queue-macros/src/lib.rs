@@ -1,0 +1,20 @@
+//! The `#[task]` attribute.
+
+mod backoff;
+mod docs;
+mod duration;
+mod expand;
+mod name;
+mod options;
+mod owned;
+mod parameter;
+mod serde_attrs;
+mod signature;
+
+use proc_macro::TokenStream;
+
+/// Makes a function a task.
+#[proc_macro_attribute]
+pub fn task(options: TokenStream, function: TokenStream) -> TokenStream {
+    expand::task(options.into(), function.into()).into()
+}

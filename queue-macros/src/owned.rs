@@ -109,7 +109,10 @@ fn instead_of(reference: &TypeReference, purpose: Purpose) -> String {
         (Some("str"), _) => "use `String`".into(),
         (Some("Path"), _) => "use `PathBuf`".into(),
         (Some("Context" | "Data"), Purpose::Argument) => {
-            format!("the worker hands in `{}` by value; cloning it is cheap", text(target))
+            format!(
+                "the worker hands in `{}` by value; cloning it is cheap",
+                text(target)
+            )
         }
         (_, Purpose::Argument) => {
             let target = text(target);
@@ -121,9 +124,18 @@ fn instead_of(reference: &TypeReference, purpose: Purpose) -> String {
 
 /// The type as a person writes it.
 fn text(ty: &Type) -> String {
-    let tight = [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&")];
+    let tight = [
+        (" :: ", "::"),
+        (" <", "<"),
+        ("< ", "<"),
+        (" >", ">"),
+        (" ,", ","),
+        ("& ", "&"),
+    ];
     let text = ty.to_token_stream().to_string();
-    tight.iter().fold(text, |text, (from, to)| text.replace(from, to))
+    tight
+        .iter()
+        .fold(text, |text, (from, to)| text.replace(from, to))
 }
 
 /// The last segment of a path type; what a macro put in invisible delimiters is looked into.

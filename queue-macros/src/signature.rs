@@ -30,14 +30,26 @@ impl Parse for Function {
             FnArg::Receiver(_) => OwnAttributes::default(),
         });
         let own = own.collect();
-        Ok(Self { attrs, vis, sig, body: input.parse()?, own })
+        Ok(Self {
+            attrs,
+            vis,
+            sig,
+            body: input.parse()?,
+            own,
+        })
     }
 }
 
 /// The function as it was written, without the parameters' attributes that are not its own.
 impl ToTokens for Function {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Self { attrs, vis, sig, body, .. } = self;
+        let Self {
+            attrs,
+            vis,
+            sig,
+            body,
+            ..
+        } = self;
         tokens.extend(quote!(#(#attrs)* #vis #sig #body));
     }
 }
@@ -58,7 +70,11 @@ impl Function {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() { Ok(parameters) } else { Err(errors) }
+        if errors.is_empty() {
+            Ok(parameters)
+        } else {
+            Err(errors)
+        }
     }
 
     /// The type it returns, as written.
@@ -70,15 +86,27 @@ impl Function {
     }
 
     fn check(&self) -> Result<(), Vec<Error>> {
-        let errors: Vec<_> = [self.not_free(), self.not_safe(), self.not_concrete(), self.bad_output(), self.no_body()]
-            .into_iter()
-            .filter_map(Result::err)
-            .collect();
-        if errors.is_empty() { Ok(()) } else { Err(errors) }
+        let errors: Vec<_> = [
+            self.not_free(),
+            self.not_safe(),
+            self.not_concrete(),
+            self.bad_output(),
+            self.no_body(),
+        ]
+        .into_iter()
+        .filter_map(Result::err)
+        .collect();
+        if errors.is_empty() {
+            Ok(())
+        } else {
+            Err(errors)
+        }
     }
 
     fn not_free(&self) -> syn::Result<()> {
-        let Some(receiver) = self.sig.receiver() else { return Ok(()) };
+        let Some(receiver) = self.sig.receiver() else {
+            return Ok(());
+        };
         Err(Error::new_spanned(
             receiver,
             "`#[task]` can't be put on a method: a worker has no `self`\n\
@@ -122,7 +150,9 @@ impl Function {
 
     /// The value of a success is stored, so it is as owned as an argument; the error is not.
     fn bad_output(&self) -> syn::Result<()> {
-        let ReturnType::Type(_, ty) = &self.sig.output else { return Ok(()) };
+        let ReturnType::Type(_, ty) = &self.sig.output else {
+            return Ok(());
+        };
         let stored = match owned::last_segment(ty) {
             Some(segment) if segment.ident == "Result" => first_type(&segment.arguments),
             _ if matches!(**ty, Type::ImplTrait(_)) => Some(&**ty),
@@ -135,13 +165,18 @@ impl Function {
         let ends = self.body.clone().into_iter().last();
         match ends {
             Some(TokenTree::Group(_)) => Ok(()),
-            _ => Err(Error::new_spanned(&self.sig, "a task needs a body: it is what a worker runs")),
+            _ => Err(Error::new_spanned(
+                &self.sig,
+                "a task needs a body: it is what a worker runs",
+            )),
         }
     }
 }
 
 fn first_type(arguments: &PathArguments) -> Option<&Type> {
-    let PathArguments::AngleBracketed(generics) = arguments else { return None };
+    let PathArguments::AngleBracketed(generics) = arguments else {
+        return None;
+    };
     match generics.args.first() {
         Some(GenericArgument::Type(ty)) => Some(ty),
         _ => None,
@@ -152,7 +187,11 @@ fn first_type(arguments: &PathArguments) -> Option<&Type> {
 fn refuse_other_items(input: ParseStream<'_>) -> syn::Result<()> {
     let words = |tree: &TokenTree| !matches!(tree, TokenTree::Group(_));
     let item: TokenStream = input.fork().parse()?;
-    if item.into_iter().take_while(words).any(|tree| tree.to_string() == "fn") {
+    if item
+        .into_iter()
+        .take_while(words)
+        .any(|tree| tree.to_string() == "fn")
+    {
         return Ok(());
     }
     Err(input.error(

@@ -8,7 +8,6 @@ use queue_storage::clock::Clock;
 use queue_storage::storage::Storage;
 
 use super::{Client, ClientConfig};
-use crate::immediate::Immediate;
 
 /// Builds a [`Client`] with settings of your own.
 #[must_use = "a builder does nothing until `.build()`"]
@@ -16,12 +15,12 @@ pub struct ClientBuilder {
     storage: Arc<dyn Storage>,
     clock: Option<Arc<dyn Clock>>,
     config: ClientConfig,
-    immediate: Option<Immediate>,
+    immediate: bool,
 }
 
 impl ClientBuilder {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, clock: None, config: ClientConfig::default(), immediate: None }
+        Self { storage, clock: None, config: ClientConfig::default(), immediate: false }
     }
 
     /// Refuses calls whose encoded arguments are larger than this many bytes. Default 1 MiB.
@@ -52,7 +51,7 @@ impl ClientBuilder {
     /// only waits to be stopped. So a program turns to immediate mode by how it connects, and in nothing else. Give it
     /// a storage of its own. See [`Client::immediate`].
     pub fn immediate(mut self) -> Self {
-        self.immediate = Some(Immediate::default());
+        self.immediate = true;
         self
     }
 

@@ -1,28 +1,21 @@
 //! The handle to one storage: enqueues, inspects.
 
 mod builder;
-mod enqueue;
-mod error;
 mod producer;
 
 use std::collections::HashMap;
 use std::fmt;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 use std::time::Duration;
 
+use async_trait::async_trait;
 use queue_storage::clock::{Clock, SystemClock};
 use queue_storage::memory::MemoryStorage;
-use queue_storage::model::{CallerId, JobId, QueueName, Shard};
+use queue_storage::model::{CallerId, JobId, QueueName, Shard, TaskName};
 use queue_storage::storage::{Counts, JobPage, JobQuery, Lookup, Storage, StorageError, WorkerRecord};
 
 pub use builder::ClientBuilder;
-pub use error::{EnqueueError, HandleError};
-use producer::Producer;
-
-use crate::handle::JobHandle;
-use crate::immediate::{Immediate, ImmediateBuilder};
-use crate::list::TaskList;
-use crate::task::Task;
+pub(crate) use producer::{Producer, Unanswered};
 
 /// The cheap, cloneable handle to one storage: what enqueues calls and looks at jobs.
 ///
@@ -43,7 +36,18 @@ struct Inner {
     caller: CallerId,
     /// One per shard this client has enqueued to. Locked to look one up or put one in, never across an await.
     producers: Mutex<HashMap<Shard, Arc<Producer>>>,
-    immediate: Option<Immediate>,
+    /// In immediate mode: what runs jobs inside `enqueue`, once a worker is built.
+    inline: Option<RwLock<Option<Arc<dyn Inline>>>>,
+}
+
+/// Runs jobs inside `enqueue`.
+#[async_trait]
+pub(crate) trait Inline: Send + Sync {
+    /// Whether it can run this task; if not, why.
+    fn check(&self, task: &TaskName) -> Result<(), String>;
+
+    /// Runs what is ready in the shard until nothing is.
+    async fn run(&self, client: &Client, shard: &Shard) -> Result<(), StorageError>;
 }
 
 /// Settings of a client, defaulted here and set by [`ClientBuilder`].
@@ -59,11 +63,7 @@ pub(crate) struct ClientConfig {
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self {
-            payload_limit: 1024 * 1024,
-            payload_warning: 64 * 1024,
-            enqueue_timeout: Duration::from_secs(5),
-        }
+        Self { payload_limit: 1024 * 1024, payload_warning: 64 * 1024, enqueue_timeout: Duration::from_secs(5) }
     }
 }
 
@@ -80,28 +80,6 @@ impl Client {
         Self::new(Arc::new(MemoryStorage::new()))
     }
 
-    /// A client that runs each job at once, inside `enqueue`, with these tasks: for tests. Add the tasks' data and build
-    /// it. To have the same by configuration, see [`ClientBuilder::immediate`].
-    ///
-    /// A failed job is retried at once, without its delay; a job that is scheduled for later stays scheduled. Errors of
-    /// tasks are read from the handle, as with a worker.
-    ///
-    /// ```
-    /// # use queue_core::{Call, Client, Context, Task, TaskError, tasks};
-    /// # use std::time::Duration;
-    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Add { a: u64, b: u64 }
-    /// # impl Task for Add { type Output = u64; const NAME: &'static str = "add";
-    /// #   async fn run(self, _: Context) -> Result<u64, TaskError> { Ok(self.a + self.b) } }
-    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue_core::BoxError> {
-    /// let client = Client::immediate(tasks![Add]).build()?;
-    /// let job = Call::new(Add { a: 1, b: 2 }).enqueue(&client).await?;
-    /// assert_eq!(job.result().await?, Some(3));
-    /// # Ok(()) }
-    /// ```
-    pub fn immediate(tasks: TaskList) -> ImmediateBuilder {
-        ImmediateBuilder::new(tasks)
-    }
-
     /// A client of `storage` with settings of your own.
     #[must_use]
     pub fn builder(storage: Arc<dyn Storage>) -> ClientBuilder {
@@ -112,7 +90,7 @@ impl Client {
         storage: Arc<dyn Storage>,
         clock: Option<Arc<dyn Clock>>,
         config: ClientConfig,
-        immediate: Option<Immediate>,
+        immediate: bool,
     ) -> Self {
         Self(Arc::new(Inner {
             storage,
@@ -120,7 +98,7 @@ impl Client {
             config,
             caller: CallerId::generate(),
             producers: Mutex::default(),
-            immediate,
+            inline: immediate.then(RwLock::default),
         }))
     }
 
@@ -144,35 +122,29 @@ impl Client {
         &self.0.config
     }
 
-    pub(crate) fn immediate_mode(&self) -> Option<&Immediate> {
-        self.0.immediate.as_ref()
+    /// Whether jobs run inside `enqueue`.
+    #[must_use]
+    pub fn is_immediate(&self) -> bool {
+        self.0.inline.is_some()
     }
 
-    fn producer(&self, shard: &Shard) -> Arc<Producer> {
+    /// What runs jobs inside `enqueue`, if a worker has been built.
+    pub(crate) fn inline(&self) -> Option<Arc<dyn Inline>> {
+        let slot = self.0.inline.as_ref()?;
+        slot.read().unwrap_or_else(PoisonError::into_inner).clone()
+    }
+
+    /// In immediate mode, runs jobs with this from now on.
+    pub(crate) fn attach(&self, inline: Arc<dyn Inline>) {
+        if let Some(slot) = &self.0.inline {
+            *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(inline);
+        }
+    }
+
+    pub(crate) fn producer(&self, shard: &Shard) -> Arc<Producer> {
         let mut producers = self.0.producers.lock().unwrap_or_else(PoisonError::into_inner);
         let fresh = || Arc::new(Producer::new(Arc::clone(&self.0.storage), self.0.caller, shard.clone()));
         Arc::clone(producers.entry(shard.clone()).or_insert_with(fresh))
-    }
-
-    /// A typed handle to a stored job of task `T`, by its id or the text of it.
-    ///
-    /// # Errors
-    /// [`HandleError`] tells four things apart: the text is no id, no such job was ever stored, the job is another
-    /// task's, the job is gone (it ended and was pruned). Beside them, the storage can't be asked.
-    pub async fn handle<T: Task>(&self, id: impl IntoJobId) -> Result<JobHandle<T::Output>, HandleError> {
-        let id = id.into_job_id()?;
-        match self.0.storage.get(id).await? {
-            Lookup::Unknown => Err(HandleError::unknown(id, &self.location())),
-            Lookup::Gone => Err(HandleError::gone(id, &self.location())),
-            Lookup::Found(job) => {
-                let stored = job.task.as_str();
-                if stored == T::NAME || T::ALIASES.contains(&stored) {
-                    Ok(JobHandle::new(self.clone(), id))
-                } else {
-                    Err(HandleError::other_task(id, stored, T::NAME))
-                }
-            }
-        }
     }
 
     /// A job by id, whatever its task.
@@ -234,38 +206,5 @@ impl Client {
 impl fmt::Debug for Client {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Client({})", self.location())
-    }
-}
-
-/// What names a job: its [`JobId`], or the text of one.
-pub trait IntoJobId {
-    /// The id.
-    ///
-    /// # Errors
-    /// The text is no id.
-    fn into_job_id(self) -> Result<JobId, HandleError>;
-}
-
-impl IntoJobId for JobId {
-    fn into_job_id(self) -> Result<JobId, HandleError> {
-        Ok(self)
-    }
-}
-
-impl IntoJobId for &str {
-    fn into_job_id(self) -> Result<JobId, HandleError> {
-        self.parse().map_err(HandleError::not_an_id)
-    }
-}
-
-impl IntoJobId for &String {
-    fn into_job_id(self) -> Result<JobId, HandleError> {
-        self.as_str().into_job_id()
-    }
-}
-
-impl IntoJobId for String {
-    fn into_job_id(self) -> Result<JobId, HandleError> {
-        self.as_str().into_job_id()
     }
 }

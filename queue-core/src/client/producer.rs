@@ -63,7 +63,14 @@ struct Pending {
 
 impl Producer {
     pub(crate) fn new(storage: Arc<dyn Storage>, caller: CallerId, shard: Shard) -> Self {
-        Self { storage, caller, shard, waiting: Mutex::default(), turn: tokio::sync::Mutex::default(), last_error: Mutex::default() }
+        Self {
+            storage,
+            caller,
+            shard,
+            waiting: Mutex::default(),
+            turn: tokio::sync::Mutex::default(),
+            last_error: Mutex::default(),
+        }
     }
 
     /// Stores the jobs, at most [`MAX_ENQUEUE`], all or none.

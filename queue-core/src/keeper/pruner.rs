@@ -4,7 +4,7 @@ use std::sync::Arc;
 
 use queue_storage::model::Shard;
 
-use crate::worker::engine::Engine;
+use crate::engine::Engine;
 
 /// Prunes the shards now and then, for ever.
 pub(crate) async fn prune_for_ever(engine: Arc<Engine>, shards: Arc<[Shard]>) {

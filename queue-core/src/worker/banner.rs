@@ -3,7 +3,7 @@
 use std::fmt;
 
 use super::Line;
-use super::engine::Engine;
+use crate::engine::Engine;
 use crate::handler::Registered;
 
 /// One event for the worker, one for each task.

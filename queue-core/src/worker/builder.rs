@@ -7,12 +7,10 @@ use std::time::Duration;
 use queue_storage::model::{QueueName, Shard, WorkerId};
 use queue_storage::storage::LeaseTerms;
 
-use super::config::WorkerConfig;
-use super::engine::Engine;
-use super::registry::Registry;
 use super::{Line, Worker};
 use crate::client::Client;
 use crate::data::{Data, DataMap};
+use crate::engine::{Engine, Immediate, Registry, WorkerConfig};
 use crate::handler::Registered;
 use crate::list::TaskList;
 
@@ -141,9 +139,7 @@ impl WorkerBuilder {
         }
         let (client, data) = (self.client, Arc::new(self.data));
         let engine = Arc::new(Engine::new(WorkerId::generate(), client, self.config, Arc::new(registry), data));
-        if let Some(immediate) = engine.client.immediate_mode() {
-            immediate.attach(&engine);
-        }
+        engine.client.attach(Arc::new(Immediate::of(&engine)));
         Ok(Worker { engine, lines })
     }
 }
@@ -179,7 +175,10 @@ fn lines(queues: &[(String, Option<u32>)], problems: &mut Vec<String>) -> Vec<Li
 
 impl fmt::Debug for WorkerBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("WorkerBuilder").field("config", &self.config).field("queues", &self.queues).finish_non_exhaustive()
+        f.debug_struct("WorkerBuilder")
+            .field("config", &self.config)
+            .field("queues", &self.queues)
+            .finish_non_exhaustive()
     }
 }
 

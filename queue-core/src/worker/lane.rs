@@ -9,17 +9,14 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use queue_storage::model::{Claimed, Settled, Settlement, Shard, Timestamp};
-use queue_storage::storage::{
-    Exchange, Exchanged, Listener, MAX_CLAIM, MAX_SETTLEMENTS, SettleAnswer, Topic,
-};
+use queue_storage::storage::{Exchange, Exchanged, Listener, MAX_CLAIM, MAX_SETTLEMENTS, SettleAnswer, Topic};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
-use super::engine::{Backoff, Engine};
-use super::executor;
 use super::slots::Slots;
 use super::suspects;
+use crate::engine::{Backoff, Engine, executor};
 
 /// An exchange carries no further settlement once the results in it hold this many bytes.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;

@@ -2,12 +2,7 @@
 
 mod banner;
 mod builder;
-pub(crate) mod config;
-pub(crate) mod engine;
-pub(crate) mod executor;
-mod held;
 mod lane;
-pub(crate) mod registry;
 mod renewer;
 mod slots;
 mod suspects;
@@ -25,8 +20,8 @@ use tokio_util::task::TaskTracker;
 pub use builder::{BuildError, WorkerBuilder};
 
 use crate::client::Client;
+use crate::engine::{Backoff, Engine};
 use crate::keeper::pruner;
-use engine::{Backoff, Engine};
 use lane::{Lane, Outbox};
 use renewer::Renewer;
 use slots::Slots;
@@ -96,7 +91,7 @@ impl Worker {
     /// process had died. To stop well, let `shutdown` become ready instead.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), StorageError> {
         banner::show(&self.engine, &self.lines);
-        if self.engine.client.immediate_mode().is_some() {
+        if self.engine.client.is_immediate() {
             tracing::info!("immediate mode: jobs run inside `enqueue`, this worker only waits to be stopped");
             shutdown.await;
             return Ok(());

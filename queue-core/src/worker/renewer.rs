@@ -6,7 +6,7 @@ use std::thread::JoinHandle;
 use queue_storage::storage::{MAX_RENEWALS, Renewal, Renewed};
 use tokio_util::sync::CancellationToken;
 
-use super::engine::Engine;
+use crate::engine::Engine;
 
 /// The renewer's thread; it stops when this is dropped.
 #[derive(Debug)]

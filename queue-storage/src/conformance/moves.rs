@@ -1,60 +1,190 @@
 //! The table of moves, walked: every legal one is made, every illegal one changes nothing.
 
-use super::actors::{TestWorker, settled};
+use super::actors::TestWorker;
 use super::stage::{HOUR, Stage, completed, died, retry_in, returned, snooze_in};
 use crate::model::{Claimed, Fence, JobId, Move, NewJob, Settled, Settlement, State, When};
 use crate::storage::{Renewed, SettleAnswer};
 
-/// Moves of the table that no call of the contract makes yet.
-const DOORS: [(Move, State, State); 14] = {
-    use Move::{Cancel, Expire, Reclaim, Revive};
-    use State::{Cancelled, Completed, Dead, Expired, Ready, Retrying, Running, Scheduled, Waiting};
-    [
-        (Reclaim, Running, Cancelled),
-        (Cancel, Scheduled, Cancelled),
-        (Cancel, Ready, Cancelled),
-        (Cancel, Running, Cancelled),
-        (Cancel, Retrying, Cancelled),
-        (Expire, Waiting, Expired),
-        (Expire, Scheduled, Expired),
-        (Expire, Ready, Expired),
-        (Expire, Retrying, Expired),
-        (Revive, Completed, Ready),
-        (Revive, Cancelled, Ready),
-        (Revive, Dead, Ready),
-        (Revive, Completed, Scheduled),
-        (Revive, Dead, Scheduled),
-    ]
-};
-
-/// Every move of the table that some call can make leads where the table says.
-pub(super) async fn every_legal_move_is_made(stage: &Stage) {
-    for mv in Move::ALL {
-        let (starts, ends) = mv.row();
-        for (from, to) in starts.iter().flat_map(|from| ends.iter().map(|to| (*from, *to))) {
-            let barred = from == State::Expired || (mv, from, to) == (Move::Revive, State::Cancelled, State::Scheduled);
-            if !barred && !DOORS.contains(&(mv, from, to)) {
-                let stage = stage.beside(&format!("{mv:?}-{from}-{to}"));
-                assert_eq!(make(&stage, mv, to).await, (from, to), "{mv:?}");
-            }
-        }
+/// Whether a move of the table is made by no call of the contract yet: cancelling, expiring and reviving by hand.
+fn is_door(mv: Move, from: State, to: State) -> bool {
+    match mv {
+        Move::Expire | Move::Revive => true,
+        Move::Cancel => from != State::Waiting,
+        Move::Reclaim => to == State::Cancelled,
+        _ => false,
     }
 }
 
-/// Makes a move that ends in `to`; the states before and after.
-async fn make(stage: &Stage, mv: Move, to: State) -> (State, State) {
+/// Every move of the table that some call can make leads where the table says.
+pub(super) async fn every_legal_move_is_made(stage: &Stage) {
+    let mut made = 0;
+    for mv in Move::ALL {
+        let (starts, ends) = mv.row();
+        for (from, to) in starts.iter().flat_map(|from| ends.iter().map(|to| (*from, *to))) {
+            if is_door(mv, from, to) {
+                continue;
+            }
+            let stage = stage.beside(&format!("{mv:?}-{from}-{to}"));
+            assert_eq!(make(&stage, mv, from, to).await, (from, to), "{mv:?}");
+            made += 1;
+        }
+    }
+    assert!(made >= 13, "only {made} moves");
+}
+
+/// Makes a move; the states before and after.
+async fn make(stage: &Stage, mv: Move, from: State, to: State) -> (State, State) {
     let mut worker = stage.worker().await;
     match mv {
         Move::Reach => reach(stage, &mut worker, to).await,
-        Move::Promote => panic!("told by its start: see `promote`"),
+        Move::Promote => promote(stage, &mut worker, from).await,
         Move::Claim => claim(stage, &mut worker).await,
         Move::Complete => settle(stage, &mut worker, completed()).await,
         Move::Retry => settle(stage, &mut worker, retry_in(HOUR)).await,
         Move::Snooze => settle(stage, &mut worker, snooze_in(HOUR)).await,
         Move::Release => settle(stage, &mut worker, Settlement::Release).await,
         Move::Die => settle(stage, &mut worker, died()).await,
-        Move::Reclaim => reclaim(stage, &mut worker, to == State::Dead).await,
+        Move::Reclaim => reclaim(stage, &mut worker, to).await,
         Move::Cancel => cancel(stage, &mut worker).await,
         Move::Expire | Move::Revive => panic!("no call makes this move: {mv:?}"),
     }
+}
+
+async fn reach(stage: &Stage, worker: &mut TestWorker, to: State) -> (State, State) {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let when = if to == State::Scheduled { When::In(HOUR) } else { When::Now };
+    let [id] = stage.enqueue([NewJob { when, ..stage.job_after([first]) }]).await;
+    let before = stage.state(id).await;
+    worker.run_one(completed()).await;
+    (before, stage.state(id).await)
+}
+
+async fn promote(stage: &Stage, worker: &mut TestWorker, from: State) -> (State, State) {
+    let [id] = stage.enqueue([stage.job()]).await;
+    let settlement = if from == State::Retrying { retry_in(HOUR) } else { snooze_in(HOUR) };
+    worker.run_one(settlement).await;
+    let before = stage.state(id).await;
+    stage.advance(HOUR).await;
+    worker.upkeep().await;
+    (before, stage.state(id).await)
+}
+
+async fn claim(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+    let [id] = stage.enqueue([stage.job()]).await;
+    let before = stage.state(id).await;
+    worker.claim_one().await;
+    (before, stage.state(id).await)
+}
+
+async fn settle(stage: &Stage, worker: &mut TestWorker, with: Settlement) -> (State, State) {
+    let [id] = stage.enqueue([stage.job()]).await;
+    let run = worker.claim_one().await;
+    let before = stage.state(id).await;
+    worker.finish(&run, with).await;
+    (before, stage.state(id).await)
+}
+
+async fn reclaim(stage: &Stage, worker: &mut TestWorker, to: State) -> (State, State) {
+    let at_most_once = to == State::Dead;
+    let [id] = stage.enqueue([NewJob { at_most_once, ..stage.job() }]).await;
+    worker.receive_one().await;
+    let before = stage.state(id).await;
+    stage.run_out(&mut stage.worker_of(&[]).await).await;
+    (before, stage.state(id).await)
+}
+
+async fn cancel(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_after([first])]).await;
+    let before = stage.state(id).await;
+    worker.run_one(died()).await;
+    (before, stage.state(id).await)
+}
+
+/// Nobody moves a job in any state without its lease: each settlement and each renewal is lost and changes nothing.
+pub(super) async fn no_illegal_move_is_made(stage: &Stage) {
+    for state in State::ALL.into_iter().filter(|state| *state != State::Expired) {
+        let stage = stage.beside(state.as_str());
+        let mut scene = bring(&stage, state).await;
+        let before = stage.get(scene.id).await;
+        assert_eq!(before.state, state);
+        scene.try_everything(&stage).await;
+        assert_eq!(stage.get(scene.id).await, before, "a {state} job is as it was");
+    }
+}
+
+/// A job in some state, and those who try to move it without its lease.
+struct Scene {
+    id: JobId,
+    pretenders: Vec<(TestWorker, Fence)>,
+}
+
+impl Scene {
+    async fn try_everything(&mut self, stage: &Stage) {
+        for (worker, fence) in &mut self.pretenders {
+            for settlement in every_settlement() {
+                let settled = Settled { job: self.id, fence: *fence, attempts: 9, settlement };
+                let answer = worker.exchange(vec![settled.clone()], 0, 0).await;
+                assert_eq!(answer.settled, [SettleAnswer::Lost], "{settled:?}");
+            }
+            let renewal = worker.renewal(vec![(self.id, *fence)]);
+            assert_eq!(stage.storage().renew(renewal).await.unwrap(), [Renewed::Lost]);
+        }
+    }
+}
+
+fn every_settlement() -> [Settlement; 6] {
+    [
+        completed(),
+        returned(b"forged", HOUR),
+        retry_in(HOUR),
+        snooze_in(HOUR),
+        Settlement::Release,
+        died(),
+    ]
+}
+
+/// Brings a job into a state, through the hands of a worker that tries to move it afterwards.
+async fn bring(stage: &Stage, state: State) -> Scene {
+    let mut worker = stage.worker().await;
+    let settlement = match state {
+        State::Waiting | State::Cancelled => return wait(stage, worker, state).await,
+        State::Running => return run(stage, worker).await,
+        State::Ready => Settlement::Release,
+        State::Scheduled => snooze_in(HOUR),
+        State::Retrying => retry_in(HOUR),
+        State::Completed => completed(),
+        State::Dead => died(),
+        State::Expired => panic!("no call leads here"),
+    };
+    stage.enqueue_many(1).await;
+    let held = worker.claim_one().await;
+    worker.finish(&held, settlement).await;
+    pretend(held.job.id, worker, &held)
+}
+
+/// A job that was never claimed, beside one that was.
+async fn wait(stage: &Stage, mut worker: TestWorker, state: State) -> Scene {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_after([first])]).await;
+    let held = worker.claim_one().await;
+    let settlement = if state == State::Cancelled { died() } else { Settlement::Release };
+    worker.finish(&held, settlement).await;
+    pretend(id, worker, &held)
+}
+
+/// A job that another worker holds: the right fence of the wrong worker, the wrong fence of the right one.
+async fn run(stage: &Stage, mut worker: TestWorker) -> Scene {
+    let [id] = stage.enqueue([stage.job()]).await;
+    let old = worker.claim_one().await;
+    worker.finish(&old, Settlement::Release).await;
+    let mut holder = stage.worker().await;
+    let held = holder.receive_one().await;
+    let stranger = stage.worker().await;
+    let pretenders = vec![(worker, old.fence), (stranger, held.fence), (holder, old.fence)];
+    Scene { id, pretenders }
+}
+
+fn pretend(id: JobId, worker: TestWorker, run: &Claimed) -> Scene {
+    Scene { id, pretenders: vec![(worker, run.fence)] }
 }

@@ -1,21 +1,29 @@
 //! The one verb: from calls to stored jobs.
 
+mod error;
+
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use queue_storage::model::{JobId, NewJob, Shard};
 use queue_storage::storage::{Admission, MAX_ENQUEUE};
 
-use super::Client;
-use super::error::{Cause, EnqueueError};
-use super::producer::Unanswered;
-use crate::call::{Call, Draft};
+use crate::call::Call;
+use crate::client::{Client, Unanswered};
+use crate::draft::Draft;
 use crate::handle::JobHandle;
 use crate::step::Pipeline;
 use crate::task::Task;
 
+use error::Cause;
+pub use error::EnqueueError;
+
 /// The most steps of a pipeline: they are stored in one call.
 const MAX_STEPS: usize = 100;
+
+/// Why an immediate client can't run anything yet.
+const NOT_ATTACHED: &str = "this client is in immediate mode, but no worker has been built on it yet, so nothing knows \
+                            how to run a task: build one with `Worker::builder(&client)` first";
 
 impl<T: Task> Call<T> {
     /// Stores the call as a job.
@@ -135,8 +143,11 @@ impl Client {
         let timeout = self.config().enqueue_timeout;
         let clock = Arc::clone(self.clock());
         let deadline = clock.now() + timeout;
-        if let Some(immediate) = self.immediate_mode() {
-            jobs.iter().try_for_each(|job| immediate.check(&job.task)).map_err(Cause::Immediate)?;
+        let inline = self.inline();
+        if self.is_immediate() {
+            let unattached = || Cause::Immediate(NOT_ATTACHED.to_owned());
+            let inline = inline.as_ref().ok_or_else(unattached)?;
+            jobs.iter().try_for_each(|job| inline.check(&job.task)).map_err(Cause::Immediate)?;
         }
         let admissions = self.producer(shard).submit(jobs, &*clock, deadline).await.map_err(|unanswered| {
             let location = self.location();
@@ -148,9 +159,9 @@ impl Client {
         if let Some(Admission::UnknownDependency(missing)) = admissions.iter().find(|a| a.state().is_none()) {
             return Err(Cause::Dependency { location: self.location(), missing: *missing });
         }
-        if let Some(immediate) = self.immediate_mode() {
+        if let Some(inline) = inline {
             let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
-            immediate.run(self, shard).await.map_err(failed)?;
+            inline.run(self, shard).await.map_err(failed)?;
         }
         Ok(admissions)
     }

@@ -1,12 +1,12 @@
-//! What a client says when it can't.
+//! What an enqueue says when it can't.
 
 use std::fmt;
 use std::sync::Arc;
 
-use queue_storage::model::{IdError, JobId};
+use queue_storage::model::JobId;
 use queue_storage::storage::StorageError;
 
-use crate::call::DraftError;
+use crate::draft::DraftError;
 
 /// Why a call was not, or not surely, enqueued. It gives the call back: with the same id, so that enqueueing it again
 /// makes one job however often the first try got through.
@@ -17,7 +17,7 @@ pub struct EnqueueError<C> {
 
 /// Why an enqueue failed, without the call.
 #[derive(Clone, Debug)]
-pub(crate) enum Cause {
+pub(super) enum Cause {
     Draft(DraftError),
     Storage { location: String, error: Arc<StorageError> },
     TimedOut { location: String, after: std::time::Duration, error: Option<Arc<StorageError>> },
@@ -28,7 +28,7 @@ pub(crate) enum Cause {
 }
 
 impl<C> EnqueueError<C> {
-    pub(crate) fn new(call: C, cause: Cause) -> Self {
+    pub(super) fn new(call: C, cause: Cause) -> Self {
         Self { call: Box::new(call), cause }
     }
 
@@ -93,7 +93,9 @@ impl fmt::Display for Cause {
                 if let Some(error) = error {
                     write!(f, ": {error}")?;
                 }
-                f.write_str("; the job may have been stored: enqueue the call this error gives back, which makes one job")
+                f.write_str(
+                    "; the job may have been stored: enqueue the call this error gives back, which makes one job",
+                )
             }
             Self::AcrossQueues { step, task, queue, first } => write!(
                 f,
@@ -129,94 +131,5 @@ impl<C> std::error::Error for EnqueueError<C> {
             Cause::Storage { error, .. } | Cause::TimedOut { error: Some(error), .. } => error.source(),
             _ => None,
         }
-    }
-}
-
-/// Why there is no handle to a job.
-#[derive(Debug)]
-pub struct HandleError {
-    kind: HandleErrorKind,
-    message: String,
-    source: Option<StorageError>,
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum HandleErrorKind {
-    NotAnId,
-    Unknown,
-    OtherTask,
-    Gone,
-    Storage,
-}
-
-impl HandleError {
-    fn new(kind: HandleErrorKind, message: String) -> Self {
-        Self { kind, message, source: None }
-    }
-
-    #[expect(clippy::needless_pass_by_value, reason = "the shape `map_err` wants")]
-    pub(crate) fn not_an_id(error: IdError) -> Self {
-        Self::new(HandleErrorKind::NotAnId, error.to_string())
-    }
-
-    pub(crate) fn unknown(id: JobId, location: &str) -> Self {
-        Self::new(HandleErrorKind::Unknown, format!("no job {id} was ever stored in {location}"))
-    }
-
-    pub(crate) fn gone(id: JobId, location: &str) -> Self {
-        let message = format!("job {id} is not in {location} any more: it ended, and the time it is kept has passed");
-        Self::new(HandleErrorKind::Gone, message)
-    }
-
-    pub(crate) fn other_task(id: JobId, stored: &str, asked: &str) -> Self {
-        Self::new(HandleErrorKind::OtherTask, format!("job {id} is a job of task `{stored}`, not of `{asked}`"))
-    }
-
-    /// Whether the text is no id.
-    #[must_use]
-    pub fn is_not_an_id(&self) -> bool {
-        self.kind == HandleErrorKind::NotAnId
-    }
-
-    /// Whether no such job was ever stored.
-    #[must_use]
-    pub fn is_unknown(&self) -> bool {
-        self.kind == HandleErrorKind::Unknown
-    }
-
-    /// Whether the job is another task's.
-    #[must_use]
-    pub fn is_other_task(&self) -> bool {
-        self.kind == HandleErrorKind::OtherTask
-    }
-
-    /// Whether the job ended and was pruned.
-    #[must_use]
-    pub fn is_gone(&self) -> bool {
-        self.kind == HandleErrorKind::Gone
-    }
-
-    /// Whether the storage could not be asked.
-    #[must_use]
-    pub fn is_unavailable(&self) -> bool {
-        self.kind == HandleErrorKind::Storage
-    }
-}
-
-impl From<StorageError> for HandleError {
-    fn from(error: StorageError) -> Self {
-        Self { kind: HandleErrorKind::Storage, message: error.to_string(), source: Some(error) }
-    }
-}
-
-impl fmt::Display for HandleError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.message)
-    }
-}
-
-impl std::error::Error for HandleError {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        self.source.as_ref().and_then(std::error::Error::source)
     }
 }

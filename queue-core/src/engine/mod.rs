@@ -1,4 +1,11 @@
-//! What the parts of one worker share.
+//! What the parts of one worker share, and what runs a job.
+
+mod backoff;
+mod config;
+pub(crate) mod executor;
+mod held;
+mod inline;
+mod registry;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -8,11 +15,14 @@ use queue_storage::model::{LEVEL, Shard, WorkerId};
 use queue_storage::storage::{Storage, StorageError, WorkerRecord};
 use tokio_util::sync::CancellationToken;
 
-use super::config::WorkerConfig;
-use super::held::Held;
-use super::registry::Registry;
 use crate::client::Client;
 use crate::data::DataMap;
+
+pub(crate) use backoff::Backoff;
+pub(crate) use config::WorkerConfig;
+use held::Held;
+pub(crate) use inline::Immediate;
+pub(crate) use registry::Registry;
 
 /// One incarnation of a worker, seen from its parts.
 #[derive(Debug)]
@@ -22,7 +32,7 @@ pub(crate) struct Engine {
     pub(crate) config: WorkerConfig,
     pub(crate) registry: Arc<Registry>,
     pub(crate) data: Arc<DataMap>,
-    pub(super) held: Held,
+    pub(crate) held: Held,
     /// Cancelled when running jobs must end: the grace is over.
     pub(crate) cut: CancellationToken,
 }
@@ -35,15 +45,7 @@ impl Engine {
         registry: Arc<Registry>,
         data: Arc<DataMap>,
     ) -> Self {
-        Self {
-            id,
-            client,
-            config,
-            registry,
-            data,
-            held: Held::default(),
-            cut: CancellationToken::new(),
-        }
+        Self { id, client, config, registry, data, held: Held::default(), cut: CancellationToken::new() }
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
@@ -82,30 +84,4 @@ fn host() -> String {
     let name = std::fs::read_to_string("/proc/sys/kernel/hostname").ok();
     let name = name.or_else(|| std::env::var("HOSTNAME").ok()).or_else(|| std::env::var("COMPUTERNAME").ok());
     format!("{}:{}", name.as_deref().map_or("host", str::trim), std::process::id())
-}
-
-/// Pauses between tries while a storage does not answer: doubling, spread, bounded.
-#[derive(Debug)]
-pub(crate) struct Backoff {
-    next: Duration,
-}
-
-impl Backoff {
-    const FIRST: Duration = Duration::from_millis(50);
-    const LONGEST: Duration = Duration::from_secs(5);
-
-    pub(crate) const fn new() -> Self {
-        Self { next: Self::FIRST }
-    }
-
-    /// The next pause: between half and the whole of what has been doubled so far.
-    pub(crate) fn pause(&mut self) -> Duration {
-        let pause = self.next.mul_f64(0.5 + fastrand::f64() / 2.0);
-        self.next = (self.next * 2).min(Self::LONGEST);
-        pause
-    }
-
-    pub(crate) const fn is_fresh(&self) -> bool {
-        self.next.as_millis() == Self::FIRST.as_millis()
-    }
 }

@@ -7,7 +7,7 @@ use queue_storage::model::{Fence, JobId, Shard, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 #[derive(Debug, Default)]
-pub(super) struct Held {
+pub(crate) struct Held {
     /// Shared with the renewer's thread, so never locked across an await or a call of the user's.
     jobs: Mutex<HashMap<JobId, Hold>>,
 }
@@ -28,7 +28,7 @@ impl Held {
     }
 
     /// Holds a job from its claim on; the token is cancelled when its lease is lost.
-    pub(super) fn insert(&self, id: JobId, shard: Shard, fence: Fence) -> CancellationToken {
+    pub(crate) fn insert(&self, id: JobId, shard: Shard, fence: Fence) -> CancellationToken {
         let lost = CancellationToken::new();
         let hold = Hold { shard, fence, lost: lost.clone(), overdue: None };
         // A job that is claimed again was lost before: the older run learns it.
@@ -39,14 +39,14 @@ impl Held {
     }
 
     /// Stops renewing the job after `overdue`.
-    pub(super) fn expect_end(&self, id: JobId, fence: Fence, overdue: Timestamp) {
+    pub(crate) fn expect_end(&self, id: JobId, fence: Fence, overdue: Timestamp) {
         if let Some(hold) = self.lock().get_mut(&id).filter(|hold| hold.fence == fence) {
             hold.overdue = Some(overdue);
         }
     }
 
     /// Lets a job go; a later claim of the same job stays.
-    pub(super) fn remove(&self, id: JobId, fence: Fence) {
+    pub(crate) fn remove(&self, id: JobId, fence: Fence) {
         let mut jobs = self.lock();
         if jobs.get(&id).is_some_and(|hold| hold.fence == fence) {
             jobs.remove(&id);
@@ -54,7 +54,7 @@ impl Held {
     }
 
     /// The leases to renew now, by shard.
-    pub(super) fn to_renew(&self, now: Timestamp) -> HashMap<Shard, Vec<(JobId, Fence)>> {
+    pub(crate) fn to_renew(&self, now: Timestamp) -> HashMap<Shard, Vec<(JobId, Fence)>> {
         let mut leases: HashMap<Shard, Vec<_>> = HashMap::new();
         for (id, hold) in self.lock().iter().filter(|(_, hold)| hold.overdue.is_none_or(|overdue| now < overdue)) {
             leases.entry(hold.shard.clone()).or_default().push((*id, hold.fence));
@@ -63,13 +63,13 @@ impl Held {
     }
 
     /// Tells the run of a job that its lease is lost.
-    pub(super) fn lose(&self, id: JobId, fence: Fence) {
+    pub(crate) fn lose(&self, id: JobId, fence: Fence) {
         if let Some(hold) = self.lock().get(&id).filter(|hold| hold.fence == fence) {
             hold.lost.cancel();
         }
     }
 
-    pub(super) fn len(&self) -> usize {
+    pub(crate) fn len(&self) -> usize {
         self.lock().len()
     }
 }

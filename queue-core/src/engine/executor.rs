@@ -15,7 +15,7 @@ use queue_storage::storage::{Renewal, Renewed};
 use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
-use super::engine::{Backoff, Engine};
+use super::{Backoff, Engine};
 use crate::codec;
 use crate::context::{Context, Inner};
 use crate::handler::{Registered, RunFuture};
@@ -141,7 +141,8 @@ fn prepare(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Resu
     let job = &claimed.job;
     let task = engine.registry.get(&job.task);
     let options = RunOptions::of(engine, task);
-    let undecodable = |options, message| Err((options, Outcome::Undecodable(Failure::new(FailureKind::Decode, message))));
+    let undecodable =
+        |options, message| Err((options, Outcome::Undecodable(Failure::new(FailureKind::Decode, message))));
     // A storage hands out jobs of registered tasks only; should it err, the job goes back unharmed.
     let Some(task) = task else { return Err((options, Outcome::Released)) };
     let envelope = match Envelope::decode(&job.envelope) {
@@ -271,7 +272,9 @@ fn report(settlement: &Settlement, attempts: u32, took: Duration) {
     let duration_seconds = took.as_secs_f64();
     match settlement {
         Settlement::Complete { .. } => tracing::debug!(duration_seconds, "completed"),
-        Settlement::Retry { failure, .. } => tracing::warn!(attempts, duration_seconds, error = %failure, "failed, will retry"),
+        Settlement::Retry { failure, .. } => {
+            tracing::warn!(attempts, duration_seconds, error = %failure, "failed, will retry")
+        }
         Settlement::Die { failure, reason, .. } => {
             tracing::error!(attempts, duration_seconds, %reason, error = %failure, "dead");
         }

@@ -1,0 +1,140 @@
+//! A handle to a stored job.
+
+mod error;
+mod find;
+mod status;
+
+use std::fmt;
+use std::marker::PhantomData;
+use std::time::Duration;
+
+use queue_storage::model::{Job, JobId, State};
+use queue_storage::storage::{Lookup, StorageError, Topic};
+
+use crate::client::Client;
+use crate::codec;
+use crate::task::TaskOutput;
+
+pub use error::WaitError;
+use error::WaitErrorKind;
+pub use find::{HandleError, IntoJobId};
+pub use status::{JobFacts, JobStatus};
+
+/// How often a waiting handle looks although nothing told it to: hints may be lost.
+const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long it waits before it looks again after the storage could not be asked.
+const RETRY_AFTER: Duration = Duration::from_millis(250);
+
+/// A job that was enqueued, whose task returns `Out`: its id, its state, its result.
+///
+/// Cloning it is cheap, and it is not needed to keep the job: [`Client::handle`] makes another from the id.
+pub struct JobHandle<Out> {
+    id: JobId,
+    client: Client,
+    output: PhantomData<fn() -> Out>,
+}
+
+impl<Out> JobHandle<Out> {
+    pub(crate) fn new(client: Client, id: JobId) -> Self {
+        Self { id, client, output: PhantomData }
+    }
+
+    /// The job's id; its text is what to keep or show.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.id
+    }
+
+    /// What the storage knows of the job now.
+    ///
+    /// # Errors
+    /// The storage can't be asked.
+    pub async fn status(&self) -> Result<JobStatus, StorageError> {
+        Ok(match self.client.storage().get(self.id).await? {
+            Lookup::Found(job) => JobStatus::Known(JobFacts::of(&job)),
+            Lookup::Gone => JobStatus::Gone,
+            Lookup::Unknown => JobStatus::Unknown,
+        })
+    }
+}
+
+impl<Out: TaskOutput> JobHandle<Out> {
+    /// What the job returned, if it has completed: `None` while it is live. Reading does not delete it.
+    ///
+    /// # Errors
+    /// The job ended otherwise, is gone, or the storage can't be asked.
+    pub async fn result(&self) -> Result<Option<Out>, WaitError> {
+        match self.client.storage().get(self.id).await {
+            Ok(Lookup::Found(job)) => self.ended(&job).transpose(),
+            Ok(Lookup::Gone) => Err(self.error(WaitErrorKind::Gone)),
+            Ok(Lookup::Unknown) => Err(self.error(WaitErrorKind::Unknown)),
+            Err(error) => Err(self.error(WaitErrorKind::Storage(error))),
+        }
+    }
+
+    /// Waits until the job has ended, at most `timeout`, and returns what it returned. Reading does not delete it.
+    ///
+    /// While the storage can't be asked it goes on trying until the timeout.
+    ///
+    /// # Errors
+    /// The timeout passed first (the job goes on); the job is dead, cancelled or expired; it ended and was pruned; what
+    /// it returned is not an `Out`.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait; the job goes on.
+    pub async fn wait(&self, timeout: Duration) -> Result<Out, WaitError> {
+        let clock = self.client.clock();
+        let deadline = clock.now() + timeout;
+        // Interest is registered before the first look, so that no end falls between look and listening.
+        let listener = self.client.storage().listen(Topic::Job(self.id));
+        loop {
+            let (again, unavailable) = match self.result().await {
+                Ok(Some(output)) => return Ok(output),
+                Ok(None) => (LOOK_EVERY, None),
+                Err(error) => match error.kind {
+                    WaitErrorKind::Storage(storage) if storage.is_unavailable() => (RETRY_AFTER, Some(storage)),
+                    kind => return Err(self.error(kind)),
+                },
+            };
+            tokio::select! {
+                () = listener.changed(), if unavailable.is_none() => {}
+                () = clock.sleep_until((clock.now() + again).min(deadline)) => {
+                    if clock.now() >= deadline {
+                        return Err(self.error(unavailable.map_or(WaitErrorKind::TimedOut(timeout), WaitErrorKind::Storage)));
+                    }
+                }
+            }
+        }
+    }
+
+    /// The result of an ended job, or why it has none; `None` while it is live.
+    fn ended(&self, job: &Job) -> Option<Result<Out, WaitError>> {
+        let kind = match job.state {
+            State::Completed => {
+                let bytes = job.result.as_deref().unwrap_or(codec::NIL);
+                return Some(codec::decode(bytes).map_err(|why| self.error(WaitErrorKind::Undecodable(why))));
+            }
+            State::Dead => WaitErrorKind::Dead(job.reason.clone(), job.failure.clone()),
+            State::Cancelled => WaitErrorKind::Cancelled(job.culprit),
+            State::Expired => WaitErrorKind::Expired,
+            _ => return None,
+        };
+        Some(Err(self.error(kind)))
+    }
+
+    fn error(&self, kind: WaitErrorKind) -> WaitError {
+        WaitError::new(self.id, kind)
+    }
+}
+
+impl<Out> Clone for JobHandle<Out> {
+    fn clone(&self) -> Self {
+        Self::new(self.client.clone(), self.id)
+    }
+}
+
+impl<Out> fmt::Debug for JobHandle<Out> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "JobHandle({} in {})", self.id, self.client.location())
+    }
+}

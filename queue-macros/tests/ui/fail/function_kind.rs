@@ -1,0 +1,21 @@
+//! Functions that a worker can't call.
+
+#![allow(unused)]
+
+use queue::task;
+
+#[task]
+async unsafe fn promise(n: u32) {}
+
+#[task]
+extern "C" fn foreign(n: u32) {}
+
+#[task]
+unsafe extern "C" fn variadic(n: u32, ...) {}
+
+trait Jobs {
+    #[task]
+    async fn bodiless(n: u32);
+}
+
+fn main() {}

@@ -1,0 +1,31 @@
+//! Backoffs that are none.
+
+#![allow(unused)]
+
+use queue::task;
+
+#[task(backoff = "5s")]
+async fn no_kind() {}
+
+#[task(backoff = linear("5s"))]
+async fn unknown_kind() {}
+
+#[task(backoff = fixed)]
+async fn no_delay() {}
+
+#[task(backoff = fixed("5s", factor = 2))]
+async fn fixed_with_factor() {}
+
+#[task(backoff = exponential("5s", max = "1h"))]
+async fn unknown_part() {}
+
+#[task(backoff = exponential("5s", factor = 0.5))]
+async fn shrinking() {}
+
+#[task(backoff = exponential("5s", cap = "1s"))]
+async fn low_cap() {}
+
+#[task(backoff = exponential("5s", cap = "1h", cap = "2h"))]
+async fn twice() {}
+
+fn main() {}

@@ -1,0 +1,19 @@
+//! Options that don't exist.
+
+#![allow(unused)]
+
+use queue::task;
+
+#[task(retrys = 3, priority = 1, cron = "0 3 * * *")]
+async fn misspelt() {}
+
+#[task("send_email")]
+async fn a_text() {}
+
+#[task(retries = 3 priority = 1)]
+async fn no_comma() {}
+
+fn main() {
+    // The task itself is there: what is wrong with an option is said once.
+    let _ = misspelt::new();
+}

@@ -1,0 +1,40 @@
+//! Options with values they don't take.
+
+#![allow(unused)]
+
+use queue::task;
+
+#[task(retries = "3")]
+async fn text_for_number() {}
+
+#[task(retries = -1)]
+async fn negative() {}
+
+#[task(priority = 5_000_000_000)]
+async fn too_large() {}
+
+#[task(retries)]
+async fn nothing() {}
+
+#[task(name = send)]
+async fn word_for_text() {}
+
+#[task(aliases = "old")]
+async fn text_for_list() {}
+
+#[task(aliases = ["old", new])]
+async fn word_in_list() {}
+
+#[task(jitter = some)]
+async fn unknown_jitter() {}
+
+#[task(at_most_once = true)]
+async fn flag_with_value() {}
+
+#[task(args = "SendEmail")]
+async fn text_for_ident() {}
+
+#[task(crate = "queue")]
+async fn text_for_path() {}
+
+fn main() {}

@@ -1,0 +1,195 @@
+//! One shard's row: what rises, what is counted, and the one function through which a state changes.
+
+use queue_storage::model::{Move, Shard, State, Timestamp};
+use queue_storage::storage::{Counts, Ends};
+use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+
+use crate::error::Result;
+
+/// A shard, as it is stored; read at the start of an operation and saved at its end.
+#[derive(Debug)]
+pub(crate) struct Ledger {
+    pub(crate) n: i64,
+    pub(crate) shard: Shard,
+    pub(crate) sequence: u64,
+    pub(crate) fence: u64,
+    /// When it was last called with an exchange or a renewal.
+    pub(crate) seen_at: Option<Timestamp>,
+    /// The last silence: when it began, and until when only leases that had ended by then are taken back.
+    pub(crate) silent_since: Option<Timestamp>,
+    pub(crate) spare_until: Option<Timestamp>,
+    /// Jobs by state, in the order of [`State::ALL`].
+    stored: [u64; 9],
+    pub(crate) parked: u64,
+    /// Suspects that are ready, parked ones among them.
+    pub(crate) suspects: u64,
+    /// Ended jobs whose edges are not all followed.
+    pub(crate) follow: u64,
+    /// Completed jobs without a result, and dead letters, that no live job needs.
+    pub(crate) traces: u64,
+    pub(crate) letters: u64,
+    pub(crate) enqueued: u64,
+    ended: Ends,
+    pub(crate) pruned_made_at: Option<Timestamp>,
+}
+
+const FIELDS: &str = "shard, seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, \
+    n_retrying, n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_letters, enqueued, \
+    ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at";
+
+impl Ledger {
+    /// The shard's row, if it has one.
+    pub(crate) fn find(conn: &Connection, namespace: &str, shard: &Shard) -> Result<Option<Self>> {
+        let sql = format!("SELECT {FIELDS} FROM queue_shards WHERE namespace = ?1 AND queue = ?2 AND idx = ?3");
+        let found = conn
+            .prepare_cached(&sql)?
+            .query_row(params![namespace, shard.queue.as_str(), shard.index], |row| Self::read(row, shard.clone()))
+            .optional()?;
+        Ok(found)
+    }
+
+    /// The shard's row, made if it has none.
+    pub(crate) fn open(conn: &Connection, namespace: &str, shard: &Shard) -> Result<Self> {
+        if let Some(ledger) = Self::find(conn, namespace, shard)? {
+            return Ok(ledger);
+        }
+        let sql = format!(
+            "INSERT INTO queue_shards (namespace, queue, idx, tag) VALUES (?1, ?2, ?3, ?4) RETURNING {FIELDS}"
+        );
+        let ledger = conn
+            .prepare_cached(&sql)?
+            .query_row(params![namespace, shard.queue.as_str(), shard.index, shard.tag()], |row| {
+                Self::read(row, shard.clone())
+            })?;
+        Ok(ledger)
+    }
+
+    fn read(row: &Row<'_>, shard: Shard) -> rusqlite::Result<Self> {
+        let moment = |at| row.get(at).map(|micros: Option<i64>| micros.map(Timestamp::from_micros));
+        let mut stored = [0; 9];
+        for (at, count) in stored.iter_mut().enumerate() {
+            *count = row.get(6 + at)?;
+        }
+        Ok(Self {
+            n: row.get(0)?,
+            shard,
+            sequence: row.get(1)?,
+            fence: row.get(2)?,
+            seen_at: moment(3)?,
+            silent_since: moment(4)?,
+            spare_until: moment(5)?,
+            stored,
+            parked: row.get(15)?,
+            suspects: row.get(16)?,
+            follow: row.get(17)?,
+            traces: row.get(18)?,
+            letters: row.get(19)?,
+            enqueued: row.get(20)?,
+            ended: Ends {
+                completed: row.get(21)?,
+                cancelled: row.get(22)?,
+                expired: row.get(23)?,
+                dead: row.get(24)?,
+            },
+            pruned_made_at: moment(25)?,
+        })
+    }
+
+    /// Writes the row back.
+    pub(crate) fn save(&self, conn: &Connection) -> Result<()> {
+        let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
+        let [waiting, scheduled, ready, running, retrying, completed, cancelled, expired, dead] = self.stored;
+        conn.prepare_cached(
+            "UPDATE queue_shards SET seq = :seq, fence = :fence, seen_at = :seen_at, silent_since = :silent_since, \
+             spare_until = :spare_until, n_waiting = :waiting, n_scheduled = :scheduled, n_ready = :ready, \
+             n_running = :running, n_retrying = :retrying, n_completed = :completed, n_cancelled = :cancelled, \
+             n_expired = :expired, n_dead = :dead, n_parked = :parked, n_suspects = :suspects, n_follow = :follow, \
+             n_traces = :traces, n_letters = :letters, enqueued = :enqueued, ended_completed = :ended_completed, \
+             ended_cancelled = :ended_cancelled, ended_expired = :ended_expired, ended_dead = :ended_dead, \
+             pruned_made_at = :pruned WHERE shard = :n",
+        )?
+        .execute(named_params! {
+            ":seq": self.sequence, ":fence": self.fence, ":seen_at": micros(self.seen_at),
+            ":silent_since": micros(self.silent_since), ":spare_until": micros(self.spare_until),
+            ":waiting": waiting, ":scheduled": scheduled, ":ready": ready, ":running": running,
+            ":retrying": retrying, ":completed": completed, ":cancelled": cancelled, ":expired": expired,
+            ":dead": dead, ":parked": self.parked, ":suspects": self.suspects, ":follow": self.follow,
+            ":traces": self.traces, ":letters": self.letters, ":enqueued": self.enqueued,
+            ":ended_completed": self.ended.completed, ":ended_cancelled": self.ended.cancelled,
+            ":ended_expired": self.ended.expired, ":ended_dead": self.ended.dead,
+            ":pruned": micros(self.pruned_made_at), ":n": self.n,
+        })?;
+        Ok(())
+    }
+
+    /// The next place in the line.
+    pub(crate) fn next_sequence(&mut self) -> u64 {
+        self.sequence += 1;
+        self.sequence
+    }
+
+    /// Counts a job that is taken in.
+    pub(crate) fn admitted(&mut self, state: State) {
+        self.enqueued += 1;
+        self.stored[state as usize] += 1;
+    }
+
+    /// Counts the end of a job that is cancelled as it is taken in.
+    pub(crate) fn ends_at_once(&mut self) {
+        self.ended.cancelled += 1;
+    }
+
+    /// Checks a move against the table and counts it.
+    ///
+    /// Every change of a stored state passes here before it is written.
+    pub(crate) fn moves(&mut self, mv: Move, from: State, to: State) -> Result<()> {
+        mv.check(from, to)?;
+        self.left(from, 1);
+        self.stored[to as usize] += 1;
+        match to {
+            State::Completed => self.ended.completed += 1,
+            State::Cancelled => self.ended.cancelled += 1,
+            State::Expired => self.ended.expired += 1,
+            State::Dead => self.ended.dead += 1,
+            _ => {}
+        }
+        Ok(())
+    }
+
+    /// Counts jobs that left a state.
+    pub(crate) fn left(&mut self, state: State, jobs: u64) {
+        let count = &mut self.stored[state as usize];
+        *count = count.saturating_sub(jobs);
+    }
+
+    /// Counts an ended job in or out of those that retention may remove.
+    pub(crate) fn prunable(&mut self, state: State, has_result: bool, is: bool) {
+        let count = match state {
+            State::Completed if !has_result => &mut self.traces,
+            State::Dead => &mut self.letters,
+            _ => return,
+        };
+        *count = if is { *count + 1 } else { count.saturating_sub(1) };
+    }
+
+    /// Jobs in this state.
+    pub(crate) fn count(&self, state: State) -> u64 {
+        self.stored[state as usize]
+    }
+
+    /// Ready jobs in the line that every worker looks at.
+    pub(crate) fn in_line(&self) -> u64 {
+        self.count(State::Ready).saturating_sub(self.parked).saturating_sub(self.suspects)
+    }
+
+    /// What is counted, but for what is due.
+    pub(crate) fn counts(&self) -> Counts {
+        Counts {
+            stored: State::ALL.into_iter().map(|state| (state, self.count(state))).filter(|(_, n)| *n > 0).collect(),
+            parked: self.parked,
+            due: 0,
+            enqueued: self.enqueued,
+            ended: self.ended,
+        }
+    }
+}

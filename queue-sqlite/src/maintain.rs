@@ -1,0 +1,118 @@
+//! Promotion and pruning.
+
+use std::time::Duration;
+
+use queue_storage::model::{JobId, Move, Shard, State, Timestamp};
+use queue_storage::storage::{MAX_PRUNE, MAX_UPKEEP, Retention, Step};
+use rusqlite::params;
+
+use crate::error::Result;
+use crate::ledger::Ledger;
+use crate::row;
+use crate::tx::Tx;
+use crate::workers;
+
+/// After this long without a call, what is remembered of a worker or a caller is dropped.
+const FORGET_AFTER: Duration = Duration::from_secs(86_400);
+
+pub(crate) const DUE: &str = "SELECT n, id, state FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) AND due_at <= ?2 \
+    ORDER BY due_at LIMIT ?3";
+
+/// Makes jobs ready that are due, earliest first; whether more are left.
+pub(crate) fn promote(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<bool> {
+    if shard.count(State::Scheduled) + shard.count(State::Retrying) == 0 {
+        return Ok(false);
+    }
+    let due: Vec<(i64, Vec<u8>, i64)> = tx
+        .conn
+        .prepare_cached(DUE)?
+        .query_map(params![shard.n, tx.now.as_micros(), MAX_UPKEEP + 1], |row| {
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+        })?
+        .collect::<Result<_, _>>()?;
+    for (n, id, state) in due.iter().take(MAX_UPKEEP as usize) {
+        shard.moves(Move::Promote, row::state(*state)?, State::Ready)?;
+        tx.conn
+            .prepare_cached("UPDATE queue_jobs SET state = 2, seq = ?2 WHERE n = ?1")?
+            .execute(params![n, shard.next_sequence()])?;
+        tx.hints.ready = true;
+        tx.hints.jobs.push(row::job_id(id)?);
+    }
+    Ok(due.len() > MAX_UPKEEP as usize)
+}
+
+pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
+    WHERE shard = ?1 AND state >= 5 AND held = 0 AND keep_until <= ?2 ORDER BY keep_until LIMIT ?3";
+pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
+    WHERE shard = ?1 AND state = 5 AND held = 0 AND result IS NULL ORDER BY ended_at LIMIT ?2";
+pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
+    WHERE shard = ?1 AND state = 8 AND held = 0 ORDER BY ended_at LIMIT ?2";
+
+/// Removes ended jobs whose time has passed, or that exceed the retention; forgets workers and callers.
+pub(crate) fn prune(tx: &Tx<'_>, shard: &Shard, retention: Retention) -> Result<Step> {
+    let before = tx.now - FORGET_AFTER;
+    workers::forget(tx, before, MAX_PRUNE)?;
+    let Some(mut shard) = Ledger::find(tx.conn, tx.namespace, shard)? else { return Ok(Step::default()) };
+    forget_callers(tx, &shard, before)?;
+    let mut left = u64::from(MAX_PRUNE);
+    let now = tx.now.as_micros();
+    let kept = select(tx, KEPT, params![shard.n, now, left + 1])?;
+    let mut more = kept.len() as u64 > left;
+    remove(tx, &mut shard, kept, &mut left)?;
+    let traces = shard.traces.saturating_sub(retention.traces);
+    more |= traces > left;
+    remove(tx, &mut shard, select(tx, TRACES, params![shard.n, traces.min(left)])?, &mut left)?;
+    let letters = shard.letters.saturating_sub(retention.dead);
+    more |= letters > left;
+    remove(tx, &mut shard, select(tx, LETTERS, params![shard.n, letters.min(left)])?, &mut left)?;
+    shard.save(tx.conn)?;
+    Ok(Step { done: MAX_PRUNE - u32::try_from(left).unwrap_or(0), more })
+}
+
+struct Ended {
+    n: i64,
+    id: JobId,
+    state: State,
+    has_result: bool,
+    large: bool,
+}
+
+fn select(tx: &Tx<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Ended>> {
+    let mut statement = tx.conn.prepare_cached(sql)?;
+    let mut rows = statement.query(values)?;
+    let mut found = Vec::new();
+    while let Some(row) = rows.next()? {
+        found.push(Ended {
+            n: row.get(0)?,
+            id: row::job_id(&row.get::<_, Vec<u8>>(1)?)?,
+            state: row::state(row.get(2)?)?,
+            has_result: row.get(3)?,
+            large: row.get(4)?,
+        });
+    }
+    Ok(found)
+}
+
+fn remove(tx: &Tx<'_>, shard: &mut Ledger, ended: Vec<Ended>, left: &mut u64) -> Result<()> {
+    for job in ended.into_iter().take(usize::try_from(*left).unwrap_or(usize::MAX)) {
+        *left -= 1;
+        tx.conn.prepare_cached("DELETE FROM queue_jobs WHERE n = ?1")?.execute([job.n])?;
+        if job.large {
+            tx.conn.prepare_cached("DELETE FROM queue_envelopes WHERE n = ?1")?.execute([job.n])?;
+        }
+        shard.left(job.state, 1);
+        shard.prunable(job.state, job.has_result, false);
+        shard.pruned_made_at = shard.pruned_made_at.max(Some(job.id.made_at()));
+    }
+    Ok(())
+}
+
+fn forget_callers(tx: &Tx<'_>, shard: &Ledger, before: Timestamp) -> Result<()> {
+    tx.conn
+        .prepare_cached(
+            "DELETE FROM queue_callers WHERE shard = ?1 AND caller IN \
+             (SELECT caller FROM queue_callers WHERE shard = ?1 AND seen_at <= ?2 ORDER BY seen_at LIMIT ?3)",
+        )?
+        .execute(params![shard.n, before.as_micros(), MAX_PRUNE])?;
+    Ok(())
+}

@@ -1,0 +1,250 @@
+//! Looking: pages, counts, shards, workers; nothing here changes anything.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::check::all_jobs;
+use super::stage::{HOUR, MINUTE, Stage, completed, died, retry_in, shard, snooze_in, task};
+use crate::model::{Job, JobId, Shard, State, When};
+use crate::storage::{Counts, JobQuery, Lookup, MAX_PAGE, Retention};
+
+/// Walks the pages of a query; every page within the limit.
+async fn walk(stage: &Stage, mut query: JobQuery) -> Vec<Job> {
+    let limit = if query.limit == 0 { MAX_PAGE } else { query.limit.min(MAX_PAGE) };
+    let mut jobs = Vec::new();
+    for _ in 0..10_000 {
+        let page = stage.storage().list(&query).await.unwrap();
+        assert!(page.jobs.len() <= limit as usize);
+        jobs.extend(page.jobs);
+        query.after = page.next;
+        if query.after.is_none() {
+            return jobs;
+        }
+    }
+    panic!("the pages never end");
+}
+
+fn ids(jobs: &[Job]) -> Vec<JobId> {
+    jobs.iter().map(|job| job.id).collect()
+}
+
+/// Jobs in every state, of two tasks.
+async fn fill(stage: &Stage) {
+    let mut worker = stage.worker().await;
+    let [first] = stage.enqueue([stage.job()]).await;
+    stage.enqueue([stage.job_after([first])]).await;
+    worker.run_one(died()).await;
+    for settlement in [completed(), retry_in(HOUR), snooze_in(HOUR)] {
+        stage.enqueue_many(1).await;
+        worker.run_one(settlement).await;
+    }
+    let [running] = stage.enqueue([stage.job()]).await;
+    worker.claim_one().await;
+    stage.enqueue([stage.job_after([running])]).await;
+    stage.enqueue_all((0..7).map(|_| stage.job_of("u")).collect()).await;
+    stage.enqueue_many(3).await;
+}
+
+/// Pages of any size show every job once, the oldest id first.
+pub(super) async fn pages_show_everything_once(stage: &Stage) {
+    let mut expected = stage.enqueue_many(1_050).await;
+    expected.sort();
+    for limit in [0, 1_000, 5_000, 7, 1] {
+        let query = JobQuery { limit, ..JobQuery::default() };
+        let jobs = walk(stage, query).await;
+        assert!(ids(&jobs) == expected, "pages of {limit}");
+    }
+}
+
+/// The order is that of ids, whatever their order of arrival and state.
+pub(super) async fn pages_are_ordered_by_id(stage: &Stage) {
+    let mut jobs: Vec<_> = (0..40).map(|_| stage.job()).collect();
+    jobs.reverse();
+    let mut expected = stage.enqueue_all(jobs).await;
+    stage.worker().await.claim(20).await;
+    expected.sort();
+    let query = JobQuery { limit: 7, ..JobQuery::default() };
+    assert_eq!(ids(&walk(stage, query).await), expected);
+}
+
+/// Filters by queue, task and state show what fits and nothing else, alone and together.
+pub(super) async fn filters_fit(stage: &Stage) {
+    let other = stage.beside("other");
+    fill(stage).await;
+    fill(&other).await;
+    let all = walk(stage, JobQuery::default()).await;
+    assert_eq!(all.len(), 34);
+    let queues = [None, Some(stage.shard()), Some(other.shard())].map(|shard| shard.map(|s| s.queue.clone()));
+    for queue in queues {
+        for name in [None, Some("t"), Some("u"), Some("never")] {
+            for state in State::ALL.map(Some).into_iter().chain([None]) {
+                let query = JobQuery { queue: queue.clone(), task: name.map(task), state, limit: 5, after: None };
+                let fits = |job: &&Job| {
+                    query.queue.as_ref().is_none_or(|queue| *queue == job.shard.queue)
+                        && query.task.as_ref().is_none_or(|task| *task == job.task)
+                        && state.is_none_or(|state| state == job.state)
+                };
+                let expected: BTreeSet<_> = all.iter().filter(fits).map(|job| job.id).collect();
+                let found = ids(&walk(stage, query.clone()).await);
+                assert_eq!(found.len(), expected.len(), "{query:?}");
+                assert_eq!(found.into_iter().collect::<BTreeSet<_>>(), expected, "{query:?}");
+            }
+        }
+    }
+}
+
+/// A page shows a job as a look-up does.
+pub(super) async fn pages_and_look_ups_agree(stage: &Stage) {
+    fill(stage).await;
+    let jobs = all_jobs(&**stage.storage()).await;
+    assert_eq!(jobs.len(), 17);
+    for job in jobs {
+        assert_eq!(stage.get(job.id).await, job);
+    }
+}
+
+/// A job that comes or goes between two pages disturbs no other.
+pub(super) async fn pages_bear_change(stage: &Stage) {
+    let ids_before = stage.enqueue_many(6).await;
+    let mut query = JobQuery { limit: 3, ..JobQuery::default() };
+    let first = stage.storage().list(&query).await.unwrap();
+    stage.worker().await.run_one(completed()).await;
+    stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
+    let added = stage.enqueue_many(1).await;
+    let mut seen = ids(&first.jobs);
+    query.after = first.next;
+    seen.extend(ids(&walk(stage, query).await));
+    assert_eq!(seen, [ids_before, added].concat());
+}
+
+/// An empty storage shows nothing.
+pub(super) async fn nothing_is_empty(stage: &Stage) {
+    assert_eq!(walk(stage, JobQuery::default()).await, []);
+    assert_eq!(stage.counts().await, Counts::default());
+    assert_eq!(stage.storage().shards().await.unwrap(), []);
+    assert_eq!(stage.storage().workers().await.unwrap(), []);
+    assert_eq!(stage.storage().get(JobId::new(stage.shard())).await.unwrap(), Lookup::Unknown);
+}
+
+/// Counts tell each state, what is parked and due, what came in and how it ended.
+pub(super) async fn counts_tell(stage: &Stage) {
+    fill(stage).await;
+    stage.worker().await.claim(3).await;
+    let counts = stage.counts().await;
+    use State::{Cancelled, Completed, Dead, Ready, Retrying, Running, Scheduled, Waiting};
+    let expected = [
+        (Waiting, 1),
+        (Scheduled, 1),
+        (Ready, 7),
+        (Running, 4),
+        (Retrying, 1),
+        (Completed, 1),
+        (Cancelled, 1),
+        (Dead, 1),
+    ];
+    assert_eq!(counts.stored, BTreeMap::from(expected));
+    assert_eq!((counts.parked, counts.due, counts.enqueued), (7, 0, 17));
+    assert_eq!((counts.pending(), counts.live(), counts.ended.total()), (7, 14, 3));
+}
+
+/// What is due and not promoted yet is counted as due, and still in its state.
+pub(super) async fn due_jobs_are_counted(stage: &Stage) {
+    let mut worker = stage.worker().await;
+    stage.enqueue_many(1).await;
+    worker.run_one(retry_in(MINUTE)).await;
+    stage.enqueue([stage.job_at(When::In(MINUTE)), stage.job_at(When::In(HOUR))]).await;
+    stage.advance(MINUTE).await;
+    let counts = stage.counts().await;
+    assert_eq!((counts.due, counts.of(State::Scheduled), counts.of(State::Retrying)), (2, 2, 1));
+    assert_eq!((counts.pending(), counts.of(State::Ready)), (2, 0));
+    worker.upkeep().await;
+    let counts = stage.counts().await;
+    assert_eq!((counts.due, counts.pending(), counts.of(State::Ready)), (0, 2, 2));
+}
+
+/// Every shard that took a job in is shown, by name; being looked at makes no shard.
+pub(super) async fn shards_are_shown(stage: &Stage) {
+    let worker = stage.worker().await;
+    for queue in ["zebra", "apfel", "mitte"] {
+        let stage = stage.beside(queue);
+        stage.enqueue_many(1).await;
+    }
+    let nowhere = stage.beside("nowhere");
+    worker.at(nowhere.shard()).look(1).await;
+    nowhere.caller().enqueue(vec![]).await;
+    nowhere.caller().enqueue(vec![nowhere.job_after([JobId::new(nowhere.shard())])]).await;
+    nowhere.counts().await;
+    assert_eq!(stage.storage().shards().await.unwrap(), ["apfel", "mitte", "zebra"].map(shard));
+}
+
+/// Shards of one queue are several shards.
+pub(super) async fn a_queue_may_have_several_shards(stage: &Stage) {
+    let parts = [0, 1, 2].map(|index| Shard { index, ..shard("parts") });
+    let worker = stage.worker().await;
+    let mut made = Vec::new();
+    for part in &parts {
+        let mut caller = stage.caller();
+        caller.last.shard = part.clone();
+        let job = stage.job();
+        made.push(job.id.at_home(part));
+        caller.add(vec![crate::model::NewJob { id: made[made.len() - 1], ..job }]).await;
+    }
+    assert_eq!(stage.storage().shards().await.unwrap(), parts);
+    for (part, id) in parts.iter().zip(&made) {
+        assert_eq!(stage.get(*id).await.shard, *part);
+        assert_eq!(worker.at(part).claim_ids(9).await, [*id]);
+    }
+}
+
+/// Two shards whose ids bear the same tag are told apart.
+pub(super) async fn tags_may_collide(stage: &Stage) {
+    let mut tags = BTreeMap::new();
+    let twins = (0..).map(|n| shard(&format!("q{n}"))).find_map(|shard| {
+        let earlier = tags.insert(shard.tag(), shard.clone());
+        earlier.map(|earlier| [earlier, shard])
+    });
+    let [a, b] = twins.expect("there are more names than tags").map(|shard| stage.beside(shard.queue.as_str()));
+    let ([in_a], [in_b]) = (a.enqueue([a.job()]).await, b.enqueue([b.job()]).await);
+    assert_eq!(stage.get(in_a).await.shard, *a.shard());
+    assert_eq!(stage.get(in_b).await.shard, *b.shard());
+    assert_eq!(b.worker().await.claim_ids(9).await, [in_b]);
+}
+
+/// Workers are shown by id as they registered, with the time of their last call.
+pub(super) async fn workers_are_shown(stage: &Stage) {
+    let mut worker = stage
+        .worker_with(&["t", "évènement"], |record| {
+            record.lease.crash_limit = None;
+            record.shards.push(shard("other"));
+            record.host = "höst:42".into();
+        })
+        .await;
+    let second = stage.worker().await;
+    let mut calls = vec![stage.now().await];
+    let shown = stage.storage().workers().await.unwrap();
+    assert_eq!(shown.iter().map(|one| one.id).collect::<Vec<_>>(), [worker.id(), second.id()]);
+    let mut expected = worker.record.clone();
+    expected.seen_at = shown[0].seen_at;
+    assert_eq!(shown[0], expected);
+    for _ in 0..2 {
+        stage.advance(MINUTE).await;
+        calls.push(stage.now().await);
+        if calls.len() == 2 { drop(worker.upkeep().await) } else { drop(worker.renew(&[]).await) }
+    }
+    let seen = stage.storage().workers().await.unwrap()[0].seen_at;
+    assert!(seen >= calls[1], "an exchange is a call");
+    stage.assert_same_time(shown[0].seen_at, calls[0]);
+}
+
+/// Looking changes nothing.
+pub(super) async fn looking_changes_nothing(stage: &Stage) {
+    fill(stage).await;
+    let before = all_jobs(&**stage.storage()).await;
+    stage.advance(HOUR * 5).await;
+    for job in &before {
+        stage.get(job.id).await;
+    }
+    stage.counts().await;
+    stage.storage().shards().await.unwrap();
+    stage.storage().workers().await.unwrap();
+    assert_eq!(all_jobs(&**stage.storage()).await, before);
+}

@@ -1,0 +1,136 @@
+//! From a URL to a client: the only place that knows every storage.
+
+use std::fmt;
+use std::sync::Arc;
+
+use queue_core::{Client, StorageError};
+use queue_storage::memory::MemoryStorage;
+
+/// Connects to the storage that `url` names.
+///
+/// | URL | storage |
+/// |---|---|
+/// | `sqlite://jobs.db`, `sqlite:///var/lib/app/jobs.db` | one file, beside the program or at an absolute path (feature `sqlite`) |
+/// | `memory:` | this process's memory: a new, empty storage each time |
+/// | `immediate:` | memory, and each job runs at once inside `enqueue`, with the tasks of the worker built on the client |
+///
+/// For settings beyond the URL use a storage's own builder and [`Client::new`].
+///
+/// # Errors
+/// [`ConnectError`]: the URL names no storage this program has, or the storage can't be opened.
+///
+/// ```
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue::ConnectError> {
+/// let client = queue::connect("memory:").await?;
+/// assert_eq!(client.location(), "memory:");
+/// let error = queue::connect("postgres://db/jobs").await.unwrap_err();
+/// assert!(error.to_string().contains("sqlite://"));
+/// # Ok(()) }
+/// ```
+pub async fn connect(url: &str) -> Result<Client, ConnectError> {
+    let memory = || Arc::new(MemoryStorage::new());
+    match url.split_once(':').map(|(scheme, rest)| (scheme, rest.trim_start_matches('/'))) {
+        Some(("memory", "")) => Ok(Client::new(memory())),
+        Some(("immediate", "")) => Ok(Client::builder(memory()).immediate().build()),
+        Some(("sqlite", _)) => sqlite(url).await,
+        _ => Err(ConnectError(Kind::UnknownUrl { url: masked(url) })),
+    }
+}
+
+#[cfg(feature = "sqlite")]
+async fn sqlite(url: &str) -> Result<Client, ConnectError> {
+    let options = queue_sqlite::SqliteOptions::from_url(url)?;
+    Ok(Client::new(Arc::new(options.open().await?)))
+}
+
+#[cfg(not(feature = "sqlite"))]
+#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
+async fn sqlite(url: &str) -> Result<Client, ConnectError> {
+    Err(ConnectError(Kind::FeatureOff { url: masked(url), feature: "sqlite" }))
+}
+
+/// The URL without its password.
+fn masked(url: &str) -> String {
+    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
+    let authority = rest.split('/').next().unwrap_or_default();
+    match authority.rsplit_once('@') {
+        Some((user, _)) => {
+            let name = user.split(':').next().unwrap_or_default();
+            format!("{scheme}://{name}:***{}", &rest[user.len()..])
+        }
+        None => url.to_owned(),
+    }
+}
+
+/// Why there is no client.
+#[derive(Debug)]
+pub struct ConnectError(Kind);
+
+#[derive(Debug)]
+enum Kind {
+    UnknownUrl { url: String },
+    #[cfg_attr(feature = "sqlite", expect(dead_code, reason = "needed when a storage's feature is off"))]
+    FeatureOff { url: String, feature: &'static str },
+    Storage(StorageError),
+}
+
+impl ConnectError {
+    /// Whether the URL names no storage this program has.
+    #[must_use]
+    pub fn is_unknown_url(&self) -> bool {
+        matches!(self.0, Kind::UnknownUrl { .. } | Kind::FeatureOff { .. })
+    }
+
+    /// What the storage said, if it was asked.
+    #[must_use]
+    pub fn storage(&self) -> Option<&StorageError> {
+        match &self.0 {
+            Kind::Storage(error) => Some(error),
+            _ => None,
+        }
+    }
+}
+
+impl From<StorageError> for ConnectError {
+    fn from(error: StorageError) -> Self {
+        Self(Kind::Storage(error))
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match &self.0 {
+            Kind::UnknownUrl { url } => {
+                write!(f, "`{url}` names no storage: use sqlite://jobs.db, sqlite:///absolute/path.db, memory: or immediate:")
+            }
+            Kind::FeatureOff { url, feature } => write!(
+                f,
+                "`{url}` needs the feature `{feature}`, which this program was built without: add it to the features of \
+                 `queue-jobs` in Cargo.toml"
+            ),
+            Kind::Storage(error) => error.fmt(f),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {
+    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+        match &self.0 {
+            Kind::Storage(error) => error.source(),
+            _ => None,
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn passwords_are_masked() {
+        assert_eq!(masked("redis://bob:secret@db:1/0"), "redis://bob:***@db:1/0");
+        assert_eq!(masked("redis://:p@ss@db"), "redis://:***@db");
+        assert_eq!(masked("sqlite://a@b.db"), "sqlite://a:***@b.db");
+        assert_eq!(masked("redis://db/0"), "redis://db/0");
+    }
+}
