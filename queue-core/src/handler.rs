@@ -30,7 +30,11 @@ struct Typed<T>(PhantomData<fn() -> T>);
 impl<T: Task> Handler for Typed<T> {
     fn begin(&self, args: &[u8], ctx: Context) -> Result<RunFuture, Failure> {
         let args: T = codec::decode(args).map_err(|why| {
-            let message = format!("the stored arguments are not those of task `{}`: {why}", T::NAME);
+            let message = format!(
+                "the stored arguments are not those of task `{}`: {why}; an argument whose type changes wants a new name, \
+                 with `#[serde(default)]`",
+                T::NAME
+            );
             Failure::new(FailureKind::Decode, message)
         })?;
         Ok(Box::pin(async move {

@@ -16,6 +16,20 @@ use std::time::Duration;
 
 use crate::engine::executor;
 
+/// A type by another name: a bound on `<T as Itself<'_>>::Type` for every lifetime is one that rustc does not check where
+/// it stands. `#[task]` so keeps serde's derives quiet about an argument of the wrong type, and says it once, in its own words.
+pub trait Itself<'a> {
+    /// The type.
+    type Type: ?Sized;
+}
+
+impl<T: ?Sized> Itself<'_> for T {
+    type Type = T;
+}
+
+/// Does not compile unless `T` can be an argument.
+pub const fn argument<T: TaskArg>() {}
+
 /// The backoff that `exponential(base, ..)` in the attribute means: what it leaves out is the default.
 #[must_use]
 pub const fn exponential(base: Duration, factor: Option<f64>, cap: Option<Duration>) -> Backoff {

@@ -35,6 +35,11 @@ use crate::task_error::TaskError;
 /// The value itself is the arguments: it is stored as a MessagePack map by field name, so an added `Option` or
 /// `#[serde(default)]` field still decodes jobs stored before, and unknown fields are ignored. Do not put
 /// `deny_unknown_fields` on it: old workers would refuse the jobs of newer clients.
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` is not a task",
+    label = "does not implement `Task`",
+    note = "put `#[task]` on a function and name the function here, or implement `Task` by hand"
+)]
 pub trait Task: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     /// What a run returns; stored and handed to whoever waits for it.
     type Output: TaskOutput;
@@ -73,9 +78,9 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
 /// What can be an argument of a task: owned, and serialisable both ways. Implemented for everything that is.
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be a task argument",
-    label = "not serialisable with serde",
-    note = "arguments are stored in the queue: derive `serde::Serialize` and `serde::Deserialize` for `{Self}`",
-    note = "if the worker should hand it in, take `Data<{Self}>`, or mark the parameter `#[inject]` and implement `FromContext`"
+    label = "not `Serialize + Deserialize + Send + Sync`",
+    note = "arguments are stored in the queue: derive `serde::Serialize` and `serde::Deserialize` for it, or for what it is made of",
+    note = "if the worker should hand it in: take `Data<..>` of it, or mark the parameter `#[inject]` (any `FromContext`)"
 )]
 pub trait TaskArg: Serialize + DeserializeOwned + Send + Sync + 'static {}
 
@@ -85,8 +90,8 @@ impl<T: Serialize + DeserializeOwned + Send + Sync + 'static> TaskArg for T {}
 /// What a task can return: owned, and serialisable both ways. Implemented for everything that is.
 #[diagnostic::on_unimplemented(
     message = "a task can't return `{Self}`",
-    label = "not serialisable with serde",
-    note = "results are stored for whoever waits for them: derive `serde::Serialize` and `serde::Deserialize` for `{Self}`"
+    label = "not `Serialize + Deserialize + Send`",
+    note = "results are stored for whoever waits: derive `serde::Serialize` and `serde::Deserialize` for it, or for what it is made of"
 )]
 pub trait TaskOutput: Serialize + DeserializeOwned + Send + 'static {}
 
@@ -110,12 +115,23 @@ pub trait TaskReturn {
     fn into_result(self) -> Result<Self::Output, TaskError>;
 }
 
-impl<T: TaskOutput, E: Into<TaskError>> TaskReturn for Result<T, E> {
+impl<T: TaskOutput, E: IntoTaskError> TaskReturn for Result<T, E> {
     type Output = T;
     fn into_result(self) -> Result<T, TaskError> {
         self.map_err(Into::into)
     }
 }
+
+/// Has words of its own for an error that does not turn into a [`TaskError`].
+#[diagnostic::on_unimplemented(
+    message = "`{Self}` can't be the error of a task",
+    label = "does not turn into a `TaskError`",
+    note = "implement `std::error::Error` for it, or return an error that does: `anyhow::Error`, `String`, `TaskError`; it must be `Send + Sync + 'static`"
+)]
+pub trait IntoTaskError: Into<TaskError> {}
+
+#[diagnostic::do_not_recommend]
+impl<E: Into<TaskError>> IntoTaskError for E {}
 
 impl TaskReturn for () {
     type Output = ();

@@ -8,13 +8,7 @@ use syn::parse::ParseStream;
 use syn::{Error, LitInt, LitStr};
 
 /// The units, largest first, which is the order they are written in, with their milliseconds.
-const UNITS: [(&str, u64); 5] = [
-    ("d", 86_400_000),
-    ("h", 3_600_000),
-    ("m", 60_000),
-    ("s", 1_000),
-    ("ms", 1),
-];
+const UNITS: [(&str, u64); 5] = [("d", 86_400_000), ("h", 3_600_000), ("m", 60_000), ("s", 1_000), ("ms", 1)];
 
 const HELP: &str = "help: valid units are `d`, `h`, `m`, `s`, `ms`, largest first, as in \"90s\", \"1h30m\", \
                     \"250ms\"; a bare number is seconds";
@@ -23,8 +17,7 @@ const HELP: &str = "help: valid units are `d`, `h`, `m`, `s`, `ms`, largest firs
 pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Duration> {
     if input.peek(LitStr) {
         let text: LitStr = input.parse()?;
-        return from_text(&text.value())
-            .map_err(|why| Error::new(text.span(), format!("{why}\n{HELP}")));
+        return from_text(&text.value()).map_err(|why| Error::new(text.span(), format!("{why}\n{HELP}")));
     }
     let span = input.span();
     let Ok(number) = input.parse::<LitInt>() else {
@@ -32,7 +25,7 @@ pub(crate) fn parse(input: ParseStream<'_>) -> syn::Result<Duration> {
         return Err(Error::new(span, message));
     };
     if !number.suffix().is_empty() {
-        let message = format!("a duration with a unit is a text: write \"{number}\"\n{HELP}");
+        let message = format!("a duration with a unit is a string: write \"{number}\"\n{HELP}");
         return Err(Error::new(span, message));
     }
     number
@@ -52,7 +45,7 @@ pub(crate) fn tokens(duration: Duration) -> TokenStream {
 
 fn from_text(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
-        return Err("an empty text is not a duration".into());
+        return Err("an empty string is not a duration".into());
     }
     let (mut rest, mut units, mut total) = (text, UNITS.iter(), 0_u64);
     while !rest.is_empty() {

@@ -4,12 +4,14 @@ mod backoff;
 mod docs;
 mod duration;
 mod expand;
+mod methods;
 mod name;
 mod options;
 mod owned;
 mod parameter;
 mod serde_attrs;
 mod signature;
+mod task_impl;
 
 use proc_macro::TokenStream;
 

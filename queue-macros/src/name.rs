@@ -4,9 +4,7 @@ use syn::{Error, LitStr};
 
 /// Why a text can't name a `what`; `None` when it can. The rule is that of `queue_storage::model::TaskName`.
 pub(crate) fn fault(what: &str, name: &str) -> Option<String> {
-    let odd = name
-        .chars()
-        .find(|c| !(c.is_alphanumeric() || "_-.:/".contains(*c)));
+    let odd = name.chars().find(|c| !(c.is_alphanumeric() || "_-.:/".contains(*c)));
     let why = match odd {
         _ if name.is_empty() => "it is empty".to_owned(),
         _ if name.len() > 128 => format!("it has {} bytes", name.len()),
@@ -33,22 +31,8 @@ mod tests {
 
     #[test]
     fn the_rule_is_the_engines() {
-        let long = [
-            "a".repeat(128),
-            "a".repeat(129),
-            "é".repeat(64),
-            "é".repeat(65),
-        ];
-        let texts = [
-            "",
-            "mail",
-            "a.b-c_d:e/f",
-            "größe",
-            "a b",
-            "a#1",
-            "tab\t",
-            "x\u{301}",
-        ];
+        let long = ["a".repeat(128), "a".repeat(129), "é".repeat(64), "é".repeat(65)];
+        let texts = ["", "mail", "a.b-c_d:e/f", "größe", "a b", "a#1", "tab\t", "x\u{301}"];
         for text in texts.into_iter().chain(long.iter().map(String::as_str)) {
             let engine = queue_storage::model::TaskName::new(text).is_ok();
             assert_eq!(fault("task", text).is_none(), engine, "{text:?}");

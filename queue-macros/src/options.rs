@@ -17,38 +17,18 @@ use crate::serde_attrs::skip_to_comma;
 
 /// Every option, with what it takes and an example.
 const VALID: [(&str, &str, &str); 12] = [
-    ("name", "a text", "name = \"send_email\""),
-    (
-        "aliases",
-        "a list of texts",
-        "aliases = [\"mail\", \"send_mail\"]",
-    ),
-    ("queue", "a text", "queue = \"mail\""),
-    (
-        "priority",
-        "a whole number, which may be negative",
-        "priority = 10",
-    ),
+    ("name", "a string", "name = \"send_email\""),
+    ("aliases", "a list of strings", "aliases = [\"mail\", \"send_mail\"]"),
+    ("queue", "a string", "queue = \"mail\""),
+    ("priority", "a whole number, which may be negative", "priority = 10"),
     ("retries", "a whole number from 0", "retries = 3"),
-    (
-        "backoff",
-        "`fixed(..)` or `exponential(..)`",
-        "backoff = exponential(\"2s\", cap = \"1h\")",
-    ),
+    ("backoff", "`fixed(..)` or `exponential(..)`", "backoff = exponential(\"2s\", cap = \"1h\")"),
     ("jitter", "`none`, `full` or `equal`", "jitter = full"),
     ("timeout", "a duration", "timeout = \"90s\""),
     ("keep", "a duration", "keep = \"1d\""),
     ("at_most_once", "no value", "at_most_once"),
-    (
-        "args",
-        "a name for the struct of the arguments",
-        "args = SendEmail",
-    ),
-    (
-        "crate",
-        "the path to the library",
-        "crate = my_framework::queue",
-    ),
+    ("args", "a name for the struct", "args = SendEmail"),
+    ("crate", "the path to the library", "crate = my_framework::queue"),
 ];
 
 /// What the attribute says; what it leaves out, the engine fills in.
@@ -200,20 +180,14 @@ impl<'a> Entry<'a> {
 
     fn unknown(&self) -> Error {
         let valid = VALID.map(|(name, ..)| format!("`{name}`")).join(", ");
-        let message = format!(
-            "unknown task option `{}`\nhelp: valid options are {valid}",
-            self.key
-        );
+        let message = format!("unknown task option `{}`\nhelp: valid options are {valid}", self.key);
         Error::new(self.key.span(), message)
     }
 
     /// The value is not what this option takes.
     fn wrong(&self, span: Span) -> Error {
         let key = self.key.to_string();
-        let (_, takes, example) = VALID
-            .into_iter()
-            .find(|(name, ..)| *name == key)
-            .unwrap_or_default();
+        let (_, takes, example) = VALID.into_iter().find(|(name, ..)| *name == key).unwrap_or_default();
         Error::new(span, format!("`{key}` takes {takes}: `{example}`"))
     }
 
@@ -244,10 +218,7 @@ impl<'a> Entry<'a> {
 
     fn number<T: FromStr<Err: std::fmt::Display>>(&self) -> syn::Result<T> {
         let literal: LitInt = self.value()?;
-        let number = literal
-            .base10_parse()
-            .ok()
-            .filter(|_| literal.suffix().is_empty());
+        let number = literal.base10_parse().ok().filter(|_| literal.suffix().is_empty());
         number.ok_or_else(|| self.wrong(literal.span()))
     }
 
@@ -264,10 +235,7 @@ impl<'a> Entry<'a> {
             Punctuated::<LitStr, Token![,]>::parse_terminated(&content)
         };
         let names = list(self.input).map_err(|_| self.wrong(span))?;
-        names
-            .into_iter()
-            .map(|name| name::checked(what, name))
-            .collect()
+        names.into_iter().map(|name| name::checked(what, name)).collect()
     }
 
     /// The variant of `Jitter`.
@@ -286,10 +254,9 @@ impl<'a> Entry<'a> {
         self.equals()?;
         let span = self.input.span();
         match duration::parse(self.input)? {
-            Duration::ZERO => Err(Error::new(
-                span,
-                "a `timeout` of zero ends every attempt at once\nhelp: leave it out for no limit",
-            )),
+            Duration::ZERO => {
+                Err(Error::new(span, "a `timeout` of zero ends every attempt at once\nhelp: leave it out for no limit"))
+            }
             timeout => Ok(timeout),
         }
     }
@@ -298,15 +265,8 @@ impl<'a> Entry<'a> {
     fn path(&self) -> syn::Result<Path> {
         self.equals()?;
         let span = self.input.span();
-        let path = self
-            .input
-            .call(Path::parse_mod_style)
-            .map_err(|_| self.wrong(span))?;
-        if path
-            .segments
-            .iter()
-            .any(|segment| segment.ident == "$crate")
-        {
+        let path = self.input.call(Path::parse_mod_style).map_err(|_| self.wrong(span))?;
+        if path.segments.iter().any(|segment| segment.ident == "$crate") {
             let message = "`crate` can't start with `$crate`, which has no meaning to serde's derive\n\
                            help: name the crate: `crate = ::my_framework::queue`";
             return Err(Error::new(span, message));

@@ -15,9 +15,7 @@ pub(crate) enum Purpose {
 impl Purpose {
     fn why_owned(self) -> &'static str {
         match self {
-            Self::Argument => {
-                "a task argument must be owned: it is stored in the queue and decoded in another process"
-            }
+            Self::Argument => "a task argument must be owned: it is stored in the queue and decoded in another process",
             Self::Injected => "what the worker hands in must be owned: it is made for each run",
             Self::Output => "what a task returns must be owned: it is stored for whoever waits",
         }
@@ -29,9 +27,7 @@ impl Purpose {
                 "a task argument can't be `impl Trait`: the worker must know one concrete type to \
                  decode the job"
             }
-            Self::Injected => {
-                "what the worker hands in can't be `impl Trait`: it is found by its concrete type"
-            }
+            Self::Injected => "what the worker hands in can't be `impl Trait`: it is found by its concrete type",
             Self::Output => {
                 "a task can't return `impl Trait`: whoever waits must know one concrete type to \
                  decode it"
@@ -44,16 +40,12 @@ impl Purpose {
 pub(crate) fn check(ty: &Type, purpose: Purpose) -> syn::Result<()> {
     let (tokens, why, help) = match offence(ty) {
         None => return Ok(()),
-        Some(Offence::Borrow(reference)) => (
-            reference.to_token_stream(),
-            purpose.why_owned(),
-            instead_of(reference, purpose),
-        ),
-        Some(Offence::Lifetime(lifetime)) => (
-            lifetime.to_token_stream(),
-            purpose.why_owned(),
-            "use a type that borrows nothing".into(),
-        ),
+        Some(Offence::Borrow(reference)) => {
+            (reference.to_token_stream(), purpose.why_owned(), instead_of(reference, purpose))
+        }
+        Some(Offence::Lifetime(lifetime)) => {
+            (lifetime.to_token_stream(), purpose.why_owned(), "use a type that borrows nothing".into())
+        }
         Some(Offence::Impl(bounds)) => (
             bounds.to_token_stream(),
             purpose.why_concrete(),
@@ -91,9 +83,7 @@ fn in_segment(segment: &PathSegment) -> Option<Offence<'_>> {
     };
     generics.args.iter().find_map(|argument| match argument {
         GenericArgument::Type(ty) => offence(ty),
-        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => {
-            Some(Offence::Lifetime(lifetime))
-        }
+        GenericArgument::Lifetime(lifetime) if lifetime.ident != "static" => Some(Offence::Lifetime(lifetime)),
         _ => None,
     })
 }
@@ -109,10 +99,7 @@ fn instead_of(reference: &TypeReference, purpose: Purpose) -> String {
         (Some("str"), _) => "use `String`".into(),
         (Some("Path"), _) => "use `PathBuf`".into(),
         (Some("Context" | "Data"), Purpose::Argument) => {
-            format!(
-                "the worker hands in `{}` by value; cloning it is cheap",
-                text(target)
-            )
+            format!("the worker hands in `{}` by value; cloning it is cheap", text(target))
         }
         (_, Purpose::Argument) => {
             let target = text(target);
@@ -124,18 +111,9 @@ fn instead_of(reference: &TypeReference, purpose: Purpose) -> String {
 
 /// The type as a person writes it.
 fn text(ty: &Type) -> String {
-    let tight = [
-        (" :: ", "::"),
-        (" <", "<"),
-        ("< ", "<"),
-        (" >", ">"),
-        (" ,", ","),
-        ("& ", "&"),
-    ];
+    let tight = [(" :: ", "::"), (" <", "<"), ("< ", "<"), (" >", ">"), (" ,", ","), ("& ", "&")];
     let text = ty.to_token_stream().to_string();
-    tight
-        .iter()
-        .fold(text, |text, (from, to)| text.replace(from, to))
+    tight.iter().fold(text, |text, (from, to)| text.replace(from, to))
 }
 
 /// The last segment of a path type; what a macro put in invisible delimiters is looked into.

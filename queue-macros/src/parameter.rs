@@ -88,6 +88,20 @@ impl Parameter {
             injected(param, &own).map(Self::Injected)
         }
     }
+
+    pub(crate) fn argument(&self) -> Option<&Argument> {
+        match self {
+            Self::Argument(argument) => Some(argument),
+            Self::Injected(_) => None,
+        }
+    }
+
+    pub(crate) fn injected(&self) -> Option<&Type> {
+        match self {
+            Self::Argument(_) => None,
+            Self::Injected(ty) => Some(ty),
+        }
+    }
 }
 
 impl Argument {
@@ -110,12 +124,7 @@ impl Argument {
             return Err(Error::new(span, message));
         }
         let attrs = own.docs.into_iter().chain(own.serde).collect();
-        Ok(Self {
-            ident: pat.ident.clone(),
-            ty: (*param.ty).clone(),
-            attrs,
-            serde,
-        })
+        Ok(Self { ident: pat.ident.clone(), ty: (*param.ty).clone(), attrs, serde })
     }
 }
 
@@ -131,9 +140,7 @@ fn injected(param: &PatType, own: &OwnAttributes) -> syn::Result<Type> {
 
 /// A field that is there or not would have to be so in each generated item.
 fn refuse_cfg(attrs: &[Attribute]) -> syn::Result<()> {
-    let cfg = attrs
-        .iter()
-        .find(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"));
+    let cfg = attrs.iter().find(|attr| attr.path().is_ident("cfg") || attr.path().is_ident("cfg_attr"));
     cfg.map_or(Ok(()), |attr| {
         let name = attr.path().to_token_stream();
         let message = format!(

@@ -42,9 +42,7 @@ impl SerdeFacts {
                 });
             }
             Some("rename") => self.key = Some(meta.value()?.parse::<LitStr>()?.value()),
-            Some("with" | "serialize_with" | "deserialize_with" | "bound") => {
-                self.own_bounds = true
-            }
+            Some("with" | "serialize_with" | "deserialize_with" | "bound") => self.own_bounds = true,
             Some("flatten") => self.flattened = true,
             Some("skip" | "skip_serializing" | "skip_deserializing") => {
                 self.skipped = Some(meta.path.span());

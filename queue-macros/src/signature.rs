@@ -30,26 +30,14 @@ impl Parse for Function {
             FnArg::Receiver(_) => OwnAttributes::default(),
         });
         let own = own.collect();
-        Ok(Self {
-            attrs,
-            vis,
-            sig,
-            body: input.parse()?,
-            own,
-        })
+        Ok(Self { attrs, vis, sig, body: input.parse()?, own })
     }
 }
 
 /// The function as it was written, without the parameters' attributes that are not its own.
 impl ToTokens for Function {
     fn to_tokens(&self, tokens: &mut TokenStream) {
-        let Self {
-            attrs,
-            vis,
-            sig,
-            body,
-            ..
-        } = self;
+        let Self { attrs, vis, sig, body, .. } = self;
         tokens.extend(quote!(#(#attrs)* #vis #sig #body));
     }
 }
@@ -70,11 +58,7 @@ impl Function {
                 Err(error) => errors.push(error),
             }
         }
-        if errors.is_empty() {
-            Ok(parameters)
-        } else {
-            Err(errors)
-        }
+        if errors.is_empty() { Ok(parameters) } else { Err(errors) }
     }
 
     /// The type it returns, as written.
@@ -86,21 +70,11 @@ impl Function {
     }
 
     fn check(&self) -> Result<(), Vec<Error>> {
-        let errors: Vec<_> = [
-            self.not_free(),
-            self.not_safe(),
-            self.not_concrete(),
-            self.bad_output(),
-            self.no_body(),
-        ]
-        .into_iter()
-        .filter_map(Result::err)
-        .collect();
-        if errors.is_empty() {
-            Ok(())
-        } else {
-            Err(errors)
-        }
+        let errors: Vec<_> = [self.not_free(), self.not_safe(), self.not_concrete(), self.bad_output(), self.no_body()]
+            .into_iter()
+            .filter_map(Result::err)
+            .collect();
+        if errors.is_empty() { Ok(()) } else { Err(errors) }
     }
 
     fn not_free(&self) -> syn::Result<()> {
@@ -121,12 +95,10 @@ impl Function {
                            help: make the function safe, with an `unsafe` block inside";
             return Err(Error::new_spanned(token, message));
         }
-        let foreign = sig.abi.as_ref().map(ToTokens::to_token_stream);
-        let foreign = foreign.or_else(|| sig.variadic.as_ref().map(ToTokens::to_token_stream));
-        foreign.map_or(Ok(()), |tokens| {
-            let message = "a task is a Rust function: no `extern`, no `...`\n\
-                           help: call the foreign function inside a task";
-            Err(Error::new_spanned(tokens, message))
+        sig.abi.as_ref().map_or(Ok(()), |abi| {
+            let message = "a task is a Rust function: it can't be `extern`\n\
+                           help: make it a plain function, and call it from the foreign one";
+            Err(Error::new_spanned(abi, message))
         })
     }
 
@@ -165,10 +137,7 @@ impl Function {
         let ends = self.body.clone().into_iter().last();
         match ends {
             Some(TokenTree::Group(_)) => Ok(()),
-            _ => Err(Error::new_spanned(
-                &self.sig,
-                "a task needs a body: it is what a worker runs",
-            )),
+            _ => Err(Error::new_spanned(&self.sig, "a task needs a body: it is what a worker runs")),
         }
     }
 }
@@ -187,11 +156,7 @@ fn first_type(arguments: &PathArguments) -> Option<&Type> {
 fn refuse_other_items(input: ParseStream<'_>) -> syn::Result<()> {
     let words = |tree: &TokenTree| !matches!(tree, TokenTree::Group(_));
     let item: TokenStream = input.fork().parse()?;
-    if item
-        .into_iter()
-        .take_while(words)
-        .any(|tree| tree.to_string() == "fn")
-    {
+    if item.into_iter().take_while(words).any(|tree| tree.to_string() == "fn") {
         return Ok(());
     }
     Err(input.error(

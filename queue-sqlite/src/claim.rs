@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, Fence, Input, JobId, Move, Parked, State, Timestamp};
+use queue_storage::model::{Claimed, Fence, Input, JobId, Lease, Move, Parked, State, Timestamp};
 use queue_storage::storage::{
     Exchange, Exchanged, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed,
     SettleAnswer, StorageError,
@@ -17,7 +17,7 @@ use crate::leases;
 use crate::ledger::Ledger;
 use crate::lines::{Head, Lines};
 use crate::maintain;
-use crate::row::{self, COLUMNS};
+use crate::row;
 use crate::settle;
 use crate::tx::Tx;
 use crate::workers::{Known, Workers};
@@ -92,17 +92,11 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, last: &Last)
     let until = tx.now + worker.terms.length;
     let mut claimed = Vec::new();
     for n in &last.claimed {
-        let sql = format!(
-            "UPDATE queue_jobs SET lease_until = ?4 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3 \
-             RETURNING {COLUMNS}"
-        );
-        let mut statement = tx.conn.prepare_cached(&sql)?;
-        let mut rows = statement.query(params![n, worker.n, last.fence, until.as_micros()])?;
-        let job = match rows.next()? {
-            Some(row) => row::job(row, &shard.shard)?,
-            None => continue,
-        };
-        drop(rows);
+        let held = tx
+            .conn
+            .prepare_cached("UPDATE queue_jobs SET lease_until = ?4 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3")?
+            .execute(params![n, worker.n, last.fence.cast_signed(), until.as_micros()])?;
+        let Some(job) = (held == 1).then(|| row::find(tx.conn, &shard.shard, *n)).transpose()?.flatten() else { continue };
         let inputs = inputs(tx, shard, &job.waits_for)?;
         claimed.push(Claimed::new(job, Fence(last.fence), inputs));
     }
@@ -134,9 +128,9 @@ fn claim(tx: &Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, call: &Exchange) 
     let (mut looked, mut bytes, mut suspects) = (0, 0, call.suspects);
     let mut parkings = Vec::new();
     while taken.jobs.len() < want && looked < MAX_HEADS && bytes < MAX_CLAIM_BYTES {
-        let Some(head) = lines.next(tx, shard)? else { break };
+        let Some(head) = lines.next(tx, shard, worker)? else { break };
         looked += 1;
-        if let Some(reason) = misfit(&head, worker) {
+        if let Some(reason) = head.misfit {
             parkings.push((head.n, reason));
             continue;
         }
@@ -148,12 +142,12 @@ fn claim(tx: &Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, call: &Exchange) 
             continue;
         }
         suspects -= u32::from(head.suspect);
-        let claimed = take(tx, shard, worker, &head, fence)?;
-        bytes += claimed.job.envelope.len();
         taken.rows.push(head.n);
+        let claimed = take(tx, shard, worker, head, fence)?;
+        bytes += claimed.job.envelope.len();
         taken.jobs.push(claimed);
     }
-    let next = lines.peek(tx, shard)?;
+    let next = lines.peek(tx, shard, worker)?;
     taken.suspects_left |= suspects == 0 && next.is_some_and(|head| head.suspect);
     taken.stopped = taken.jobs.len() < call.want as usize && next.is_some();
     taken.parked = !parkings.is_empty();
@@ -166,10 +160,6 @@ fn claim(tx: &Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, call: &Exchange) 
     Ok(taken)
 }
 
-fn misfit(head: &Head, worker: &Known) -> Option<Parked> {
-    head.unmatched.as_ref().and_then(|(task, needs)| worker.misfit(task, *needs))
-}
-
 /// Sets a head aside that this worker can't run; it keeps its sequence.
 fn park(tx: &Tx<'_>, shard: &mut Ledger, n: i64, reason: &Parked) -> Result<()> {
     tx.conn.prepare_cached("UPDATE queue_jobs SET parked = ?2 WHERE n = ?1")?.execute(params![n, reason.as_str()])?;
@@ -178,20 +168,24 @@ fn park(tx: &Tx<'_>, shard: &mut Ledger, n: i64, reason: &Parked) -> Result<()> 
 }
 
 /// Leases a job to the worker.
-fn take(tx: &Tx<'_>, shard: &mut Ledger, worker: &Known, head: &Head, fence: u64) -> Result<Claimed> {
+fn take(tx: &Tx<'_>, shard: &mut Ledger, worker: &Known, head: Head, fence: u64) -> Result<Claimed> {
     shard.moves(Move::Claim, State::Ready, State::Running)?;
     shard.parked -= u64::from(head.parked);
     shard.suspects -= u64::from(head.suspect);
     let until = tx.now + worker.terms.length;
-    let sql = format!(
-        "UPDATE queue_jobs SET state = 3, parked = NULL, worker = ?2, fence = ?3, lease_until = ?4, delivered = 0, \
-         started_at = ?5 WHERE n = ?1 RETURNING {COLUMNS}"
-    );
-    let mut statement = tx.conn.prepare_cached(&sql)?;
-    let mut rows = statement.query(params![head.n, worker.n, fence, until.as_micros(), tx.now.as_micros()])?;
-    let row = rows.next()?.ok_or_else(|| Error::corrupt("a ready job is indexed but not stored"))?;
-    let job = row::job(row, &shard.shard)?;
-    drop(rows);
+    let stored = match head.job {
+        Some(job) => Some(job),
+        None => row::find(tx.conn, &shard.shard, head.n)?,
+    };
+    let mut job = stored.ok_or_else(|| Error::corrupt("a ready job is indexed but not stored"))?;
+    tx.conn
+        .prepare_cached(
+            "UPDATE queue_jobs SET state = 3, parked = NULL, worker = ?2, fence = ?3, lease_until = ?4, delivered = 0, \
+             started_at = ?5 WHERE n = ?1",
+        )?
+        .execute(params![head.n, worker.n, fence.cast_signed(), until.as_micros(), tx.now.as_micros()])?;
+    (job.state, job.parked, job.started_at) = (State::Running, None, Some(tx.now));
+    job.lease = Some(Lease { worker: worker.id, fence: Fence(fence), until, delivered: false });
     let inputs = inputs(tx, shard, &job.waits_for)?;
     Ok(Claimed::new(job, Fence(fence), inputs))
 }
@@ -227,7 +221,7 @@ pub(crate) fn renew(tx: &Tx<'_>, workers: &mut Workers, call: &Renewal) -> Resul
                 "UPDATE queue_jobs SET lease_until = ?5, delivered = 1 \
                  WHERE shard = ?1 AND id = ?2 AND state = 3 AND worker = ?3 AND fence = ?4",
             )?
-            .execute(params![shard.n, row::id_bytes(*id), worker.n, fence.0, until.as_micros()])?;
+            .execute(params![shard.n, row::id_bytes(*id), worker.n, fence.0.cast_signed(), until.as_micros()])?;
         answer.push(if held == 1 { Renewed::Held } else { Renewed::Lost });
     }
     shard.save(tx.conn)?;
@@ -252,8 +246,8 @@ impl Last {
                 let (settled, claimed) = (row.get::<_, Vec<u8>>(2)?, row.get::<_, Vec<u8>>(3)?);
                 let answer = |byte: &u8| if *byte == 1 { SettleAnswer::Applied } else { SettleAnswer::Lost };
                 Ok(Self {
-                    number: row.get(0)?,
-                    fence: row.get(1)?,
+                    number: row.get::<_, i64>(0)?.cast_unsigned(),
+                    fence: row.get::<_, i64>(1)?.cast_unsigned(),
                     settled: settled.iter().map(answer).collect(),
                     claimed: claimed.as_chunks::<8>().0.iter().map(|bytes| i64::from_be_bytes(*bytes)).collect(),
                 })
@@ -271,7 +265,7 @@ impl Last {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (worker, shard) \
                  DO UPDATE SET number = ?3, fence = ?4, settled = ?5, claimed = ?6",
             )?
-            .execute(params![worker.n, shard.n, self.number, self.fence, settled, claimed])?;
+            .execute(params![worker.n, shard.n, self.number.cast_signed(), self.fence.cast_signed(), settled, claimed])?;
         Ok(())
     }
 
@@ -281,7 +275,7 @@ impl Last {
             "UPDATE queue_jobs SET delivered = 1 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3 AND delivered = 0",
         )?;
         for n in self.claimed.iter().filter(|n| !settled.contains(n)) {
-            statement.execute(params![n, worker.n, self.fence])?;
+            statement.execute(params![n, worker.n, self.fence.cast_signed()])?;
         }
         Ok(())
     }

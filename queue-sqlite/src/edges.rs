@@ -179,7 +179,7 @@ fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Resul
     let (id, from, when) = child_of(tx, child)?;
     let (to, due_at) = reached(when, tx.now);
     shard.moves(Move::Reach, from, to)?;
-    let sequence = (to == State::Ready).then(|| shard.next_sequence());
+    let sequence = (to == State::Ready).then(|| shard.next_sequence().cast_signed());
     tx.conn
         .prepare_cached("UPDATE queue_jobs SET state = ?2, seq = ?3, due_at = ?4 WHERE n = ?1")?
         .execute(params![child, row::number(to), sequence, due_at.map(Timestamp::as_micros)])?;

@@ -32,7 +32,7 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admissio
     let last = tx
         .conn
         .prepare_cached("SELECT number, answer FROM queue_callers WHERE shard = ?1 AND caller = ?2")?
-        .query_row(params![shard.n, caller], |row| Ok((row.get::<_, u64>(0)?, row.get::<_, Vec<u8>>(1)?)))
+        .query_row(params![shard.n, caller], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Vec<u8>>(1)?)))
         .optional()?;
     match last {
         Some((number, answer)) if number == call.number => return decode(&answer),
@@ -50,7 +50,7 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admissio
             "INSERT INTO queue_callers (shard, caller, number, seen_at, answer) VALUES (?1, ?2, ?3, ?4, ?5) \
              ON CONFLICT (shard, caller) DO UPDATE SET number = ?3, seen_at = ?4, answer = ?5",
         )?
-        .execute(params![shard.n, caller, call.number, tx.now.as_micros(), encode(&answer)])?;
+        .execute(params![shard.n, caller, call.number.cast_signed(), tx.now.as_micros(), encode(&answer)])?;
     Ok(answer)
 }
 

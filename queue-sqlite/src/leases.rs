@@ -80,12 +80,7 @@ pub(crate) fn reclaim(tx: &mut Tx<'_>, workers: &mut Workers, shard: &mut Ledger
 
 /// What becomes of a job whose lease has ended.
 fn take_back(tx: &mut Tx<'_>, shard: &mut Ledger, n: i64, terms: &LeaseTerms, holder: &str) -> Result<()> {
-    let sql = format!("SELECT {} FROM queue_jobs WHERE n = ?1", row::COLUMNS);
-    let mut statement = tx.conn.prepare_cached(&sql)?;
-    let mut rows = statement.query([n])?;
-    let Some(stored) = rows.next()? else { return Ok(()) };
-    let mut job = row::job(stored, &shard.shard)?;
-    drop(rows);
+    let Some(mut job) = row::find(tx.conn, &shard.shard, n)? else { return Ok(()) };
     let delivered = job.lease.is_some_and(|lease| lease.delivered);
     let vanished = |what: &str, times: u32| {
         Failure::new(FailureKind::Crash, format!("{holder} vanished {what} this job, for the {times}. time"))
@@ -161,8 +156,7 @@ pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<
         .map(Timestamp::from_micros);
     // Leases that are over and still here are spared until the grace ends, or the caller's own to renew.
     let ends = match (grace, running) {
-        (Some(grace), Some(running)) if spared(tx, shard, worker)? => Some(grace.min(running.max(grace))),
-        (Some(grace), None) if spared(tx, shard, worker)? => Some(grace),
+        (Some(grace), _) if spared(tx, shard, worker)? => Some(grace),
         (grace, running) => running.map(|running| running.max(grace.unwrap_or(running))),
     };
     let ends = ends.map(|moment| moment - tx.now);

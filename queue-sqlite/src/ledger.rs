@@ -66,30 +66,31 @@ impl Ledger {
 
     fn read(row: &Row<'_>, shard: Shard) -> rusqlite::Result<Self> {
         let moment = |at| row.get(at).map(|micros: Option<i64>| micros.map(Timestamp::from_micros));
+        let count = |at| row.get(at).map(i64::cast_unsigned);
         let mut stored = [0; 9];
-        for (at, count) in stored.iter_mut().enumerate() {
-            *count = row.get(6 + at)?;
+        for (at, jobs) in stored.iter_mut().enumerate() {
+            *jobs = count(6 + at)?;
         }
         Ok(Self {
             n: row.get(0)?,
             shard,
-            sequence: row.get(1)?,
-            fence: row.get(2)?,
+            sequence: count(1)?,
+            fence: count(2)?,
             seen_at: moment(3)?,
             silent_since: moment(4)?,
             spare_until: moment(5)?,
             stored,
-            parked: row.get(15)?,
-            suspects: row.get(16)?,
-            follow: row.get(17)?,
-            traces: row.get(18)?,
-            letters: row.get(19)?,
-            enqueued: row.get(20)?,
+            parked: count(15)?,
+            suspects: count(16)?,
+            follow: count(17)?,
+            traces: count(18)?,
+            letters: count(19)?,
+            enqueued: count(20)?,
             ended: Ends {
-                completed: row.get(21)?,
-                cancelled: row.get(22)?,
-                expired: row.get(23)?,
-                dead: row.get(24)?,
+                completed: count(21)?,
+                cancelled: count(22)?,
+                expired: count(23)?,
+                dead: count(24)?,
             },
             pruned_made_at: moment(25)?,
         })
@@ -98,7 +99,7 @@ impl Ledger {
     /// Writes the row back.
     pub(crate) fn save(&self, conn: &Connection) -> Result<()> {
         let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
-        let [waiting, scheduled, ready, running, retrying, completed, cancelled, expired, dead] = self.stored;
+        let [waiting, scheduled, ready, running, retrying, completed, cancelled, expired, dead] = self.stored.map(u64::cast_signed);
         conn.prepare_cached(
             "UPDATE queue_shards SET seq = :seq, fence = :fence, seen_at = :seen_at, silent_since = :silent_since, \
              spare_until = :spare_until, n_waiting = :waiting, n_scheduled = :scheduled, n_ready = :ready, \
@@ -109,14 +110,16 @@ impl Ledger {
              pruned_made_at = :pruned WHERE shard = :n",
         )?
         .execute(named_params! {
-            ":seq": self.sequence, ":fence": self.fence, ":seen_at": micros(self.seen_at),
+            ":seq": self.sequence.cast_signed(), ":fence": self.fence.cast_signed(), ":seen_at": micros(self.seen_at),
             ":silent_since": micros(self.silent_since), ":spare_until": micros(self.spare_until),
             ":waiting": waiting, ":scheduled": scheduled, ":ready": ready, ":running": running,
             ":retrying": retrying, ":completed": completed, ":cancelled": cancelled, ":expired": expired,
-            ":dead": dead, ":parked": self.parked, ":suspects": self.suspects, ":follow": self.follow,
-            ":traces": self.traces, ":letters": self.letters, ":enqueued": self.enqueued,
-            ":ended_completed": self.ended.completed, ":ended_cancelled": self.ended.cancelled,
-            ":ended_expired": self.ended.expired, ":ended_dead": self.ended.dead,
+            ":dead": dead, ":parked": self.parked.cast_signed(), ":suspects": self.suspects.cast_signed(),
+            ":follow": self.follow.cast_signed(),
+            ":traces": self.traces.cast_signed(), ":letters": self.letters.cast_signed(),
+            ":enqueued": self.enqueued.cast_signed(),
+            ":ended_completed": self.ended.completed.cast_signed(), ":ended_cancelled": self.ended.cancelled.cast_signed(),
+            ":ended_expired": self.ended.expired.cast_signed(), ":ended_dead": self.ended.dead.cast_signed(),
             ":pruned": micros(self.pruned_made_at), ":n": self.n,
         })?;
         Ok(())

@@ -2,11 +2,13 @@
 
 use std::collections::VecDeque;
 
-use queue_storage::storage::MAX_HEADS;
-use rusqlite::{OptionalExtension, ToSql, params};
+use queue_storage::model::{Job, Parked};
+use queue_storage::storage::{MAX_CLAIM_BYTES, MAX_HEADS};
+use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::error::{Error, Result};
 use crate::ledger::Ledger;
+use crate::row::{self, columns};
 use crate::tx::Tx;
 use crate::workers::Known;
 
@@ -18,8 +20,10 @@ pub(crate) struct Head {
     sequence: i64,
     pub(crate) suspect: bool,
     pub(crate) parked: bool,
-    /// Set for jobs that this worker has not been matched with yet.
-    pub(crate) unmatched: Option<(String, u16)>,
+    /// Why this worker can't run it.
+    pub(crate) misfit: Option<Parked>,
+    /// The job, where it was read along: in the line that most are taken from.
+    pub(crate) job: Option<Job>,
 }
 
 /// Which jobs stand in a line.
@@ -47,9 +51,12 @@ pub(crate) struct Lines {
     lines: Vec<Line>,
 }
 
-pub(crate) const READY: &str = "SELECT n, rank, seq, task, needs FROM queue_jobs \
-    WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 0 AND (rank, seq) > (?2, ?3) \
-    ORDER BY rank, seq LIMIT ?4";
+pub(crate) const READY: &str = concat!(
+    "SELECT ",
+    columns!(),
+    " FROM queue_jobs WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 0 AND (rank, seq) > (?2, ?3) \
+     ORDER BY rank, seq LIMIT ?4"
+);
 pub(crate) const SUSPECTS: &str = "SELECT n, rank, seq, task, needs FROM queue_jobs \
     WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 1 AND (rank, seq) > (?2, ?3) \
     ORDER BY rank, seq LIMIT ?4";
@@ -85,13 +92,13 @@ impl Lines {
     }
 
     /// The first head of all lines: lowest rank, then lowest sequence.
-    pub(crate) fn peek(&mut self, tx: &Tx<'_>, shard: &Ledger) -> Result<Option<&Head>> {
-        Ok(self.first(tx, shard)?.and_then(|at| self.lines[at].fetched.front()))
+    pub(crate) fn peek(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<&Head>> {
+        Ok(self.first(tx, shard, worker)?.and_then(|at| self.lines[at].fetched.front()))
     }
 
     /// Takes the first head of all lines.
-    pub(crate) fn next(&mut self, tx: &Tx<'_>, shard: &Ledger) -> Result<Option<Head>> {
-        Ok(self.first(tx, shard)?.and_then(|at| self.lines[at].fetched.pop_front()))
+    pub(crate) fn next(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<Head>> {
+        Ok(self.first(tx, shard, worker)?.and_then(|at| self.lines[at].fetched.pop_front()))
     }
 
     /// Looks at no suspect any more.
@@ -99,10 +106,10 @@ impl Lines {
         self.lines.retain(|line| !matches!(line.kind, Kind::Suspects | Kind::Parked { suspect: true, .. }));
     }
 
-    fn first(&mut self, tx: &Tx<'_>, shard: &Ledger) -> Result<Option<usize>> {
+    fn first(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<usize>> {
         let mut best: Option<(usize, (i64, i64))> = None;
         for (at, line) in self.lines.iter_mut().enumerate() {
-            line.fill(tx, shard)?;
+            line.fill(tx, shard, worker)?;
             let Some(head) = line.fetched.front() else { continue };
             let place = (head.rank, head.sequence);
             if best.is_none_or(|(_, first)| place < first) {
@@ -115,7 +122,7 @@ impl Lines {
 
 impl Line {
     /// Fetches the next heads when none is left; the statement is finished before any of them is changed.
-    fn fill(&mut self, tx: &Tx<'_>, shard: &Ledger) -> Result<()> {
+    fn fill(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<()> {
         let Some((rank, sequence)) = self.after.filter(|_| self.fetched.is_empty()) else { return Ok(()) };
         let mut values: Vec<&dyn ToSql> = vec![&shard.n, &rank, &sequence, &self.chunk];
         let (sql, suspect, parked) = match &self.kind {
@@ -128,21 +135,42 @@ impl Line {
         };
         let mut statement = tx.conn.prepare_cached(sql)?;
         let mut rows = statement.query(&values[..])?;
+        let (mut bytes, mut all) = (0, true);
         while let Some(row) = rows.next()? {
-            let unmatched = if parked { None } else { Some((row.get(3)?, row.get(4)?)) };
-            self.fetched.push_back(Head {
-                n: row.get(0)?,
-                rank: row.get(1)?,
-                sequence: row.get::<_, Option<i64>>(2)?.ok_or_else(|| Error::corrupt("a ready job has no sequence"))?,
+            // The columns of row number, rank and sequence, and of the task where the worker may not know it.
+            let (n, rank, sequence, task) = match self.kind {
+                Kind::Ready => (row::N, 2, 3, Some(6)),
+                Kind::Suspects => (0, 1, 2, Some(3)),
+                Kind::Parked { .. } => (0, 1, 2, None),
+            };
+            let misfit = task.map(|at| misfit(row, at, worker)).transpose()?.flatten();
+            let along = matches!(self.kind, Kind::Ready) && misfit.is_none();
+            let head = Head {
+                n: row.get(n)?,
+                rank: row.get(rank)?,
+                sequence: row.get::<_, Option<i64>>(sequence)?.unwrap_or_default(),
                 suspect,
                 parked,
-                unmatched,
-            });
+                misfit,
+                job: along.then(|| row::job(row, &shard.shard)).transpose()?,
+            };
+            bytes += head.job.as_ref().map_or(0, |job| job.envelope.len());
+            self.fetched.push_back(head);
+            if bytes > MAX_CLAIM_BYTES {
+                all = false;
+                break;
+            }
         }
-        let full = self.fetched.len() == self.chunk as usize;
-        self.after = self.fetched.back().filter(|_| full).map(|head| (head.rank, head.sequence));
+        let ended = all && self.fetched.len() < self.chunk as usize;
+        self.after = self.fetched.back().filter(|_| !ended).map(|head| (head.rank, head.sequence));
         Ok(())
     }
+}
+
+/// Why the worker can't run the job of the row, whose task and level are the columns from `at` on.
+fn misfit(row: &Row<'_>, at: usize, worker: &Known) -> Result<Option<Parked>> {
+    let task = row.get_ref(at)?.as_str().map_err(|_| Error::corrupt("a job has no task"))?;
+    Ok(worker.misfit(task, row.get(at + 1)?))
 }
 
 /// The levels at which jobs of a task are parked that this worker understands: one look for each.

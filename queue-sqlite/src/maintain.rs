@@ -34,7 +34,7 @@ pub(crate) fn promote(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<bool> {
         shard.moves(Move::Promote, row::state(*state)?, State::Ready)?;
         tx.conn
             .prepare_cached("UPDATE queue_jobs SET state = 2, seq = ?2 WHERE n = ?1")?
-            .execute(params![n, shard.next_sequence()])?;
+            .execute(params![n, shard.next_sequence().cast_signed()])?;
         tx.hints.ready = true;
         tx.hints.jobs.push(row::job_id(id)?);
     }
@@ -56,15 +56,17 @@ pub(crate) fn prune(tx: &Tx<'_>, shard: &Shard, retention: Retention) -> Result<
     forget_callers(tx, &shard, before)?;
     let mut left = u64::from(MAX_PRUNE);
     let now = tx.now.as_micros();
-    let kept = select(tx, KEPT, params![shard.n, now, left + 1])?;
+    let kept = select(tx, KEPT, params![shard.n, now, MAX_PRUNE + 1])?;
     let mut more = kept.len() as u64 > left;
     remove(tx, &mut shard, kept, &mut left)?;
     let traces = shard.traces.saturating_sub(retention.traces);
     more |= traces > left;
-    remove(tx, &mut shard, select(tx, TRACES, params![shard.n, traces.min(left)])?, &mut left)?;
+    let surplus = select(tx, TRACES, params![shard.n, traces.min(left).cast_signed()])?;
+    remove(tx, &mut shard, surplus, &mut left)?;
     let letters = shard.letters.saturating_sub(retention.dead);
     more |= letters > left;
-    remove(tx, &mut shard, select(tx, LETTERS, params![shard.n, letters.min(left)])?, &mut left)?;
+    let surplus = select(tx, LETTERS, params![shard.n, letters.min(left).cast_signed()])?;
+    remove(tx, &mut shard, surplus, &mut left)?;
     shard.save(tx.conn)?;
     Ok(Step { done: MAX_PRUNE - u32::try_from(left).unwrap_or(0), more })
 }

@@ -12,14 +12,19 @@ use crate::error::{Error, Result};
 /// Envelopes longer than this are stored apart.
 pub(crate) const INLINE_ENVELOPE: usize = 2 * 1024;
 
-/// The columns that [`job`] reads, in its order.
-pub(crate) const COLUMNS: &str = "id, state, rank, seq, parked, suspect, task, needs, at_most_once, attempts, crashes, \
-    lapses, fence, lease_until, delivered, (SELECT w.id FROM queue_workers w WHERE w.worker = queue_jobs.worker), \
-    enqueued_at, due_at, started_at, ended_at, keep_until, when_in, when_at, reason, culprit, failure_kind, \
-    failure_message, failure_type, waits_for, result, \
-    coalesce(envelope, (SELECT e.bytes FROM queue_envelopes e WHERE e.n = queue_jobs.n)), n";
+/// The columns that [`job`] reads, in its order, with the row's own number last; a literal, for `concat!`.
+macro_rules! columns {
+    () => {
+        "id, state, rank, seq, parked, suspect, task, needs, at_most_once, attempts, crashes, lapses, fence, lease_until, \
+         delivered, (SELECT w.id FROM queue_workers w WHERE w.worker = queue_jobs.worker), enqueued_at, due_at, \
+         started_at, ended_at, keep_until, when_in, when_at, reason, culprit, failure_kind, failure_message, \
+         failure_type, waits_for, result, \
+         coalesce(envelope, (SELECT e.bytes FROM queue_envelopes e WHERE e.n = queue_jobs.n)), n"
+    };
+}
+pub(crate) use columns;
 
-/// The place of the row's own number in [`COLUMNS`].
+/// The place of the row's own number.
 pub(crate) const N: usize = 31;
 
 /// Reads a row of [`COLUMNS`].
@@ -39,7 +44,7 @@ pub(crate) fn job(row: &Row<'_>, shard: &Shard) -> Result<Job> {
     let enqueued_at = moment(16)?.unwrap_or_default();
     let mut job = Job::admitted(new, shard.clone(), enqueued_at);
     job.state = state(row.get(1)?)?;
-    job.sequence = row.get(3)?;
+    job.sequence = row.get::<_, Option<i64>>(3)?.map(i64::cast_unsigned);
     job.parked = row.get_ref(4)?.as_str_or_null().ok().flatten().map(Parked::from);
     job.suspect = row.get(5)?;
     (job.attempts, job.crashes, job.lapses) = (row.get(9)?, row.get(10)?, row.get(11)?);
@@ -48,7 +53,7 @@ pub(crate) fn job(row: &Row<'_>, shard: &Shard) -> Result<Job> {
     if job.state == State::Running {
         job.lease = Some(Lease {
             worker: worker_id(row.get_ref(15)?.as_blob().map_err(|_| Error::corrupt(format!("job {id}: worker")))?)?,
-            fence: Fence(row.get(12)?),
+            fence: Fence(row.get::<_, i64>(12)?.cast_unsigned()),
             until: moment(13)?.unwrap_or_default(),
             delivered: row.get(14)?,
         });
@@ -61,6 +66,13 @@ pub(crate) fn job(row: &Row<'_>, shard: &Shard) -> Result<Job> {
     }
     job.result = bytes(row, 29)?;
     Ok(job)
+}
+
+/// The job of this row.
+pub(crate) fn find(conn: &Connection, shard: &Shard, n: i64) -> Result<Option<Job>> {
+    let mut statement = conn.prepare_cached(concat!("SELECT ", columns!(), " FROM queue_jobs WHERE n = ?1"))?;
+    let mut rows = statement.query([n])?;
+    rows.next()?.map(|row| job(row, shard)).transpose()
 }
 
 fn bytes(row: &Row<'_>, at: usize) -> Result<Option<Bytes>> {
@@ -130,7 +142,7 @@ pub(crate) fn insert(conn: &Connection, shard: i64, job: &Job) -> Result<Option<
         id_bytes(job.id),
         number(job.state),
         -i64::from(job.priority),
-        job.sequence,
+        job.sequence.map(u64::cast_signed),
         job.task.as_str(),
         job.needs,
         job.at_most_once,

@@ -31,9 +31,9 @@ pub(crate) fn migrate(conn: &mut Connection, steps: &[&str], place: &Place) -> R
         }
         tx.execute_batch("CREATE TABLE queue_layout (version INTEGER PRIMARY KEY) STRICT")?;
     }
-    for (at, step) in steps.iter().enumerate().skip(from) {
+    for (version, step) in (1_u32..).zip(steps).skip(from as usize) {
         tx.execute_batch(step)?;
-        tx.execute("INSERT INTO queue_layout (version) VALUES (?1)", [at + 1])?;
+        tx.execute("INSERT INTO queue_layout (version) VALUES (?1)", [version])?;
     }
     tx.commit()?;
     Ok(())
@@ -45,20 +45,20 @@ pub(crate) fn is_current(conn: &Connection, place: &Place) -> Result<bool> {
 }
 
 /// Whether nothing is to be done.
-fn check(found: usize, steps: &[&str], place: &Place) -> Result<bool> {
-    if found <= steps.len() {
-        return Ok(found == steps.len());
+fn check(found: u32, steps: &[&str], place: &Place) -> Result<bool> {
+    let known = u32::try_from(steps.len()).unwrap_or(u32::MAX);
+    if found <= known {
+        return Ok(found == known);
     }
     Err(Error::Refused(StorageError::incompatible(format!(
-        "{} has layout {found}, written by a newer version of this library; this program knows layouts up to {}: \
+        "{} has layout {found}, written by a newer version of this library; this program knows layouts up to {known}: \
          upgrade it (the file was not changed)",
-        place.location(),
-        steps.len()
+        place.location()
     ))))
 }
 
 /// The layout of the file; 0 for one without any.
-fn version(conn: &Connection) -> Result<usize> {
+fn version(conn: &Connection) -> Result<u32> {
     let known = conn
         .query_row("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'queue_layout'", [], |_| Ok(()))
         .optional()?;

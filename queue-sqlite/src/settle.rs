@@ -2,9 +2,9 @@
 
 use std::collections::HashSet;
 
-use queue_storage::model::{JobId, Move, Settled, Settlement, State};
+use queue_storage::model::{JobId, Settled, Settlement, State};
 use queue_storage::storage::{SettleAnswer, StorageError};
-use rusqlite::{OptionalExtension, Row, params};
+use rusqlite::{OptionalExtension, params};
 
 use crate::edges::{self, End};
 use crate::error::{Error, Result};
@@ -35,82 +35,99 @@ pub(crate) fn settle(
     Ok(answers)
 }
 
-/// What a settled row tells: its number, whether it was waited for, whether it waited, whether it is a suspect.
-type Told = (i64, bool, bool, bool);
-
-fn told(row: &Row<'_>) -> rusqlite::Result<Told> {
-    Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
+/// What is known of a leased row before it is settled.
+#[derive(Clone, Copy)]
+struct Found {
+    n: i64,
+    /// Whether it is waited for.
+    held: bool,
+    /// Whether it waited.
+    waited: bool,
+    suspect: bool,
 }
 
-/// The lease that every settlement must match; behind it what [`told`] reads.
-const HELD: &str = "WHERE shard = ?1 AND id = ?2 AND state = 3 AND worker = ?3 AND fence = ?4 \
-    RETURNING n, held, waits_for IS NOT NULL, suspect";
-const UNLEASED: &str = "attempts = ?5, state = ?6, worker = NULL, fence = NULL, lease_until = NULL, delivered = NULL";
+/// The row of the job, if the worker holds this lease of it.
+fn held(tx: &Tx<'_>, shard: &Ledger, worker: &Known, settled: &Settled) -> Result<Option<Found>> {
+    // Read first and written by row number then: RETURNING would cost a temporary table for each job.
+    let found = tx
+        .conn
+        .prepare_cached(
+            "SELECT n, held, waits_for IS NOT NULL, suspect FROM queue_jobs \
+             WHERE shard = ?1 AND id = ?2 AND state = 3 AND worker = ?3 AND fence = ?4",
+        )?
+        .query_row(
+            params![shard.n, row::id_bytes(settled.job), worker.n, settled.fence.0.cast_signed()],
+            |row| Ok(Found { n: row.get(0)?, held: row.get(1)?, waited: row.get(2)?, suspect: row.get(3)? }),
+        )
+        .optional()?;
+    Ok(found)
+}
+
+/// The start of every settlement: the lease is gone, the attempts and the state are those told.
+macro_rules! update {
+    ($rest:literal) => {
+        concat!(
+            "UPDATE queue_jobs SET attempts = ?2, state = ?3, worker = NULL, fence = NULL, lease_until = NULL, \
+             delivered = NULL",
+            $rest,
+            " WHERE n = ?1"
+        )
+    };
+}
 
 /// Writes one settlement; the row it changed, or `None` when the lease is not held.
 fn write(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, settled: &Settled) -> Result<Option<i64>> {
+    let Some(found) = held(tx, shard, worker, settled)? else { return Ok(None) };
     let (mv, to) = settled.settlement.target();
-    mv.check(State::Running, to)?;
-    let lease = (shard.n, row::id_bytes(settled.job), worker.n, settled.fence.0, settled.attempts, number(to));
-    let (now, conn) = (tx.now, tx.conn);
-    let found = match &settled.settlement {
+    shard.moves(mv, State::Running, to)?;
+    let (n, attempts, state, now, conn) = (found.n, settled.attempts, number(to), tx.now, tx.conn);
+    match &settled.settlement {
         Settlement::Complete { result, keep } => conn
-            .prepare_cached(&format!(
-                "UPDATE queue_jobs SET {UNLEASED}, suspect = 0, ended_at = ?7, keep_until = ?8, result = ?9 {HELD}"
-            ))?
-            .query_row(
-                params![
-                    lease.0, lease.1, lease.2, lease.3, lease.4, lease.5,
-                    now.as_micros(), (now + *keep).as_micros(), result.as_deref()
-                ],
-                told,
-            ),
+            .prepare_cached(update!(", suspect = 0, ended_at = ?4, keep_until = ?5, result = ?6"))?
+            .execute(params![n, attempts, state, now.as_micros(), (now + *keep).as_micros(), result.as_deref()])?,
         Settlement::Die { reason, failure, keep } => conn
-            .prepare_cached(&format!(
-                "UPDATE queue_jobs SET {UNLEASED}, suspect = 0, ended_at = ?7, keep_until = ?8, reason = ?9, \
-                 failure_kind = ?10, failure_message = ?11, failure_type = ?12 {HELD}"
+            .prepare_cached(update!(
+                ", suspect = 0, ended_at = ?4, keep_until = ?5, reason = ?6, failure_kind = ?7, failure_message = ?8, \
+                 failure_type = ?9"
             ))?
-            .query_row(
-                params![
-                    lease.0, lease.1, lease.2, lease.3, lease.4, lease.5,
-                    now.as_micros(), (now + *keep).as_micros(), reason.as_str(),
-                    failure.kind.as_str(), failure.message, failure.error_type
-                ],
-                told,
-            ),
+            .execute(params![
+                n,
+                attempts,
+                state,
+                now.as_micros(),
+                (now + *keep).as_micros(),
+                reason.as_str(),
+                failure.kind.as_str(),
+                failure.message,
+                failure.error_type
+            ])?,
         Settlement::Retry { when, failure } => conn
-            .prepare_cached(&format!(
-                "UPDATE queue_jobs SET {UNLEASED}, suspect = 0, due_at = ?7, failure_kind = ?8, failure_message = ?9, \
-                 failure_type = ?10 {HELD}"
+            .prepare_cached(update!(
+                ", suspect = 0, due_at = ?4, failure_kind = ?5, failure_message = ?6, failure_type = ?7"
             ))?
-            .query_row(
-                params![
-                    lease.0, lease.1, lease.2, lease.3, lease.4, lease.5,
-                    when.resolve(now).as_micros(), failure.kind.as_str(), failure.message, failure.error_type
-                ],
-                told,
-            ),
+            .execute(params![
+                n,
+                attempts,
+                state,
+                when.resolve(now).as_micros(),
+                failure.kind.as_str(),
+                failure.message,
+                failure.error_type
+            ])?,
         Settlement::Snooze { when } => conn
-            .prepare_cached(&format!("UPDATE queue_jobs SET {UNLEASED}, suspect = 0, due_at = ?7 {HELD}"))?
-            .query_row(
-                params![lease.0, lease.1, lease.2, lease.3, lease.4, lease.5, when.resolve(now).as_micros()],
-                told,
-            ),
-        Settlement::Release => conn
-            .prepare_cached(&format!("UPDATE queue_jobs SET {UNLEASED} {HELD}"))?
-            .query_row(params![lease.0, lease.1, lease.2, lease.3, lease.4, lease.5], told),
+            .prepare_cached(update!(", suspect = 0, due_at = ?4"))?
+            .execute(params![n, attempts, state, when.resolve(now).as_micros()])?,
+        Settlement::Release => conn.prepare_cached(update!(""))?.execute(params![n, attempts, state])?,
         other => return Err(unknown(settled.job, other)),
     };
-    let Some((n, held, waited, suspect)) = found.optional()? else { return Ok(None) };
-    follow_up(tx, shard, mv, settled, (n, held, waited, suspect))?;
+    follow_up(tx, shard, settled, found)?;
     Ok(Some(n))
 }
 
-/// Counts what was written and what follows from it.
-fn follow_up(tx: &mut Tx<'_>, shard: &mut Ledger, mv: Move, settled: &Settled, told: Told) -> Result<()> {
-    let (n, held, waited, suspect) = told;
+/// What follows from what was written.
+fn follow_up(tx: &mut Tx<'_>, shard: &mut Ledger, settled: &Settled, found: Found) -> Result<()> {
+    let Found { n, held, waited, suspect } = found;
     let (_, to) = settled.settlement.target();
-    shard.moves(mv, State::Running, to)?;
     match &settled.settlement {
         Settlement::Complete { result, .. } => {
             edges::ended(tx, shard, &End { n, state: to, has_result: result.is_some(), held, waited })?;

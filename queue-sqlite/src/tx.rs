@@ -1,6 +1,6 @@
 //! One operation inside a transaction: its connection, its time, and whom to tell once it is committed.
 
-use queue_storage::model::{JobId, Shard, Timestamp};
+use queue_storage::model::{JobId, Shard, State, Timestamp};
 use queue_storage::storage::Hub;
 use rusqlite::{Connection, OptionalExtension, params};
 
@@ -47,6 +47,9 @@ impl<'c> Tx<'c> {
 
     /// When the next scheduled or retrying job of the shard is due.
     pub(crate) fn next_due(&self, shard: &Ledger) -> Result<Option<Timestamp>> {
+        if shard.count(State::Scheduled) + shard.count(State::Retrying) == 0 {
+            return Ok(None);
+        }
         let due = self
             .conn
             .prepare_cached(

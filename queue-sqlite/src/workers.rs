@@ -51,14 +51,19 @@ impl Workers {
         let found = tx
             .conn
             .prepare_cached(
-                "UPDATE queue_workers SET seen_at = ?3 WHERE namespace = ?1 AND id = ?2 AND gone = 0 \
-                 RETURNING worker, version",
+                "SELECT worker, version, seen_at FROM queue_workers WHERE namespace = ?1 AND id = ?2 AND gone = 0",
             )?
-            .query_row(params![tx.namespace, id.as_u128().to_be_bytes(), tx.now.as_micros()], |row| {
-                Ok((row.get(0)?, row.get(1)?))
+            .query_row(params![tx.namespace, id.as_u128().to_be_bytes()], |row| {
+                Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
             })
             .optional()?;
-        found.map(|(n, version)| self.load(tx, n, version)).transpose()
+        let Some((n, version, seen_at)) = found else { return Ok(None) };
+        if seen_at != tx.now.as_micros() {
+            tx.conn
+                .prepare_cached("UPDATE queue_workers SET seen_at = ?2 WHERE worker = ?1")?
+                .execute(params![n, tx.now.as_micros()])?;
+        }
+        self.load(tx, n, version).map(Some)
     }
 
     /// The terms of the worker of this row, or the usual ones if nothing is known of it any more.

@@ -9,6 +9,8 @@
 //! A storage sees bytes, states, times and keys, never a task's Rust type; whoever writes one needs this crate alone.
 
 pub mod clock;
+#[cfg(feature = "conformance")]
+pub mod conformance;
 mod error;
 pub mod memory;
 pub mod model;

@@ -3,15 +3,14 @@
 use std::sync::Arc;
 
 use super::stage::{completed, task, terms};
-use crate::model::{CallerId, Claimed, JobId, LEVEL, NewJob, Settled, Settlement, Shard};
+use crate::model::{CallerId, Claimed, Fence, JobId, LEVEL, NewJob, Settled, Settlement, Shard};
 use crate::model::{Timestamp, WorkerId};
 use crate::storage::{
-    Admission, EnqueueCall, Exchange, Exchanged, Renewal, Renewed, SettleAnswer, Storage,
-    StorageError, WorkerRecord,
+    Admission, EnqueueCall, Exchange, Exchanged, Renewal, Renewed, SettleAnswer, Storage, StorageError, WorkerRecord,
 };
 
 /// A worker that serves one shard.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct TestWorker {
     pub(super) storage: Arc<dyn Storage>,
     pub(super) shard: Shard,
@@ -35,20 +34,9 @@ impl TestWorker {
             started_at: Timestamp::EPOCH,
             seen_at: Timestamp::EPOCH,
         };
-        let last = Exchange {
-            worker: id,
-            shard: shard.clone(),
-            number: 0,
-            settlements: Vec::new(),
-            want: 0,
-            suspects: 0,
-        };
-        Self {
-            storage,
-            shard,
-            record,
-            last,
-        }
+        let last =
+            Exchange { worker: id, shard: shard.clone(), number: 0, settlements: Vec::new(), want: 0, suspects: 0 };
+        Self { storage, shard, record, last }
     }
 
     pub(super) fn id(&self) -> WorkerId {
@@ -74,13 +62,7 @@ impl TestWorker {
 
     /// The next exchange, not made yet.
     pub(super) fn next(&self, settlements: Vec<Settled>, want: u32, suspects: u32) -> Exchange {
-        Exchange {
-            number: self.last.number + 1,
-            settlements,
-            want,
-            suspects,
-            ..self.last.clone()
-        }
+        Exchange { number: self.last.number + 1, settlements, want, suspects, ..self.last.clone() }
     }
 
     /// Makes an exchange; it is the last one unless it was refused.
@@ -90,12 +72,7 @@ impl TestWorker {
         Ok(answer)
     }
 
-    pub(super) async fn exchange(
-        &mut self,
-        settlements: Vec<Settled>,
-        want: u32,
-        suspects: u32,
-    ) -> Exchanged {
+    pub(super) async fn exchange(&mut self, settlements: Vec<Settled>, want: u32, suspects: u32) -> Exchanged {
         let call = self.next(settlements, want, suspects);
         self.make(call).await.unwrap()
     }
@@ -167,24 +144,15 @@ impl TestWorker {
         self.storage.renew(self.renewal(leases)).await.unwrap()
     }
 
-    pub(super) fn renewal(&self, leases: Vec<(JobId, crate::model::Fence)>) -> Renewal {
-        Renewal {
-            worker: self.id(),
-            shard: self.shard.clone(),
-            leases,
-        }
+    pub(super) fn renewal(&self, leases: Vec<(JobId, Fence)>) -> Renewal {
+        Renewal { worker: self.id(), shard: self.shard.clone(), leases }
     }
 }
 
 /// What a run is settled with, its attempts counted as the engine does.
 pub(super) fn settled(run: &Claimed, settlement: Settlement) -> Settled {
     let answered = !matches!(settlement, Settlement::Release | Settlement::Snooze { .. });
-    Settled {
-        job: run.job.id,
-        fence: run.fence,
-        attempts: run.job.attempts + u32::from(answered),
-        settlement,
-    }
+    Settled { job: run.job.id, fence: run.fence, attempts: run.job.attempts + u32::from(answered), settlement }
 }
 
 pub(super) fn ids(runs: &[Claimed]) -> Vec<JobId> {
@@ -192,7 +160,7 @@ pub(super) fn ids(runs: &[Claimed]) -> Vec<JobId> {
 }
 
 /// A client of one shard.
-#[derive(Clone)]
+#[derive(Clone, Debug)]
 pub(super) struct TestCaller {
     pub(super) storage: Arc<dyn Storage>,
     /// Its last call.
@@ -201,22 +169,13 @@ pub(super) struct TestCaller {
 
 impl TestCaller {
     pub(super) fn new(storage: Arc<dyn Storage>, shard: Shard) -> Self {
-        let last = EnqueueCall {
-            caller: CallerId::generate(),
-            shard,
-            number: 0,
-            jobs: Vec::new(),
-        };
+        let last = EnqueueCall { caller: CallerId::generate(), shard, number: 0, jobs: Vec::new() };
         Self { storage, last }
     }
 
     /// The next call, not made yet.
     pub(super) fn next(&self, jobs: Vec<NewJob>) -> EnqueueCall {
-        EnqueueCall {
-            number: self.last.number + 1,
-            jobs,
-            ..self.last.clone()
-        }
+        EnqueueCall { number: self.last.number + 1, jobs, ..self.last.clone() }
     }
 
     /// Makes a call; it is the last one unless it was refused.

@@ -11,27 +11,33 @@ use crate::storage::{Counts, JobQuery, Storage};
 /// # Panics
 /// When something does not fit, saying what.
 pub async fn invariants(storage: &dyn Storage) {
-    let mut jobs: BTreeMap<Shard, Vec<Job>> = BTreeMap::new();
-    for job in all_jobs(storage).await {
-        jobs.entry(job.shard.clone()).or_default().push(job);
-    }
     let shards = storage.shards().await.expect("the shards");
-    for shard in jobs.keys() {
-        assert!(shards.contains(shard), "{shard} holds jobs and is not known");
+    for job in all_jobs(storage).await {
+        assert!(shards.contains(&job.shard), "the shard is not known: {job:?}");
     }
-    for shard in shards {
-        let counts = storage.counts(&shard).await.expect("the counts");
-        let jobs = jobs.remove(&shard).unwrap_or_default();
-        check_counts(&shard, &jobs, &counts);
-        check_sequences(&jobs);
-        jobs.iter().for_each(check_job);
+    for each in &shards {
+        shard(storage, each).await;
     }
+}
+
+/// Checks one shard; its jobs.
+pub(super) async fn shard(storage: &dyn Storage, shard: &Shard) -> Vec<Job> {
+    let query = JobQuery { queue: Some(shard.queue.clone()), ..JobQuery::default() };
+    let mut jobs = jobs(storage, query).await;
+    jobs.retain(|job| job.shard == *shard);
+    check_counts(shard, &jobs, &storage.counts(shard).await.expect("the counts"));
+    check_sequences(&jobs);
+    jobs.iter().for_each(check_job);
+    jobs
 }
 
 /// Every job that is stored, page by page.
 pub(super) async fn all_jobs(storage: &dyn Storage) -> Vec<Job> {
+    jobs(storage, JobQuery::default()).await
+}
+
+async fn jobs(storage: &dyn Storage, mut query: JobQuery) -> Vec<Job> {
     let mut jobs = Vec::new();
-    let mut query = JobQuery::default();
     loop {
         let page = storage.list(&query).await.expect("a page of jobs");
         jobs.extend(page.jobs);

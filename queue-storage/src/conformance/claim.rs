@@ -2,7 +2,7 @@
 
 use bytes::Bytes;
 
-use super::actors::ids;
+use super::actors::{ids, settled};
 use super::stage::{HOUR, MINUTE, Stage, completed, retry_in, secs, snooze_in};
 use crate::model::{NewJob, Settlement, State, When};
 use crate::storage::{MAX_CLAIM, MAX_CLAIM_BYTES, SettleAnswer};
@@ -105,7 +105,7 @@ pub(super) async fn a_released_job_keeps_its_place(stage: &Stage) {
     worker.finish(&run, Settlement::Release).await;
     assert_eq!(stage.get(a).await.sequence, run.job.sequence);
     let run = worker.claim_one().await;
-    let answer = worker.exchange(vec![super::actors::settled(&run, Settlement::Release)], 3, 3).await;
+    let answer = worker.exchange(vec![settled(&run, Settlement::Release)], 3, 3).await;
     assert_eq!(answer.settled, [SettleAnswer::Applied]);
     assert_eq!(ids(&answer.claimed), [a, b, c]);
 }
@@ -125,12 +125,8 @@ pub(super) async fn a_promoted_job_gets_a_new_place(stage: &Stage) {
 
 /// Jobs that are due together become ready in the order of their times, each after its priority.
 pub(super) async fn the_earliest_is_promoted_first(stage: &Stage) {
-    let at = |seconds, priority| NewJob {
-        priority,
-        ..stage.job_at(When::In(secs(seconds)))
-    };
-    let [late, early, middle, urgent] =
-        stage.enqueue([at(30, 0), at(10, 0), at(20, 0), at(40, 1)]).await;
+    let at = |seconds, priority| NewJob { priority, ..stage.job_at(When::In(secs(seconds))) };
+    let [late, early, middle, urgent] = stage.enqueue([at(30, 0), at(10, 0), at(20, 0), at(40, 1)]).await;
     stage.advance(MINUTE).await;
     assert_eq!(stage.worker().await.claim_ids(9).await, [urgent, early, middle, late]);
 }

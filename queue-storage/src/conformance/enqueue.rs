@@ -193,10 +193,7 @@ pub(super) async fn an_empty_call_is_a_call(stage: &Stage) {
 pub(super) async fn what_it_waits_for_may_be_done_already(stage: &Stage) {
     let mut worker = stage.worker().await;
     stage.enqueue_many(2).await;
-    let done = [
-        worker.run_one(returned(b"one", HOUR)).await,
-        worker.run_one(completed()).await,
-    ];
+    let done = [worker.run_one(returned(b"one", HOUR)).await, worker.run_one(completed()).await];
     let at_once = stage.job_after(done);
     let later = NewJob { when: When::In(HOUR), ..stage.job_after(done) };
     let (at_once_id, later_id) = (at_once.id, later.id);
@@ -205,6 +202,30 @@ pub(super) async fn what_it_waits_for_may_be_done_already(stage: &Stage) {
     assert_eq!(ids(&worker.claim(2).await), [at_once_id]);
     let later = stage.get(later_id).await;
     assert_eq!(later.due_at, Some(later.enqueued_at + HOUR));
+}
+
+/// A job that is reached by the call that brings it takes its place in the order of the call.
+pub(super) async fn what_is_reached_at_once_keeps_the_order(stage: &Stage) {
+    let mut worker = stage.worker().await;
+    stage.enqueue_many(1).await;
+    let done = worker.run_one(completed()).await;
+    let jobs = [stage.job(), stage.job_after([done]), stage.job(), stage.job_after([done]), stage.job()];
+    let expected = stage.enqueue(jobs).await;
+    assert_eq!(worker.claim_ids(9).await, expected);
+}
+
+/// However many jobs of a call wait for what has ended already, none of them is left waiting.
+pub(super) async fn a_whole_call_may_be_reached_at_once(stage: &Stage) {
+    let mut worker = stage.worker().await;
+    stage.enqueue_many(2).await;
+    let done = [worker.run_one(completed()).await, worker.run_one(died()).await];
+    for (first, state) in done.into_iter().zip([State::Ready, State::Cancelled]) {
+        let jobs = (0..MAX_WAITS_FOR).map(|_| stage.job_after([first])).collect();
+        let answer = stage.caller().enqueue(jobs).await;
+        let others = answer.iter().filter(|one| **one != Admission::Added(state)).count();
+        assert_eq!(others, 0, "not {state} at once");
+        assert_eq!(stage.counts().await.of(state), MAX_WAITS_FOR as u64);
+    }
 }
 
 /// A job that waits for one that ended otherwise is taken in and cancelled at once.

@@ -6,7 +6,7 @@ use crate::model::{Claimed, Fence, JobId, Move, NewJob, Settled, Settlement, Sta
 use crate::storage::{Renewed, SettleAnswer};
 
 /// Whether a move of the table is made by no call of the contract yet: cancelling, expiring and reviving by hand.
-fn is_door(mv: Move, from: State, to: State) -> bool {
+pub(super) fn is_door(mv: Move, from: State, to: State) -> bool {
     match mv {
         Move::Expire | Move::Revive => true,
         Move::Cancel => from != State::Waiting,
@@ -134,14 +134,7 @@ impl Scene {
 }
 
 fn every_settlement() -> [Settlement; 6] {
-    [
-        completed(),
-        returned(b"forged", HOUR),
-        retry_in(HOUR),
-        snooze_in(HOUR),
-        Settlement::Release,
-        died(),
-    ]
+    [completed(), returned(b"forged", HOUR), retry_in(HOUR), snooze_in(HOUR), Settlement::Release, died()]
 }
 
 /// Brings a job into a state, through the hands of a worker that tries to move it afterwards.

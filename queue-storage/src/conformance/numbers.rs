@@ -1,5 +1,7 @@
 //! Numbered calls: a lost answer costs a repeat and nothing else.
 
+use std::time::Duration;
+
 use super::actors::{ids, settled};
 use super::stage::{HALF, LENGTH, MINUTE, Stage, completed, died, retry_in};
 use crate::model::{Settlement, State, When};
@@ -29,7 +31,7 @@ pub(super) async fn an_enqueue_repeated_revives_nothing(stage: &Stage) {
     let mut caller = stage.caller();
     let job = stage.job();
     assert_eq!(caller.enqueue_one(job.clone()).await, Admission::Added(State::Ready));
-    let keep = std::time::Duration::ZERO;
+    let keep = Duration::ZERO;
     stage.worker().await.run_one(Settlement::Complete { result: None, keep }).await;
     stage.advance(MINUTE).await;
     assert_eq!(stage.storage().prune(stage.shard(), Retention::default()).await.unwrap().done, 1);

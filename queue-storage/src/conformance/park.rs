@@ -2,7 +2,7 @@
 
 use super::actors::{TestWorker, ids};
 use super::stage::{Stage, completed, secs, task};
-use crate::model::{JobId, LEVEL, NewJob, Parked, State};
+use crate::model::{JobId, LEVEL, NewJob, Parked, Settlement, State};
 use crate::storage::MAX_HEADS;
 
 /// A job of a task that the worker has not registered is parked, and the next one is claimed.
@@ -34,7 +34,7 @@ pub(super) async fn parked_jobs_keep_their_place(stage: &Stage) {
     let run = knows_t.claim_one().await;
     assert_eq!(run.job.id, b);
     assert_eq!(knows_t.claim_ids(1).await, []);
-    knows_t.finish(&run, crate::model::Settlement::Release).await;
+    knows_t.finish(&run, Settlement::Release).await;
     let [urgent] = stage.enqueue([stage.job_with(1)]).await;
     let [last] = stage.enqueue([stage.job()]).await;
     let runs = knows_both.claim(9).await;
@@ -101,9 +101,8 @@ pub(super) async fn a_parked_job_is_looked_at_once(stage: &Stage) {
 pub(super) async fn two_programs_share_a_queue(stage: &Stage) {
     let names = ["s", "t"];
     let jobs: Vec<_> = (0..200).map(|n| stage.job_of(names[n / 3 % 2])).collect();
-    let expected = names.map(|name| -> Vec<JobId> {
-        jobs.iter().filter(|job| job.task == task(name)).map(|job| job.id).collect()
-    });
+    let expected = names
+        .map(|name| -> Vec<JobId> { jobs.iter().filter(|job| job.task == task(name)).map(|job| job.id).collect() });
     stage.enqueue_all(jobs).await;
     let mut workers = [stage.worker_of(&["s"]).await, stage.worker_of(&["t"]).await];
     let mut done = [Vec::new(), Vec::new()];

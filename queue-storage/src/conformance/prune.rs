@@ -4,8 +4,9 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
+use super::actors::ids;
 use super::stage::{DAY, HOUR, MINUTE, Stage, boom, completed, died, retry_in, returned, secs};
-use crate::model::{EndReason, JobId, Settlement, State};
+use crate::model::{EndReason, JobId, NewJob, Settlement, State};
 use crate::storage::{Admission, Lookup, MAX_PRUNE, Retention, Step};
 
 /// Prunes once, keeping as many as there are.
@@ -166,7 +167,7 @@ pub(super) async fn gone_is_not_unknown(stage: &Stage) {
     for id in [before, pruned, after] {
         assert_eq!(look(id).await, Lookup::Unknown);
     }
-    let job = crate::model::NewJob { id: pruned, ..stage.job() };
+    let job = NewJob { id: pruned, ..stage.job() };
     stage.enqueue([job]).await;
     assert_eq!(look(before).await, Lookup::Unknown);
     stage.worker().await.run_one(Settlement::Complete { result: None, keep: Duration::ZERO }).await;
@@ -194,15 +195,15 @@ pub(super) async fn the_pruned_are_strangers(stage: &Stage) {
 /// A worker that has not called for a day, and holds nothing, is forgotten; who has called, to whatever shard, is not.
 pub(super) async fn silent_workers_are_forgotten(stage: &Stage) {
     let other = stage.beside("other");
+    stage.enqueue_many(1).await;
     other.enqueue_many(1).await;
     let (mut silent, busy) = (stage.worker().await, stage.worker().await);
     silent.upkeep().await;
     stage.advance_until_just_before(DAY).await;
     busy.at(other.shard()).upkeep().await;
     prune_to(stage, Retention::default()).await;
-    let known = async || -> Vec<_> {
-        stage.storage().workers().await.unwrap().iter().map(|worker| worker.id).collect()
-    };
+    let known =
+        async || -> Vec<_> { stage.storage().workers().await.unwrap().iter().map(|worker| worker.id).collect() };
     assert_eq!(known().await, [silent.id(), busy.id()]);
     stage.advance(stage.tick() * 2).await;
     prune_to(stage, Retention::default()).await;
@@ -222,6 +223,20 @@ pub(super) async fn holders_are_remembered(stage: &Stage) {
     stage.run_out(&mut witness).await;
     let job = stage.get(id).await;
     assert_eq!((job.state, job.crashes, job.lapses), (State::Ready, 1, 0));
+}
+
+/// A worker that has only renewed for a day is remembered with its numbers: its repeat is answered as it was.
+pub(super) async fn holders_may_still_repeat(stage: &Stage) {
+    stage.enqueue_many(2).await;
+    let mut worker = stage.worker().await;
+    let run = worker.claim_one().await;
+    for _ in 0..25 {
+        stage.advance(HOUR).await;
+        worker.renew(&[&run]).await;
+    }
+    prune_to(stage, Retention::default()).await;
+    let again = worker.repeat().await.claimed;
+    assert_eq!(ids(&again), [run.job.id]);
 }
 
 /// What a client said within a day is remembered through pruning.

@@ -4,10 +4,11 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::actors::settled;
+use super::actors::{ids, settled};
 use super::stage::{DAY, HOUR, MINUTE, Stage, boom, completed, died, retry_in, returned, snooze_in};
-use crate::model::{EndReason, Failure, FailureKind, Fence, JobId, Settled, Settlement, State};
-use crate::model::{Timestamp, When};
+use crate::model::{
+    Claimed, EndReason, Failure, FailureKind, Fence, Job, JobId, NewJob, Settled, Settlement, State, Timestamp, When,
+};
 use crate::storage::{MAX_SETTLEMENTS, SettleAnswer};
 
 /// A completed job shows its result, its end and until when it is kept.
@@ -84,7 +85,7 @@ pub(super) async fn dying(stage: &Stage) {
     for word in ["exhausted", "fatal", "undecodable", "unstorable", "a_word_of_tomorrow"] {
         stage.enqueue_many(1).await;
         let reason = EndReason::from(word);
-        let failure = Failure::new(FailureKind::from("panic"), "ça a raté: 失敗").of_type("my::Error");
+        let failure = Failure::new(FailureKind::Panic, "ça a raté: 失敗").of_type("my::Error");
         let die = Settlement::Die { reason: reason.clone(), failure: failure.clone(), keep: DAY };
         let id = worker.run_one(die).await;
         let job = stage.get(id).await;
@@ -143,7 +144,7 @@ pub(super) async fn each_settlement_stands_alone(stage: &Stage) {
 }
 
 /// The job of a run as it is stored once another exchange has told that it was received.
-fn runs_now(run: &crate::model::Claimed) -> crate::model::Job {
+fn runs_now(run: &Claimed) -> Job {
     let mut job = run.job.clone();
     job.lease.as_mut().expect("it runs").delivered = true;
     job
@@ -189,13 +190,12 @@ pub(super) async fn late_but_not_too_late(stage: &Stage) {
 
 /// Settlements come before claims: one exchange frees its slot and fills it.
 pub(super) async fn one_call_settles_and_claims(stage: &Stage) {
-    let [first, second, after] = [stage.job(), stage.job(), stage.job()];
-    let after = crate::model::NewJob { waits_for: vec![first.id], priority: 1, ..after };
-    let (second, after) = (second.id, { stage.enqueue([first, second, after.clone()]).await; after.id });
+    let [first, second] = stage.enqueue([stage.job(), stage.job()]).await;
+    let [after] = stage.enqueue([NewJob { priority: 1, ..stage.job_after([first]) }]).await;
     let mut worker = stage.worker().await;
     let run = worker.claim_one().await;
     let answer = worker.exchange(vec![settled(&run, completed())], 1, 1).await;
-    assert_eq!(super::actors::ids(&answer.claimed), [after], "reached by this very call");
+    assert_eq!(ids(&answer.claimed), [after], "reached by this very call");
     assert_eq!(worker.claim_ids(1).await, [second]);
 }
 

@@ -10,8 +10,8 @@ use tokio::sync::Mutex;
 use super::actors::{TestCaller, TestWorker};
 use super::check;
 use super::world::World;
-use crate::model::{Failure, FailureKind, Job, JobId, NewJob, Settlement, Shard, State, TaskName};
 use crate::model::{EndReason, Timestamp, When};
+use crate::model::{Failure, FailureKind, Job, JobId, NewJob, Settlement, Shard, State, TaskName};
 use crate::storage::{Counts, LeaseTerms, Listener, Storage, WorkerRecord};
 
 /// The length of a lease on stage.
@@ -46,30 +46,14 @@ impl Stage {
         Self::set(world.storage(), world, shard("stage"), Arc::default())
     }
 
-    fn set(
-        storage: Arc<dyn Storage>,
-        world: Arc<dyn World>,
-        shard: Shard,
-        closed: Arc<AtomicBool>,
-    ) -> Self {
+    fn set(storage: Arc<dyn Storage>, world: Arc<dyn World>, shard: Shard, closed: Arc<AtomicBool>) -> Self {
         let caller = Mutex::new(TestCaller::new(storage.clone(), shard.clone()));
-        Self {
-            world,
-            storage,
-            shard,
-            caller,
-            closed,
-        }
+        Self { world, storage, shard, caller, closed }
     }
 
     /// The shard of another queue in the same storage.
     pub(super) fn beside(&self, queue: &str) -> Self {
-        Self::set(
-            self.storage.clone(),
-            self.world.clone(),
-            shard(queue),
-            self.closed.clone(),
-        )
+        Self::set(self.storage.clone(), self.world.clone(), shard(queue), self.closed.clone())
     }
 
     /// The same shard, seen through another storage.
@@ -151,26 +135,17 @@ impl Stage {
 
     /// A job of the task `t` that waits for others.
     pub(super) fn job_after(&self, waits_for: impl Into<Vec<JobId>>) -> NewJob {
-        NewJob {
-            waits_for: waits_for.into(),
-            ..self.job()
-        }
+        NewJob { waits_for: waits_for.into(), ..self.job() }
     }
 
     /// A job of the task `t` with a time.
     pub(super) fn job_at(&self, when: When) -> NewJob {
-        NewJob {
-            when,
-            ..self.job()
-        }
+        NewJob { when, ..self.job() }
     }
 
     /// A job of the task `t` with a priority.
     pub(super) fn job_with(&self, priority: i32) -> NewJob {
-        NewJob {
-            priority,
-            ..self.job()
-        }
+        NewJob { priority, ..self.job() }
     }
 
     /// Enqueues jobs, which must all be taken in, in one call.
@@ -227,11 +202,7 @@ impl Stage {
     }
 
     /// A registered worker, its record changed before it registers.
-    pub(super) async fn worker_with(
-        &self,
-        tasks: &[&str],
-        change: impl FnOnce(&mut WorkerRecord),
-    ) -> TestWorker {
+    pub(super) async fn worker_with(&self, tasks: &[&str], change: impl FnOnce(&mut WorkerRecord)) -> TestWorker {
         let mut worker = TestWorker::new(self.storage.clone(), self.shard.clone(), tasks);
         change(&mut worker.record);
         worker.register().await;
@@ -262,42 +233,27 @@ pub(super) fn task(name: &str) -> TaskName {
 
 /// Completed, returning nothing, kept for an hour.
 pub(super) fn completed() -> Settlement {
-    Settlement::Complete {
-        result: None,
-        keep: HOUR,
-    }
+    Settlement::Complete { result: None, keep: HOUR }
 }
 
 /// Completed, returning these bytes, kept that long.
 pub(super) fn returned(result: &'static [u8], keep: Duration) -> Settlement {
-    Settlement::Complete {
-        result: Some(Bytes::from_static(result)),
-        keep,
-    }
+    Settlement::Complete { result: Some(Bytes::from_static(result)), keep }
 }
 
 /// Failed, to run again after this delay.
 pub(super) fn retry_in(delay: Duration) -> Settlement {
-    Settlement::Retry {
-        when: When::In(delay),
-        failure: boom(),
-    }
+    Settlement::Retry { when: When::In(delay), failure: boom() }
 }
 
 /// To run again after this delay, unharmed.
 pub(super) fn snooze_in(delay: Duration) -> Settlement {
-    Settlement::Snooze {
-        when: When::In(delay),
-    }
+    Settlement::Snooze { when: When::In(delay) }
 }
 
 /// Failed for good, kept for an hour.
 pub(super) fn died() -> Settlement {
-    Settlement::Die {
-        reason: EndReason::Fatal,
-        failure: boom(),
-        keep: HOUR,
-    }
+    Settlement::Die { reason: EndReason::Fatal, failure: boom(), keep: HOUR }
 }
 
 pub(super) fn boom() -> Failure {

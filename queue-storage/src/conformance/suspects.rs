@@ -1,7 +1,7 @@
 //! Suspects: jobs whose last worker vanished are claimed as many at a time as asked for, and hide nobody.
 
 use super::actors::ids;
-use super::stage::{MINUTE, Stage, completed, died, retry_in, snooze_in};
+use super::stage::{MINUTE, Stage, completed, died, retry_in, secs, snooze_in};
 use crate::model::{JobId, Settlement};
 use crate::storage::Renewed;
 
@@ -37,8 +37,7 @@ pub(super) async fn as_many_as_asked_for(stage: &Stage) {
 pub(super) async fn in_their_place(stage: &Stage) {
     let [urgent, usual] = stage.enqueue([stage.job_with(1), stage.job()]).await;
     make_suspects(stage, 2).await;
-    let [first, second, last] =
-        stage.enqueue([stage.job_with(2), stage.job_with(1), stage.job()]).await;
+    let [first, second, last] = stage.enqueue([stage.job_with(2), stage.job_with(1), stage.job()]).await;
     let expected = [first, urgent, second, usual, last];
     assert_eq!(stage.worker().await.claim_ids(9).await, expected);
 }
@@ -77,6 +76,32 @@ pub(super) async fn strange_suspects_are_passed_over(stage: &Stage) {
     assert_eq!(ids(&answer.claimed), [known, innocent]);
     let answer = stage.worker_of(&["s"]).await.exchange(vec![], 9, 9).await;
     assert_eq!(ids(&answer.claimed), strange);
+}
+
+/// A wall of suspects that a worker can't run hides no suspect that it can.
+pub(super) async fn a_strange_wall_hides_nobody(stage: &Stage) {
+    let mut lost = stage.worker_of(&["s", "t"]).await;
+    let mut witness = stage.worker_of(&[]).await;
+    let strange: Vec<_> = (0..300).map(|_| stage.job_of("s")).collect();
+    stage.enqueue_all(strange).await;
+    let [known] = stage.enqueue([stage.job()]).await;
+    for part in [256, 45] {
+        assert_eq!(lost.claim(part).await.len(), part as usize);
+    }
+    lost.upkeep().await;
+    stage.run_out(&mut witness).await;
+    for _ in 0..3 {
+        witness.upkeep().await;
+    }
+    let mut worker = stage.worker().await;
+    for _ in 0..3 {
+        let answer = worker.look(1).await;
+        if !answer.claimed.is_empty() {
+            return assert_eq!(ids(&answer.claimed), [known]);
+        }
+        assert_eq!(answer.look_again, Some(secs(0)), "there is more to look at");
+    }
+    panic!("the suspect is hidden");
 }
 
 /// Every settlement but a release clears the suspicion.

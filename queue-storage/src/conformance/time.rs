@@ -1,12 +1,14 @@
 //! Moments: nothing comes early, everything that is due comes, and a sleeper is told when to look.
 
+use std::time::Duration;
+
 use super::actors::TestWorker;
 use super::stage::{DAY, HALF, HOUR, LENGTH, MINUTE, Stage, WATCH, completed, retry_in, secs, snooze_in};
 use crate::model::{JobId, Settlement, State, Timestamp, When};
 use crate::storage::{Exchanged, LeaseTerms};
 
 /// Asserts that the job can't be claimed a tick before `delay` has passed and can when it has.
-async fn assert_due_in(stage: &Stage, worker: &mut TestWorker, id: JobId, delay: std::time::Duration) {
+async fn assert_due_in(stage: &Stage, worker: &mut TestWorker, id: JobId, delay: Duration) {
     stage.advance_until_just_before(delay).await;
     assert_eq!(worker.claim(1).await, [], "too early");
     assert_eq!(stage.counts().await.due, 0);
@@ -101,7 +103,7 @@ pub(super) async fn a_lease_is_as_long_as_its_holder_says(stage: &Stage) {
 
 /// Asserts when another look is worth while.
 #[track_caller]
-fn assert_again(stage: &Stage, answer: &Exchanged, expected: Option<std::time::Duration>) {
+fn assert_again(stage: &Stage, answer: &Exchanged, expected: Option<Duration>) {
     let apart = match (answer.look_again, expected) {
         (Some(told), Some(expected)) => told.abs_diff(expected) < stage.tick(),
         (told, expected) => told == expected,
@@ -140,6 +142,19 @@ pub(super) async fn the_next_lease_end_is_told(stage: &Stage) {
     assert_again(stage, &other.look(1).await, Some(WATCH));
     stage.advance(WATCH).await;
     assert_again(stage, &other.look(1).await, Some(LENGTH - WATCH * 2));
+}
+
+/// A lease of the caller's own that has run out hides no end of another's.
+pub(super) async fn an_own_late_lease_hides_no_other(stage: &Stage) {
+    stage.enqueue_many(2).await;
+    let (mut late, mut other) = (stage.worker().await, stage.worker().await);
+    late.claim_one().await;
+    stage.advance(secs(10)).await;
+    other.claim_one().await;
+    stage.advance(HALF).await;
+    late.upkeep().await;
+    stage.advance(HALF - secs(5)).await;
+    assert_again(stage, &late.look(1).await, Some(secs(5)));
 }
 
 /// Whoever looks when told finds what it was told of, and is not sent round in circles.

@@ -1,13 +1,14 @@
 //! Jobs that wait for jobs: reached when the last has completed, cancelled when one ends otherwise.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use bytes::Bytes;
 
 use super::actors::{TestWorker, ids, settled};
 use super::stage::{DAY, HOUR, MINUTE, Stage, completed, died, retry_in, returned, secs, terms};
-use crate::model::{EndReason, Input, JobId, NewJob, Settlement, State, When};
-use crate::storage::{LeaseTerms, Lookup, MAX_UPKEEP, Retention};
+use crate::model::{EndReason, Input, NewJob, Settlement, State, When};
+use crate::storage::{Admission, LeaseTerms, Lookup, MAX_UPKEEP, Retention};
 
 /// A job is reached when the last of those it waits for has completed, and gets what they returned, in its own order.
 pub(super) async fn the_last_completion_reaches(stage: &Stage) {
@@ -149,11 +150,14 @@ pub(super) async fn the_cancelled_are_not_reached(stage: &Stage) {
     assert_eq!(stage.counts().await.ended.cancelled, 1);
 }
 
-/// Lets a worker look in until no call says that there is more; how many calls that took.
-async fn work_off(worker: &mut TestWorker) -> u32 {
-    for calls in 0..20 {
+/// The most edges of one exchange: those of what it settles, and those of what it takes back.
+const AT_MOST: u64 = 2 * MAX_UPKEEP as u64;
+
+/// Lets a worker look in until no call says that there is more.
+async fn work_off(worker: &mut TestWorker) {
+    for _ in 0..20 {
         if worker.upkeep().await.look_again != Some(secs(0)) {
-            return calls;
+            return;
         }
     }
     panic!("a call that does nothing says for ever that there is more");
@@ -167,10 +171,11 @@ pub(super) async fn reaching_is_bounded(stage: &Stage) {
     let run = worker.claim_one().await;
     let answer = worker.exchange(vec![settled(&run, returned(b"fan", secs(0)))], 0, 0).await;
     assert_eq!(answer.look_again, Some(secs(0)));
-    assert_eq!(stage.counts().await.of(State::Ready), u64::from(MAX_UPKEEP));
-    assert!(work_off(&mut worker).await >= 1);
+    assert!(stage.counts().await.of(State::Ready) <= AT_MOST);
+    work_off(&mut worker).await;
     let runs = worker.claim(250).await;
-    assert_eq!(ids(&runs), waiting, "reached in the order of the call");
+    let reached: BTreeSet<_> = ids(&runs).into_iter().collect();
+    assert_eq!(reached, waiting.into_iter().collect());
     assert!(runs.iter().all(|run| run.inputs == [Input::Returned(Bytes::from_static(b"fan"))]));
 }
 
@@ -188,12 +193,12 @@ pub(super) async fn cascades_are_bounded(stage: &Stage) {
     let run = worker.claim_one().await;
     let answer = worker.exchange(vec![settled(&run, died())], 0, 0).await;
     assert_eq!(answer.look_again, Some(secs(0)));
-    assert!(stage.counts().await.ended.cancelled <= u64::from(MAX_UPKEEP));
+    assert!(stage.counts().await.ended.cancelled <= AT_MOST);
     work_off(&mut worker).await;
     assert_eq!(stage.counts().await.ended.cancelled, 261);
 }
 
-/// A job that arrives while an end is still being followed is told of that end like the others.
+/// A job that arrives while an end is still being followed is told of that end at once, and the others in their turn.
 pub(super) async fn late_comers_are_not_forgotten(stage: &Stage) {
     let [good, bad] = stage.enqueue([stage.job_with(1), stage.job_with(1)]).await;
     let crowd = [good, bad].map(|id| (0..150).map(|_| stage.job_after([id])).collect::<Vec<_>>());
@@ -201,9 +206,10 @@ pub(super) async fn late_comers_are_not_forgotten(stage: &Stage) {
     let mut worker = stage.worker().await;
     let runs = worker.claim(2).await;
     worker.exchange(vec![settled(&runs[0], completed()), settled(&runs[1], died())], 0, 0).await;
-    let [lucky, doomed] = stage.enqueue([stage.job_after([good]), stage.job_after([bad])]).await;
+    let late = vec![stage.job_after([good]), stage.job_after([bad])];
+    let answer = stage.caller().enqueue(late).await;
+    assert_eq!(answer, [State::Ready, State::Cancelled].map(Admission::Added));
     work_off(&mut worker).await;
-    assert_eq!((stage.state(lucky).await, stage.state(doomed).await), (State::Ready, State::Cancelled));
     assert_eq!(stage.counts().await.of(State::Waiting), 0);
 }
 
@@ -250,9 +256,9 @@ pub(super) async fn a_late_reader_keeps_the_result(stage: &Stage) {
     stage.enqueue_many(1).await;
     let mut worker = stage.worker().await;
     let first = worker.run_one(returned(b"old", MINUTE)).await;
-    let delayed = NewJob { when: When::In(DAY), ..stage.job_after([first]) };
-    let [id]: [JobId; 1] = stage.enqueue([delayed]).await;
-    stage.advance(DAY).await;
+    let delayed = NewJob { when: When::In(HOUR), ..stage.job_after([first]) };
+    let [id] = stage.enqueue([delayed]).await;
+    stage.advance(HOUR).await;
     stage.storage().prune(stage.shard(), Retention::default()).await.unwrap();
     let run = worker.claim_one().await;
     assert_eq!((run.job.id, run.inputs), (id, vec![Input::Returned(Bytes::from_static(b"old"))]));

@@ -56,18 +56,13 @@ impl ManualWorld {
     /// The storage that `open` makes with a clock that stands still.
     pub fn new<S: Storage>(open: impl FnOnce(Arc<dyn Clock>) -> S) -> Self {
         let clock = ManualClock::new();
-        Self {
-            storage: Arc::new(open(Arc::new(clock.clone()))),
-            clock,
-        }
+        Self { storage: Arc::new(open(Arc::new(clock.clone()))), clock }
     }
 }
 
 impl fmt::Debug for ManualWorld {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("ManualWorld")
-            .field("clock", &self.clock)
-            .finish_non_exhaustive()
+        f.debug_struct("ManualWorld").field("clock", &self.clock).finish_non_exhaustive()
     }
 }
 

@@ -7,6 +7,7 @@ use bytes::Bytes;
 use serde::{Deserialize, Serialize};
 
 use super::retry::{Backoff, Jitter};
+use super::time::maybe_micros;
 
 /// The envelope version this program writes.
 const VERSION: u8 = 1;
@@ -34,6 +35,7 @@ pub struct Envelope {
 }
 
 /// The options of one call that differ from its task's; what is `None` follows the task as the worker knows it.
+/// Durations are stored as whole microseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Default, Serialize, Deserialize)]
 #[serde(default)]
 pub struct Overrides {
@@ -47,10 +49,10 @@ pub struct Overrides {
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
     /// The longest an attempt may take.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "maybe_micros")]
     pub timeout: Option<Duration>,
     /// How long the completed job and its result are kept.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", with = "maybe_micros")]
     pub keep: Option<Duration>,
 }
 

@@ -4,6 +4,8 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::time::micros;
+
 /// How often a failed job runs again, and after what delays.
 #[derive(Clone, Copy, Debug, PartialEq, Serialize, Deserialize)]
 pub struct RetryPolicy {
@@ -44,14 +46,16 @@ impl Default for RetryPolicy {
 #[non_exhaustive]
 pub enum Backoff {
     /// The same delay each time.
-    Fixed(Duration),
+    Fixed(#[serde(with = "micros")] Duration),
     /// `base`, then `base × factor`, then `base × factor²`, …, and never more than `cap`.
     Exponential {
         /// The first delay.
+        #[serde(with = "micros")]
         base: Duration,
         /// What each delay is multiplied by to give the next; values below 1 count as 1.
         factor: f64,
         /// The longest delay.
+        #[serde(with = "micros")]
         cap: Duration,
     },
 }

@@ -129,6 +129,39 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
+/// Durations as stored: whole microseconds, so that any language reads them.
+pub(super) mod micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::model) fn serialize<S: Serializer>(duration: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_u64(u64::try_from(duration.as_micros()).unwrap_or(u64::MAX))
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Duration, D::Error> {
+        u64::deserialize(deserializer).map(Duration::from_micros)
+    }
+}
+
+/// The same, for a duration that may be left out.
+pub(super) mod maybe_micros {
+    use std::time::Duration;
+
+    use serde::{Deserialize, Deserializer, Serializer};
+
+    pub(in crate::model) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+        match duration {
+            Some(duration) => super::micros::serialize(duration, serializer),
+            None => serializer.serialize_none(),
+        }
+    }
+
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+        Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
+    }
+}
+
 /// When something is to happen, said by a caller.
 ///
 /// A delay is counted by the *storage's* clock from the moment it applies the call, so that a caller whose clock is
@@ -145,13 +178,14 @@ pub enum When {
 }
 
 impl When {
-    /// The moment meant, for a storage whose clock says `now`; never before `now`.
+    /// The moment meant, for a storage whose clock says `now`. A moment that was named is kept as it was named, also when
+    /// it has passed.
     #[must_use]
     pub fn resolve(self, now: Timestamp) -> Timestamp {
         match self {
             Self::Now => now,
             Self::In(delay) => now + delay,
-            Self::At(at) => at.max(now),
+            Self::At(at) => at,
         }
     }
 }
@@ -181,9 +215,10 @@ mod tests {
     }
 
     #[test]
-    fn a_past_moment_means_now() {
+    fn a_named_moment_is_kept_and_a_delay_counted() {
         let now = Timestamp::from_micros(100);
-        assert_eq!(When::At(Timestamp::from_micros(1)).resolve(now), now);
+        let past = Timestamp::from_micros(1);
+        assert_eq!(When::At(past).resolve(now), past);
         assert_eq!(
             When::In(Duration::from_micros(5)).resolve(now),
             Timestamp::from_micros(105)

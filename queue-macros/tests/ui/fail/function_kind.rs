@@ -10,9 +10,6 @@ async unsafe fn promise(n: u32) {}
 #[task]
 extern "C" fn foreign(n: u32) {}
 
-#[task]
-unsafe extern "C" fn variadic(n: u32, ...) {}
-
 trait Jobs {
     #[task]
     async fn bodiless(n: u32);

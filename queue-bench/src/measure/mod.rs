@@ -1,0 +1,61 @@
+//! The measures, and what they must have done.
+
+mod enqueue;
+mod idle;
+mod latency;
+mod schedule;
+mod work;
+
+use std::fmt::Debug;
+
+use queue::{BoxError, Counts, State};
+
+use crate::options::{Measure, Run};
+use crate::report::Report;
+use crate::target::Target;
+use crate::tasks::QUEUE;
+
+/// Measures once; an error when not every job became what it should.
+pub(crate) async fn measure(run: &Run, target: &Target) -> Result<Report, BoxError> {
+    let before = Before::of(target).await?;
+    let report = match run.measure {
+        Measure::Enqueue => enqueue::one_by_one(run, target).await?,
+        Measure::EnqueueConcurrent => enqueue::at_once(run, target).await?,
+        Measure::EnqueueBulk => enqueue::bulk(run, target).await?,
+        Measure::Drain => work::drain(run, target).await?,
+        Measure::Latency => latency::latency(run, target).await?,
+        Measure::ScheduleBurst => schedule::burst(run, target).await?,
+        Measure::Idle => idle::idle(run, target).await?,
+    };
+    let only_enqueued = matches!(run.measure, Measure::Enqueue | Measure::EnqueueConcurrent | Measure::EnqueueBulk);
+    before.check(target, run.jobs(), only_enqueued).await?;
+    Ok(report)
+}
+
+/// What the storage held before.
+struct Before(Counts);
+
+impl Before {
+    async fn of(target: &Target) -> Result<Self, BoxError> {
+        let counts = target.client.counts(QUEUE).await?;
+        match counts.live() {
+            0 => Ok(Self(counts)),
+            live => Err(format!("{} holds {live} jobs in `{QUEUE}` already: measure on a fresh storage", target.url).into()),
+        }
+    }
+
+    async fn check(&self, target: &Target, jobs: u64, only_enqueued: bool) -> Result<(), BoxError> {
+        let now = target.client.counts(QUEUE).await?;
+        let (ready, completed) = if only_enqueued { (jobs, 0) } else { (0, jobs) };
+        expect("jobs in the storage's count of enqueued ones", now.enqueued - self.0.enqueued, jobs)?;
+        expect("ready jobs", now.of(State::Ready), ready)?;
+        expect("live jobs", now.live(), ready)?;
+        expect("completed jobs", now.ended.completed - self.0.ended.completed, completed)?;
+        expect("ended jobs", now.ended.total() - self.0.ended.total(), completed)
+    }
+}
+
+/// Fails unless it is as it should be.
+fn expect<T: PartialEq + Debug>(what: &str, is: T, should: T) -> Result<(), BoxError> {
+    if is == should { Ok(()) } else { Err(format!("not measured: {what}: {is:?}, not {should:?}").into()) }
+}

@@ -1,0 +1,244 @@
+//! The list of all cases: the one place that names them.
+
+/// Every case, by role. Hands the list to a macro, behind what it was given for it.
+#[doc(hidden)]
+#[macro_export]
+macro_rules! __conformance_cases {
+    ($args:tt => $($then:tt)*) => {
+        $($then)*! { $args
+            enqueue {
+                a_job_is_stored_as_it_came
+                an_empty_envelope_is_kept
+                the_answer_tells_the_state
+                a_call_keeps_its_order
+                ids_do_not_order
+                a_stored_job_is_a_duplicate
+                twice_in_a_call_is_once
+                a_duplicate_is_told_first
+                an_unknown_dependency_is_refused
+                a_dependency_comes_first
+                a_call_has_a_largest_size
+                a_call_has_a_largest_number_of_edges
+                a_foreign_job_is_invalid
+                an_empty_call_is_a_call
+                what_it_waits_for_may_be_done_already
+                what_is_reached_at_once_keeps_the_order
+                a_whole_call_may_be_reached_at_once
+                what_it_waits_for_may_have_failed_already
+                ten_thousand_keep_their_order
+            }
+            claim {
+                priority_then_order
+                order_holds_across_claims
+                a_claim_is_a_lease
+                a_job_is_claimed_once
+                a_claim_has_a_largest_size
+                a_claim_has_a_largest_weight
+                fences_rise
+                a_released_job_keeps_its_place
+                a_promoted_job_gets_a_new_place
+                the_earliest_is_promoted_first
+                promotion_is_bounded
+                due_jobs_are_claimed_by_the_call_that_promotes_them
+                shards_are_apart
+                who_is_unknown_registers_first
+            }
+            park {
+                an_unknown_task_is_parked
+                a_newer_job_is_parked
+                parked_jobs_keep_their_place
+                the_park_is_emptied_by_room
+                the_park_is_searched_by_task
+                registering_anew_changes_what_is_known
+                strangers_do_not_block
+                a_parked_job_is_looked_at_once
+                two_programs_share_a_queue
+            }
+            suspects {
+                as_many_as_asked_for
+                in_their_place
+                a_wall_of_them_hides_nobody
+                strange_suspects_are_passed_over
+                a_strange_wall_hides_nobody
+                an_answer_clears_it
+                a_lapse_changes_no_suspicion
+                suspicion_is_everyones
+            }
+            settle {
+                completing
+                results_are_kept_exactly
+                retrying
+                snoozing
+                releasing
+                dying
+                attempts_are_values
+                a_retry_at_once_is_ready_at_once
+                each_settlement_stands_alone
+                an_exchange_has_a_largest_size
+                a_job_is_settled_once_in_an_exchange
+                late_but_not_too_late
+                one_call_settles_and_claims
+                endless_durations_are_held
+            }
+            moves {
+                every_legal_move_is_made
+                no_illegal_move_is_made
+            }
+            leases {
+                renewing
+                a_renewed_lease_lasts
+                each_lease_is_renewed_alone
+                a_renewal_has_a_largest_size
+                a_late_renewal_counts
+                who_is_unknown_renews_nothing
+                nobody_robs_himself
+                a_delivered_job_crashes
+                an_undelivered_job_lapses
+                crashes_are_limited
+                terms_are_the_losers
+                crashes_may_be_unlimited
+                lapses_are_limited
+                at_most_once
+                a_farewell_is_no_crash
+                a_lost_lease_is_lost
+                taking_back_is_bounded
+                registering_again_keeps_leases
+                a_farewell_forgets
+            }
+            numbers {
+                an_enqueue_repeated_is_one
+                an_enqueue_repeated_revives_nothing
+                an_overtaken_enqueue_is_refused
+                callers_count_for_themselves
+                an_invalid_enqueue_uses_no_number
+                a_claim_repeated_is_one
+                a_repeat_may_want_less
+                an_empty_claim_repeated_stays_empty
+                a_settlement_repeated_is_one
+                a_lost_settlement_stays_lost
+                a_repeat_skips_what_was_taken_back
+                the_next_number_acknowledges
+                a_repeat_acknowledges_nothing
+                an_overtaken_exchange_is_refused
+                workers_count_for_themselves
+                an_invalid_exchange_uses_no_number
+            }
+            silence {
+                an_outage_counts_against_nobody
+                grace_ends
+                who_was_late_before_gets_no_grace
+                each_lease_is_spared_once
+                how_long_is_an_outage
+                the_caller_says_what_is_long
+                a_quiet_night_is_no_outage
+                a_renewal_finds_the_outage
+                renewals_break_the_silence
+                sleepers_look_in
+                a_clock_that_goes_back_holds_no_lease_for_long
+                who_was_late_before_a_clock_went_back_gets_no_grace
+                a_nervous_clock_spares_nobody_twice
+                a_clock_that_goes_back_changes_no_order
+                a_clock_that_goes_back_brings_nothing_early
+            }
+            time {
+                a_delay_is_exact
+                a_moment_is_exact
+                a_passed_moment_is_at_once
+                settlements_count_from_their_writing
+                settlements_name_moments
+                the_due_moment_is_kept
+                a_lease_end_is_exact
+                a_lease_is_as_long_as_its_holder_says
+                nothing_to_come
+                the_next_due_job_is_told
+                the_next_lease_end_is_told
+                an_own_late_lease_hides_no_other
+                looking_when_told_finds_it
+            }
+            waiting {
+                the_last_completion_reaches
+                one_result_may_be_taken_twice
+                a_pipeline_runs_in_order
+                a_delay_counts_from_the_reach
+                a_moment_may_come_before_the_reach
+                reached_jobs_get_a_place
+                a_retry_is_no_end
+                a_death_cancels_who_waits
+                a_crash_cancels_who_waits
+                the_cancelled_are_not_reached
+                reaching_is_bounded
+                cascades_are_bounded
+                late_comers_are_not_forgotten
+                results_are_kept_while_needed
+                nothing_is_remembered_too
+                a_late_reader_keeps_the_result
+            }
+            prune {
+                each_is_kept_its_time
+                the_living_stay
+                pruning_is_bounded
+                traces_are_capped
+                dead_letters_are_capped
+                counts_survive
+                the_cancelled_go_too
+                shards_are_pruned_alone
+                gone_is_not_unknown
+                the_pruned_are_strangers
+                silent_workers_are_forgotten
+                holders_are_remembered
+                holders_may_still_repeat
+                callers_are_remembered_for_a_day
+            }
+            operate {
+                pages_show_everything_once
+                pages_are_ordered_by_id
+                filters_fit
+                pages_and_look_ups_agree
+                pages_bear_change
+                nothing_is_empty
+                counts_tell
+                due_jobs_are_counted
+                shards_are_shown
+                a_queue_may_have_several_shards
+                tags_may_collide
+                workers_are_shown
+                looking_changes_nothing
+            }
+            notify {
+                of_a_new_job
+                of_what_came_before_it_waited
+                of_a_job_that_is_due_sooner
+                of_a_job_that_is_given_back
+                of_a_job_that_is_reached
+                of_a_job_that_others_bring_back
+                of_a_job_that_others_park
+                of_what_others_leave
+                of_the_end_of_a_job
+                of_one_job_to_many
+            }
+            whole {
+                it_answers
+                a_closed_storage_refuses
+                opened_anew_it_knows_everything
+                opened_anew_it_goes_on
+                two_views_are_one
+                namespaces_are_apart
+                any_runtime_will_do
+                dropped_calls_are_repeated
+            }
+            races {
+                no_job_is_claimed_twice
+                enqueuing_and_running_at_once
+                one_id_makes_one_job
+                settle_or_take_back
+                renew_or_take_back
+                repeats_that_meet
+                nobody_sees_half_a_call
+                upkeep_by_everyone
+            }
+            random {
+                lives
+            }
+        }
+    };
+}

@@ -1,0 +1,108 @@
+//! The tasks, and the log of what they do. The tests include this file too: they make calls of the same tasks.
+
+use std::convert::Infallible;
+use std::fs::File;
+use std::io::Write;
+use std::path::PathBuf;
+use std::time::Duration;
+
+use queue::{Data, task};
+
+/// What tasks do to the world: lines in a file that no storage knows of.
+#[derive(Debug)]
+pub(crate) struct Effects {
+    /// Opened to append.
+    pub(crate) log: File,
+    /// A folder; a gate is opened by a file of its name.
+    pub(crate) gates: PathBuf,
+    /// What the test calls this process.
+    pub(crate) name: String,
+}
+
+impl Effects {
+    /// One line in one write: a kill leaves all of it or nothing.
+    fn note(&self, what: &str, job: u64) {
+        let line = format!("{what} {job} {} {}\n", self.name, std::process::id());
+        (&self.log).write_all(line.as_bytes()).expect("the effect log can be written");
+    }
+
+    /// Whether the test has opened the gate of this job, or of this process.
+    fn may_end(&self, job: u64) -> bool {
+        [job.to_string().as_str(), &self.name].iter().any(|gate| self.gates.join(gate).exists())
+    }
+}
+
+/// Writes to the log when a run is dropped before its end.
+struct Guard<'a> {
+    effects: &'a Effects,
+    job: u64,
+    ended: bool,
+}
+
+impl<'a> Guard<'a> {
+    fn begin(effects: &'a Effects, job: u64) -> Self {
+        effects.note("begin", job);
+        Self { effects, job, ended: false }
+    }
+
+    fn end(mut self) -> Result<String, Infallible> {
+        self.ended = true;
+        self.effects.note("end", self.job);
+        Ok(self.effects.name.clone())
+    }
+}
+
+impl Drop for Guard<'_> {
+    fn drop(&mut self) {
+        if !self.ended {
+            self.effects.note("drop", self.job);
+        }
+    }
+}
+
+/// Work of some microseconds: before its first effect, between its effects, and after its last. Before and after it
+/// keeps its thread, so that a kill finds jobs that are claimed and not begun, and jobs that ended and are not settled.
+#[task]
+pub(crate) async fn work(job: u64, micros: [u64; 3], effects: Data<Effects>) -> Result<String, Infallible> {
+    let [before, within, after] = micros.map(Duration::from_micros);
+    std::thread::sleep(before);
+    let guard = Guard::begin(&effects, job);
+    if !within.is_zero() {
+        tokio::time::sleep(within).await;
+    }
+    let name = guard.end();
+    std::thread::sleep(after);
+    name
+}
+
+/// Runs until its gate is opened.
+#[task]
+pub(crate) async fn hold(job: u64, effects: Data<Effects>) -> Result<String, Infallible> {
+    let guard = Guard::begin(&effects, job);
+    while !effects.may_end(job) {
+        tokio::time::sleep(Duration::from_millis(2)).await;
+    }
+    guard.end()
+}
+
+/// The same, without ever giving its thread back: it can't be dropped before its end.
+#[task]
+pub(crate) async fn cling(job: u64, effects: Data<Effects>) -> Result<String, Infallible> {
+    let guard = Guard::begin(&effects, job);
+    while !effects.may_end(job) {
+        std::thread::sleep(Duration::from_millis(2));
+    }
+    guard.end()
+}
+
+/// Kills its process.
+#[task]
+pub(crate) async fn poison(job: u64, effects: Data<Effects>) -> Result<String, Infallible> {
+    effects.note("begin", job);
+    std::process::abort()
+}
+
+/// A priority for each job, all over the range and in no order.
+pub(crate) fn mixed_priority(job: u64) -> i32 {
+    [0, 7, i32::MIN, -1, i32::MAX, 0, 100][(job.wrapping_mul(0x9E37_79B9_7F4A_7C15) >> 40) as usize % 7]
+}

@@ -1,0 +1,38 @@
+//! The engine on every storage.
+
+mod builds;
+mod ends;
+mod evolution;
+mod handles;
+mod immediate;
+mod leases;
+mod lost_replies;
+mod order;
+mod pipelines;
+mod retries;
+mod stopping;
+
+use std::sync::atomic::{AtomicU32, Ordering};
+
+use queue::{TaskList, Worker, WorkerBuilder};
+
+use crate::support::Place;
+
+/// A worker that looks often and stops quickly.
+fn worker(place: &Place, tasks: TaskList) -> WorkerBuilder {
+    Worker::builder(&place.client).tasks(tasks).concurrency(8)
+}
+
+/// Counts runs; handed to tasks as `Data<Runs>`.
+#[derive(Debug, Default)]
+struct Runs(AtomicU32);
+
+impl Runs {
+    fn count(&self) -> u32 {
+        self.0.fetch_add(1, Ordering::SeqCst) + 1
+    }
+
+    fn get(&self) -> u32 {
+        self.0.load(Ordering::SeqCst)
+    }
+}

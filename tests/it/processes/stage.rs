@@ -1,0 +1,203 @@
+//! One test's folder and its child processes.
+
+use std::collections::BTreeMap;
+use std::fs::{self, File};
+use std::os::unix::process::ExitStatusExt;
+use std::path::PathBuf;
+use std::process::{Child, Command, ExitStatus, Stdio};
+use std::time::Duration;
+
+use queue::{Client, Job, JobId, JobQuery, Lookup, State};
+use rustix::process::{Pid, Signal, kill_process};
+use tempfile::TempDir;
+
+use crate::support::eventually;
+
+/// Longer than any child needs for all it has to do, on the slowest machine.
+const EXIT_PATIENCE: Duration = Duration::from_secs(120);
+
+/// The folder of one test: the queue file, the effect log, the gates, what its children print.
+pub struct Stage {
+    dir: TempDir,
+}
+
+/// A line of the effect log.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Line {
+    /// `begin`, `end`, or `drop`: ended before its end.
+    pub what: String,
+    pub job: u64,
+    /// The child that wrote it, by the name the test gave it.
+    pub by: String,
+}
+
+impl Stage {
+    pub fn new() -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("gates")).unwrap();
+        Self { dir }
+    }
+
+    pub fn file(&self) -> PathBuf {
+        self.dir.path().join("jobs.db")
+    }
+
+    pub async fn client(&self) -> Client {
+        queue::connect(&format!("sqlite://{}", self.file().display())).await.unwrap()
+    }
+
+    /// Starts a worker.
+    pub fn worker(&self, name: &str, flags: &str) -> Process {
+        Process::start(self, "worker", name, flags)
+    }
+
+    /// Starts an enqueuer.
+    pub fn enqueuer(&self, name: &str, flags: &str) -> Process {
+        Process::start(self, "enqueue", name, flags)
+    }
+
+    /// Lets a job end, or all jobs of a process.
+    pub fn open_gate(&self, of: impl ToString) {
+        File::create(self.dir.path().join("gates").join(of.to_string())).unwrap();
+    }
+
+    /// The effect log, in the order in which it was written.
+    pub fn log(&self) -> Vec<Line> {
+        let text = fs::read_to_string(self.dir.path().join("effects.log")).unwrap_or_default();
+        text.lines().map(Line::parse).collect()
+    }
+
+    /// Waits for a line.
+    pub async fn logged(&self, what: &str, job: u64, by: &str) {
+        let line = Line { what: what.to_owned(), job, by: by.to_owned() };
+        eventually(&format!("{line:?}"), async || self.log().contains(&line).then_some(())).await;
+    }
+
+    /// Who wrote such lines about a job, in order.
+    pub fn who(&self, what: &str, job: u64) -> Vec<String> {
+        let log = self.log().into_iter();
+        log.filter(|line| line.what == what && line.job == job).map(|line| line.by).collect()
+    }
+}
+
+impl Line {
+    fn parse(line: &str) -> Self {
+        let [what, job, by, _pid] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("torn line: {line:?}") };
+        Self { what: what.to_owned(), job: job.parse().unwrap(), by: by.to_owned() }
+    }
+}
+
+/// A child process; killed when the test is done with it, or fails.
+pub struct Process {
+    pub name: String,
+    child: Child,
+    out: PathBuf,
+    err: PathBuf,
+}
+
+impl Process {
+    fn start(stage: &Stage, mode: &str, name: &str, flags: &str) -> Self {
+        let dir = stage.dir.path();
+        let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
+        let child = Command::new(env!("CARGO_BIN_EXE_queue-test-child"))
+            .arg(mode)
+            .arg("--dir")
+            .arg(dir)
+            .args(["--name", name])
+            .args(flags.split_whitespace())
+            .stdin(Stdio::null())
+            .stdout(File::create(&out).unwrap())
+            .stderr(File::create(&err).unwrap())
+            .spawn()
+            .unwrap();
+        Self { name: name.to_owned(), child, out, err }
+    }
+
+    pub fn signal(&self, signal: Signal) {
+        kill_process(Pid::from_child(&self.child), signal).unwrap();
+    }
+
+    /// `kill -9`, and waits until it is gone; it must have been alive. What it had printed.
+    pub fn kill(mut self) -> String {
+        self.child.kill().unwrap();
+        let status = self.child.wait().unwrap();
+        assert_eq!(status.signal(), Some(Signal::KILL.as_raw()), "{} ended before it was killed: {status}", self.name);
+        self.stdout()
+    }
+
+    /// How it ended, if it has.
+    pub fn ended(&mut self) -> Option<ExitStatus> {
+        self.child.try_wait().unwrap()
+    }
+
+    /// Waits until it ends by itself.
+    pub async fn ends(&mut self) -> ExitStatus {
+        let ending = async {
+            loop {
+                match self.ended() {
+                    Some(status) => return status,
+                    None => tokio::time::sleep(Duration::from_millis(2)).await,
+                }
+            }
+        };
+        let status = tokio::time::timeout(EXIT_PATIENCE, ending).await;
+        status.unwrap_or_else(|_| panic!("{} never ended", self.name))
+    }
+
+    /// Waits until it ends well: exit code 0, and not a word of trouble.
+    pub async fn ends_well(&mut self) {
+        let status = self.ends().await;
+        assert!(status.success(), "{}: {status}: {}", self.name, self.stderr());
+        assert_eq!(self.stderr(), "", "{} had something to say", self.name);
+    }
+
+    pub fn stdout(&self) -> String {
+        fs::read_to_string(&self.out).unwrap()
+    }
+
+    pub fn stderr(&self) -> String {
+        fs::read_to_string(&self.err).unwrap()
+    }
+}
+
+impl Drop for Process {
+    fn drop(&mut self) {
+        // Both fail for a child that has been waited for.
+        let _ = self.child.kill();
+        let _ = self.child.wait();
+        if std::thread::panicking() {
+            eprintln!("stderr of {}:\n{}", self.name, self.stderr());
+        }
+    }
+}
+
+/// The job as it is stored now.
+pub async fn stored(client: &Client, id: JobId) -> Job {
+    match client.job(id).await.unwrap() {
+        Lookup::Found(job) => *job,
+        other => panic!("{id} is not stored: {other:?}"),
+    }
+}
+
+/// Every stored job in this state, or every stored job.
+pub async fn all(client: &Client, state: Option<State>) -> BTreeMap<JobId, Job> {
+    let mut query = JobQuery::default();
+    query.state = state;
+    let mut jobs = BTreeMap::new();
+    loop {
+        let page = client.jobs(&query).await.unwrap();
+        jobs.extend(page.jobs.into_iter().map(|job| (job.id, job)));
+        query.after = page.next;
+        if query.after.is_none() {
+            return jobs;
+        }
+    }
+}
+
+/// A seed for random numbers, shown so that a failure can be tried again: `QUEUE_TEST_SEED=…`.
+pub fn seeded(test: &str) -> fastrand::Rng {
+    let given = std::env::var("QUEUE_TEST_SEED").ok().and_then(|seed| seed.parse().ok());
+    let seed = given.unwrap_or_else(|| fastrand::u64(..));
+    println!("{test}: QUEUE_TEST_SEED={seed}");
+    fastrand::Rng::with_seed(seed)
+}

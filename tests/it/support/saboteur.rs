@@ -1,0 +1,145 @@
+//! A storage behind a bad line: chosen calls fail, before they reach it or on the way back.
+
+use std::collections::VecDeque;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Arc, Mutex};
+
+use async_trait::async_trait;
+use queue::Storage;
+use queue_storage::model::{JobId, Shard, WorkerId};
+use queue_storage::storage::{
+    Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage, JobQuery, Listener, Lookup, Maintain,
+    Notify, Operate, Renewal, Renewed, Retention, Step, StorageError, Topic, WorkerRecord,
+};
+
+/// Which way a call is lost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lose {
+    /// It never reaches the storage.
+    Request,
+    /// The storage carries it out, and the answer is lost.
+    Reply,
+}
+
+/// Which call.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Call {
+    Enqueue,
+    Register,
+    Exchange,
+    Renew,
+}
+
+#[derive(Debug)]
+pub struct Saboteur {
+    inner: Arc<dyn Storage>,
+    /// What is to be lost: the n-th call (from 1) of a kind.
+    plan: Mutex<VecDeque<(Call, u64, Lose)>>,
+    counts: [AtomicU64; 4],
+    pub lost: AtomicU64,
+}
+
+impl Saboteur {
+    pub fn new(inner: Arc<dyn Storage>, plan: impl IntoIterator<Item = (Call, u64, Lose)>) -> Arc<Self> {
+        let plan = Mutex::new(plan.into_iter().collect());
+        Arc::new(Self { inner, plan, counts: Default::default(), lost: AtomicU64::new(0) })
+    }
+
+    pub fn calls(&self, call: Call) -> u64 {
+        self.counts[call as usize].load(Ordering::Relaxed)
+    }
+
+    fn fate(&self, call: Call) -> Option<Lose> {
+        let nth = self.counts[call as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        let mut plan = self.plan.lock().unwrap();
+        let at = plan.iter().position(|&(planned, n, _)| planned == call && n == nth)?;
+        self.lost.fetch_add(1, Ordering::Relaxed);
+        plan.remove(at).map(|(.., lose)| lose)
+    }
+
+    async fn carry<T>(&self, call: Call, run: impl Future<Output = Result<T, StorageError>> + Send) -> Result<T, StorageError> {
+        let lost = || StorageError::unavailable("lost on the line");
+        match self.fate(call) {
+            None => run.await,
+            Some(Lose::Request) => Err(lost()),
+            Some(Lose::Reply) => run.await.and_then(|_| Err(lost())),
+        }
+    }
+}
+
+#[async_trait]
+impl Enqueue for Saboteur {
+    async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError> {
+        self.carry(Call::Enqueue, self.inner.enqueue(call)).await
+    }
+}
+
+#[async_trait]
+impl Claim for Saboteur {
+    async fn register(&self, worker: WorkerRecord) -> Result<(), StorageError> {
+        self.carry(Call::Register, self.inner.register(worker)).await
+    }
+
+    async fn deregister(&self, worker: WorkerId) -> Result<(), StorageError> {
+        self.inner.deregister(worker).await
+    }
+
+    async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
+        self.carry(Call::Exchange, self.inner.exchange(call)).await
+    }
+
+    async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
+        self.carry(Call::Renew, self.inner.renew(call)).await
+    }
+}
+
+#[async_trait]
+impl Maintain for Saboteur {
+    async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
+        self.inner.prune(shard, retention).await
+    }
+}
+
+#[async_trait]
+impl Operate for Saboteur {
+    async fn get(&self, id: JobId) -> Result<Lookup, StorageError> {
+        self.inner.get(id).await
+    }
+
+    async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
+        self.inner.list(query).await
+    }
+
+    async fn counts(&self, shard: &Shard) -> Result<Counts, StorageError> {
+        self.inner.counts(shard).await
+    }
+
+    async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
+        self.inner.shards().await
+    }
+
+    async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
+        self.inner.workers().await
+    }
+}
+
+impl Notify for Saboteur {
+    fn listen(&self, topic: Topic) -> Listener {
+        self.inner.listen(topic)
+    }
+}
+
+#[async_trait]
+impl Storage for Saboteur {
+    fn location(&self) -> String {
+        format!("{} behind a bad line", self.inner.location())
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.inner.ping().await
+    }
+
+    async fn close(&self) {
+        self.inner.close().await;
+    }
+}
