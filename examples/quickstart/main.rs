@@ -7,6 +7,8 @@
 //! Without paths it takes the project's own documents. Jobs and results live in `jobs.db`: run it again, or kill it
 //! half-way and run it again, and it goes on from there.
 
+#![expect(unreachable_pub, reason = "an example reads better without `pub(crate)`")]
+
 mod files;
 mod options;
 mod screen;

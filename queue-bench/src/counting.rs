@@ -32,7 +32,18 @@ enum Method {
 
 /// The methods' names, in their order.
 const NAMES: [&str; 12] = [
-    "enqueue", "register", "deregister", "exchange", "renew", "prune", "get", "list", "counts", "shards", "workers", "ping",
+    "enqueue",
+    "register",
+    "deregister",
+    "exchange",
+    "renew",
+    "prune",
+    "get",
+    "list",
+    "counts",
+    "shards",
+    "workers",
+    "ping",
 ];
 
 /// Passes every call on, and counts it.

@@ -1,6 +1,6 @@
 //! What `#[task]` writes beside the function.
 
-use proc_macro2::{Ident, Span, TokenStream};
+use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
 use syn::{Attribute, Error, LitStr, Visibility};
@@ -86,7 +86,8 @@ impl Task {
         let Self { name, private, cfgs, .. } = self;
         let vis = &self.function.vis;
         let copied = docs::copied(&self.function.attrs);
-        let summary = format!("Arguments of the task [`{0}`](fn@{0}).", self.function.sig.ident);
+        // Ends its paragraph, so that the function's own words follow in another.
+        let summary = format!("Arguments of the task [`{0}`](fn@{0}).\n", self.function.sig.ident);
         let serde = self.serde_crate();
         let fields = self.arguments().map(|argument| self.field(argument, vis));
         quote! {
@@ -140,16 +141,8 @@ impl Task {
         let Self { private, cfgs, .. } = self;
         let checked = self.arguments().filter(|argument| !argument.serde.own_bounds);
         let checks = checked.map(|Argument { ty, .. }| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
-        quote! {
-            #(#cfgs)*
-            const _: () = { #(#checks;)* };
-        }
+        quote!(#(#cfgs)* const _: () = { #(#checks;)* };)
     }
-}
-
-/// The hygiene of the macro at the place of the user's tokens, for what rustc may complain of there.
-pub(crate) fn at(span: Span) -> Span {
-    Span::mixed_site().located_at(span)
 }
 
 /// The tokens as serde's attributes want them.

@@ -1,7 +1,7 @@
 //! The function under `#[task]`: read without touching its body, and refused when no worker could run it.
 
 use proc_macro2::{TokenStream, TokenTree};
-use quote::{ToTokens, quote};
+use quote::{ToTokens, quote, quote_spanned};
 use syn::parse::{Parse, ParseStream};
 use syn::{Attribute, Error, FnArg, GenericArgument, PathArguments, ReturnType, Safety, Signature};
 use syn::{Type, Visibility};
@@ -61,10 +61,10 @@ impl Function {
         if errors.is_empty() { Ok(parameters) } else { Err(errors) }
     }
 
-    /// The type it returns, as written.
+    /// The type it returns, as written; nothing written stands at the name.
     pub(crate) fn output(&self) -> Type {
         match &self.sig.output {
-            ReturnType::Default => Type::Verbatim(quote!(())),
+            ReturnType::Default => Type::Verbatim(quote_spanned!(self.sig.ident.span()=> ())),
             ReturnType::Type(_, ty) => (**ty).clone(),
         }
     }

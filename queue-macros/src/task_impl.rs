@@ -6,7 +6,7 @@ use syn::ext::IdentExt;
 use syn::spanned::Spanned;
 use syn::{LitStr, Type};
 
-use crate::expand::{Task, at};
+use crate::expand::Task;
 use crate::parameter::{Argument, Parameter};
 
 impl Task {
@@ -75,11 +75,12 @@ impl Task {
             }
         }
         let ctx = Ident::new(if takes.is_empty() { "_ctx" } else { "ctx" }, Span::mixed_site());
+        // A future that is not `Send` is reported at its output.
         let output = quote_spanned! {self.function.output().span()=>
             ::core::result::Result<Self::Output, #private::TaskError>
         };
         let outcome = self.outcome(&values);
-        quote_spanned! {at(self.function.sig.ident.span())=>
+        quote_spanned! {Span::mixed_site()=>
             async fn run(self, #ctx: #private::Context) -> #output {
                 #(#takes)*
                 #outcome

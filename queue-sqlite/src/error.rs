@@ -91,7 +91,9 @@ impl Place {
 
     /// What SQLite said, with what to do about it.
     pub(crate) fn explain(&self, error: &rusqlite::Error) -> StorageError {
-        let told = |what: &str| format!("{}: {what} ({error})", self.location());
+        // SQLite's extended code tells a failed read from a failed sync; see <https://sqlite.org/rescode.html>.
+        let code = error.sqlite_error().map_or_else(String::new, |sqlite| format!(", code {}", sqlite.extended_code));
+        let told = |what: &str| format!("{}: {what} ({error}{code})", self.location());
         let refused = match (error, error.sqlite_error_code()) {
             (_, Some(ErrorCode::DatabaseCorrupt)) => StorageError::corrupt(told(
                 "the file is damaged: stop its users, keep a copy, and restore it with `sqlite3 FILE .recover`",

@@ -91,7 +91,7 @@ impl SqliteOptions {
         match path.as_str() {
             "" => return refuse("it has no path; write `sqlite://jobs.db` or `sqlite:///absolute/jobs.db`".into()),
             ":memory:" => {
-                return refuse("jobs in SQLite's memory would be lost with the process; use `memory://` for that".into());
+                return refuse("jobs in SQLite's memory would be lost with the process; use `memory:` for that".into());
             }
             _ => {}
         }
@@ -218,7 +218,7 @@ mod tests {
         let cases = [
             ("redis://x", "does not begin with `sqlite://`"),
             ("sqlite://", "it has no path"),
-            ("sqlite::memory:", "use `memory://`"),
+            ("sqlite::memory:", "use `memory:`"),
             ("sqlite://a.db?mode=ro", "no parameter `mode`; there are `namespace` (a name) and `synchronous`"),
             ("sqlite://a.db?synchronous=off", "`normal` or `full`, not `off`"),
             ("sqlite://a.db?namespace=a%20b", "can't name a namespace"),

@@ -16,7 +16,7 @@ pub(super) fn show(engine: &Engine, lines: &[Line]) {
         concurrency = engine.config.concurrency,
         lease = ?engine.config.lease.length,
         tasks = engine.registry.tasks().len(),
-        schedules = "none",
+        schedules = 0,
         "worker starts"
     );
     for task in engine.registry.tasks() {

@@ -188,9 +188,12 @@ impl Lane {
         let poll = spread(config.poll_every);
         let again = answer.look_again.map_or(poll, |again| again.min(poll));
         next.look_at = self.engine.clock().now() + again;
-        next.suspects_left = answer.suspects_left;
-        if want > 0 && claimed < want {
-            self.set_hungry(next, again.is_zero());
+        if want > 0 {
+            // An exchange without room looks at no suspects: it does not know.
+            next.suspects_left = answer.suspects_left;
+            if claimed < want {
+                self.set_hungry(next, again.is_zero());
+            }
         }
     }
 

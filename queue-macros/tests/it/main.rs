@@ -1,2 +1,10 @@
-//! x
+//! What `#[task]` makes of functions.
+
+mod arguments;
+mod calls;
+mod items;
+mod options;
+mod running;
+#[path = "../ui/pass/strict.rs"]
+pub mod strict;
 mod ui;

@@ -23,6 +23,7 @@ pub(super) async fn a_newer_job_is_parked(stage: &Stage) {
     let mut old = stage.worker().await;
     assert_eq!(old.claim_ids(9).await, [known]);
     assert_eq!(stage.get(newer).await.parked, Some(Parked::NewerProgram));
+    assert_eq!(old.claim_ids(9).await, [], "from the park neither");
     let mut new = stage.worker_with(&["t"], |record| record.understands = LEVEL + 1).await;
     assert_eq!(new.claim_ids(9).await, [newer]);
 }

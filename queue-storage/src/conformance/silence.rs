@@ -1,6 +1,8 @@
 //! Silence is not death: after an outage, and when the clock goes back, owners get to renew before anyone is robbed.
 //! Times in the comments are seconds since the job was claimed, its lease ending at 100.
 
+use std::time::Duration;
+
 use super::actors::{TestWorker, ids};
 use super::stage::{DAY, GRACE, HALF, HOUR, LENGTH, SILENCE, Stage, WATCH, secs, terms};
 use crate::model::{Claimed, JobId, State, When};
@@ -82,15 +84,15 @@ pub(super) async fn how_long_is_an_outage(stage: &Stage) {
         let (_, run, mut witness) = set(&stage).await;
         stage.advance(LENGTH - HALF).await; // 50
         witness.upkeep().await;
-        if outage {
-            stage.advance(SILENCE + stage.tick()).await;
-        } else {
-            stage.advance_until_just_before(SILENCE + stage.tick()).await;
-        }
+        let silence = if outage { SILENCE + stage.tick() } else { SILENCE + MICRO - stage.tick() };
+        stage.advance(silence).await;
         witness.upkeep().await;
         assert_eq!(runs(&stage, run.job.id).await, outage);
     }
 }
+
+/// The finest tick there is.
+const MICRO: Duration = Duration::from_micros(1);
 
 /// What is a long silence is said by the terms of the worker that finds it.
 pub(super) async fn the_caller_says_what_is_long(stage: &Stage) {

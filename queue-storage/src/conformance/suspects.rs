@@ -63,7 +63,7 @@ async fn make_some_more(stage: &Stage) {
     stage.run_out(&mut witness).await;
 }
 
-/// Suspects of a task that a worker does not know are passed over by those it does know.
+/// Suspects of a task that a worker does not know are passed over, and stay suspects for those who know it.
 pub(super) async fn strange_suspects_are_passed_over(stage: &Stage) {
     let strange = stage.enqueue([stage.job_of("s"), stage.job_of("s")]).await;
     let [known] = stage.enqueue([stage.job()]).await;
@@ -74,7 +74,10 @@ pub(super) async fn strange_suspects_are_passed_over(stage: &Stage) {
     let [innocent] = stage.enqueue([stage.job()]).await;
     let answer = stage.worker().await.exchange(vec![], 9, 1).await;
     assert_eq!(ids(&answer.claimed), [known, innocent]);
-    let answer = stage.worker_of(&["s"]).await.exchange(vec![], 9, 9).await;
+    let mut knows = stage.worker_of(&["s"]).await;
+    let none = knows.exchange(vec![], 9, 0).await;
+    assert_eq!((none.claimed, none.suspects_left), (vec![], true));
+    let answer = knows.exchange(vec![], 9, 9).await;
     assert_eq!(ids(&answer.claimed), strange);
 }
 

@@ -127,7 +127,7 @@ pub struct Exchanged {
     /// After how long another look is worth while even if nothing wakes the worker; `None` when nothing is to come.
     pub look_again: Option<Duration>,
     /// Whether a suspect is ready that was not claimed because no more suspects were asked for: another look is worth
-    /// while as soon as one may be.
+    /// while as soon as one may be. Says nothing when `want` was 0.
     pub suspects_left: bool,
 }
 

@@ -4,7 +4,9 @@ use std::sync::Arc;
 use std::sync::mpsc;
 use std::time::Duration;
 
-use queue::{Client, Context, Data, TaskError, Worker, task, tasks};
+use queue::{Client, Context, Data, TaskError, Worker, WorkerId, task, tasks};
+use queue_storage::model::{LEVEL, Shard};
+use queue_storage::storage::{Exchange, LeaseTerms, WorkerRecord};
 
 use super::Runs;
 use crate::support::{PATIENCE, Place, eventually, on_every_storage};
@@ -13,6 +15,7 @@ on_every_storage!(
     a_blocked_runtime_keeps_its_lease,
     a_worker_whose_lease_is_lost_is_cancelled_and_settles_nothing,
     a_long_job_keeps_its_lease,
+    suspects_run_one_at_a_time_and_without_waiting,
 );
 
 const LEASE: Duration = Duration::from_millis(300);
@@ -117,4 +120,62 @@ async fn a_worker_whose_lease_is_lost_is_cancelled_and_settles_nothing(place: Pl
     let facts = job.status().await.unwrap().facts().cloned().unwrap();
     assert_eq!((facts.attempts, facts.crashes), (1, 0), "a worker that said goodbye has not crashed");
     first.abort();
+}
+
+/// How many run at once now, and at most.
+#[derive(Default)]
+struct AtOnce(std::sync::Mutex<(u32, u32)>);
+
+#[task]
+async fn watched(at_once: Data<AtOnce>) -> Result<(), TaskError> {
+    {
+        let mut at_once = at_once.0.lock().unwrap();
+        at_once.0 += 1;
+        at_once.1 = at_once.1.max(at_once.0);
+    }
+    tokio::task::yield_now().await;
+    at_once.0.lock().unwrap().0 -= 1;
+    Ok(())
+}
+
+async fn suspects_run_one_at_a_time_and_without_waiting(place: Place) {
+    let jobs = place.client.enqueue_all((0..20).map(|_| watched::new())).await.unwrap();
+    vanish_with(&place, 20).await;
+    // Nobody could wait for a poll, or for a lease of this worker.
+    let at_once = Arc::new(AtOnce::default());
+    let builder = Worker::builder(&place.client).tasks(tasks![watched]).data_arc(Arc::clone(&at_once)).concurrency(8);
+    let hour = Duration::from_secs(3_600);
+    let worker = builder.lease(hour).poll_every(hour).build().unwrap();
+    worker
+        .run_until(async {
+            for job in &jobs {
+                job.wait(PATIENCE).await.unwrap();
+                assert_eq!(job.status().await.unwrap().facts().unwrap().crashes, 1);
+            }
+        })
+        .await
+        .unwrap();
+    assert_eq!(at_once.0.lock().unwrap().1, 1);
+}
+
+/// A worker claims that many jobs, says that it has them, and is never heard of again.
+async fn vanish_with(place: &Place, jobs: u32) {
+    let shard = Shard::of("default".parse().unwrap());
+    let worker = WorkerId::generate();
+    let record = WorkerRecord {
+        id: worker,
+        host: "nowhere".into(),
+        shards: vec![shard.clone()],
+        tasks: ["watched".parse().unwrap()].into(),
+        understands: LEVEL,
+        lease: LeaseTerms::of(Duration::from_millis(100)),
+        concurrency: jobs,
+        started_at: queue::Timestamp::EPOCH,
+        seen_at: queue::Timestamp::EPOCH,
+    };
+    place.storage.register(record).await.unwrap();
+    let ask = |number, want| Exchange { worker, shard: shard.clone(), number, settlements: vec![], want, suspects: 0 };
+    let claimed = place.storage.exchange(ask(1, jobs)).await.unwrap().claimed;
+    assert_eq!(claimed.len(), jobs as usize);
+    place.storage.exchange(ask(2, 0)).await.unwrap();
 }

@@ -25,7 +25,7 @@ async fn a_frozen_worker_drops_the_run_it_lost() {
     stage.logged("drop", 0, "frozen").await;
     assert_eq!(stored(&client, job.id()).await.state, State::Running, "the other's run goes on");
     stage.open_gate("other");
-    belongs_to_the_other(&stage, &client, &job).await;
+    belongs_to_the_other(&client, &job).await;
 
     stop([&mut frozen, &mut other]).await;
     assert!(frozen.stderr().contains("lease lost"), "{}", frozen.stderr());
@@ -33,7 +33,8 @@ async fn a_frozen_worker_drops_the_run_it_lost() {
     println!("frozen: begun by frozen and other, dropped by frozen, ended by other");
 }
 
-/// A worker stopped past its lease that comes to the end of its run all the same cannot settle it.
+/// A worker stopped past its lease that comes to the end of its run all the same, while another runs its job, cannot
+/// settle it.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn a_frozen_worker_cannot_settle_what_it_lost() {
     let stage = Stage::new();
@@ -41,20 +42,25 @@ async fn a_frozen_worker_cannot_settle_what_it_lost() {
     let job = cling::new(0).enqueue(&client).await.unwrap();
     let mut frozen = frozen_amid_run(&stage, &client, job.id()).await;
     let mut other = stage.worker("other", "");
-    stage.open_gate("other");
-    belongs_to_the_other(&stage, &client, &job).await;
-    let settled = stored(&client, job.id()).await;
+    stage.logged("begin", 0, "other").await;
+    let fence = async || stored(&client, job.id()).await.lease.map(|lease| lease.fence);
+    let taken = fence().await;
 
     frozen.signal(Signal::CONT);
     stage.open_gate("frozen");
     stage.logged("end", 0, "frozen").await;
     let discarded = "outcomes discarded: their leases were lost meanwhile";
     eventually(discarded, async || frozen.stderr().contains(discarded).then_some(())).await;
-    assert_eq!(stored(&client, job.id()).await, settled);
+    assert!(taken.is_some() && fence().await == taken, "the other's run goes on");
+    stage.open_gate("other");
+    belongs_to_the_other(&client, &job).await;
 
     stop([&mut frozen, &mut other]).await;
-    assert_eq!((stage.who("begin", 0), stage.who("end", 0)), (names(&["frozen", "other"]), names(&["other", "frozen"])));
-    println!("frozen: ended by other and frozen, settled by other, attempts {}", settled.attempts);
+    assert_eq!(
+        (stage.who("begin", 0), stage.who("end", 0)),
+        (names(&["frozen", "other"]), names(&["frozen", "other"]))
+    );
+    println!("frozen: begun and ended by frozen and other, settled by other");
 }
 
 /// A worker called `frozen`, stopped once it runs the job and has renewed its lease.
@@ -68,7 +74,8 @@ async fn frozen_amid_run(stage: &Stage, client: &Client, job: JobId) -> Process 
     eventually("stopped outside a transaction", async || {
         frozen.signal(Signal::STOP);
         match tokio::time::timeout(Duration::from_secs(2), client.ping()).await {
-            Ok(answer) => Some(answer.unwrap()),
+            Ok(Ok(())) => Some(()),
+            Ok(Err(error)) => panic!("{error}"),
             Err(_) => {
                 frozen.signal(Signal::CONT);
                 None
@@ -80,11 +87,10 @@ async fn frozen_amid_run(stage: &Stage, client: &Client, job: JobId) -> Process 
 }
 
 /// Waits for the end of the job, which is the other worker's: its result, one attempt, one crash of the frozen one.
-async fn belongs_to_the_other(stage: &Stage, client: &Client, job: &JobHandle<String>) {
+async fn belongs_to_the_other(client: &Client, job: &JobHandle<String>) {
     assert_eq!(job.wait(Duration::from_secs(30)).await.unwrap(), "other");
     let stored = stored(client, job.id()).await;
     assert_eq!((stored.state, stored.attempts, stored.crashes), (State::Completed, 1, 1));
-    assert_eq!(stage.who("end", 0), ["other"]);
 }
 
 /// Both go on being good workers: they stop when asked.

@@ -44,9 +44,8 @@ async fn no_job_is_lost_and_only_those_in_flight_run_again() {
 /// 1,000 jobs of random lengths; their numbers by id.
 async fn enqueue(stage: &Stage, rng: &mut Rng) -> BTreeMap<JobId, u64> {
     let client = stage.client().await;
-    let calls: Vec<_> = (0..JOBS)
-        .map(|job| work::new(job, [rng.u64(0..600), rng.u64(0..8_000), rng.u64(0..600)]))
-        .collect();
+    let calls: Vec<_> =
+        (0..JOBS).map(|job| work::new(job, [rng.u64(0..600), rng.u64(0..8_000), rng.u64(0..600)])).collect();
     let handles = client.enqueue_all(calls).await.unwrap();
     client.storage().close().await;
     (0..JOBS).zip(handles).map(|(job, handle)| (handle.id(), job)).collect()
@@ -57,7 +56,10 @@ async fn live_and_die(stage: &Stage, rng: &mut Rng, name: &str) {
     let before = stage.log().len();
     let mut life = stage.worker(name, WORKER);
     let effects = rng.usize(0..60);
-    eventually("effects of a new life", async || (alive(&mut life) && stage.log().len() >= before + effects).then_some(())).await;
+    eventually("effects of a new life", async || {
+        (alive(&mut life) && stage.log().len() >= before + effects).then_some(())
+    })
+    .await;
     let longest = if effects == 0 { 60_000 } else { 5_000 };
     std::thread::sleep(Duration::from_micros(rng.u64(0..longest)));
     life.kill();

@@ -1,6 +1,7 @@
 //! One test's folder and its child processes.
 
 use std::collections::BTreeMap;
+use std::fmt::Display;
 use std::fs::{self, File};
 use std::os::unix::process::ExitStatusExt;
 use std::path::PathBuf;
@@ -57,7 +58,7 @@ impl Stage {
     }
 
     /// Lets a job end, or all jobs of a process.
-    pub fn open_gate(&self, of: impl ToString) {
+    pub fn open_gate(&self, of: impl Display + Copy) {
         File::create(self.dir.path().join("gates").join(of.to_string())).unwrap();
     }
 

@@ -1,0 +1,115 @@
+//! A power cut, at any write and any sync, leaves a file that opens; with `FULL` it loses nothing that was answered.
+
+use bytes::Bytes;
+use queue_sqlite::{SqliteOptions, SqliteStorage, Synchronous};
+use queue_storage::model::{JobId, State, WorkerId};
+use queue_storage::storage::{Claim, Enqueue, Operate, Storage};
+use tempfile::TempDir;
+
+use crate::disk::{Disk, VFS};
+use crate::kit::{Caller, completed, integrity, jobs, record};
+
+const FILE: &str = "jobs.db";
+
+/// What was answered before the power went, in order.
+#[derive(Default)]
+struct Answered {
+    enqueued: Vec<Vec<JobId>>,
+    completed: Vec<JobId>,
+}
+
+async fn open(synchronous: Synchronous) -> Option<SqliteStorage> {
+    SqliteOptions::new(FILE).vfs(VFS).synchronous(synchronous).open().await.ok()
+}
+
+/// Takes in, claims and settles, over three openings and several checkpoints, until it is done or the power goes.
+async fn work(synchronous: Synchronous, answered: &mut Answered) -> Option<()> {
+    for _ in 0..3 {
+        let storage = open(synchronous).await?;
+        let done = use_once(&storage, answered).await;
+        // Without power too: its threads are to be off the disk before the next one is set up.
+        storage.close().await;
+        done?;
+    }
+    Some(())
+}
+
+async fn use_once(storage: &SqliteStorage, answered: &mut Answered) -> Option<()> {
+    let mut caller = Caller::new();
+    let worker = WorkerId::generate();
+    storage.register(record(worker)).await.ok()?;
+    let mut settlements = Vec::new();
+    for number in 1..=6 {
+        let mut new = jobs(fastrand::usize(1..=30));
+        // Some large ones, that fill the log beyond its checkpoint.
+        new.iter_mut().take(4).for_each(|job| job.envelope = Bytes::from(vec![7; 300_000]));
+        let ids = new.iter().map(|job| job.id).collect();
+        storage.enqueue(caller.call(new)).await.ok()?;
+        answered.enqueued.push(ids);
+        let settling: Vec<_> = std::mem::take(&mut settlements);
+        let ended: Vec<_> = settling.iter().map(|settled: &queue_storage::model::Settled| settled.job).collect();
+        let call = queue_storage::storage::Exchange {
+            worker,
+            shard: crate::kit::mail(),
+            number,
+            settlements: settling,
+            want: 5,
+            suspects: 1,
+        };
+        let answer = storage.exchange(call).await.ok()?;
+        answered.completed.extend(ended);
+        settlements = answer.claimed.iter().map(completed).collect();
+    }
+    Some(())
+}
+
+/// Opens what the crash left, and looks whether it makes sense.
+async fn check(synchronous: Synchronous, answered: &Answered, seed: u64) {
+    let folder = TempDir::new().unwrap();
+    Disk::crash_into(folder.path(), seed);
+    let path = folder.path().join(FILE);
+    let storage = SqliteStorage::open(&path).await.expect("the file does not open");
+    queue_storage::conformance::invariants(&storage).await;
+    let mut lost = false;
+    for call in &answered.enqueued {
+        let mut found = 0;
+        for id in call {
+            found += usize::from(storage.get(*id).await.unwrap().found().is_some());
+        }
+        assert!(found == 0 || found == call.len(), "half a call was kept");
+        assert!(found == 0 || !lost, "a later call was kept and an earlier one lost");
+        lost |= found == 0;
+    }
+    if synchronous == Synchronous::Full {
+        assert!(!lost, "an answered call is lost");
+        for id in &answered.completed {
+            let job = storage.get(*id).await.unwrap().found().unwrap();
+            assert_eq!(job.state, State::Completed, "an answered end is lost");
+        }
+    }
+    storage.close().await;
+    assert_eq!(integrity(&path), "ok");
+}
+
+/// One test for both, as there is one disk.
+#[tokio::test(flavor = "multi_thread")]
+async fn a_power_cut_is_survived() {
+    for synchronous in [Synchronous::Normal, Synchronous::Full] {
+        Disk::start(None);
+        let mut answered = Answered::default();
+        work(synchronous, &mut answered).await.expect("the work fails even with power");
+        let all = Disk::done();
+        check(synchronous, &answered, 0).await;
+        let points = (1..=20).chain((0..60).map(|_| fastrand::u64(20..all)));
+        for point in points {
+            let seed = fastrand::u64(..);
+            println!("{synchronous:?}: power for {point} of {all} steps, seed {seed}");
+            Disk::start(Some(point));
+            let mut answered = Answered::default();
+            work(synchronous, &mut answered).await;
+            for again in 0..3 {
+                check(synchronous, &answered, seed.wrapping_add(again)).await;
+            }
+        }
+    }
+}
