@@ -22,6 +22,7 @@ pub struct Call<T> {
 impl<T: Task> Call<T> {
     /// A call of `T` with these arguments and the task's own options. The arguments are encoded here; if that fails,
     /// [`enqueue`](Self::enqueue) says so.
+    #[expect(clippy::needless_pass_by_value, reason = "a call owns its arguments: they are gone once it is made")]
     pub fn new(args: T) -> Self {
         Self { draft: Draft::new::<T>(&args), task: PhantomData }
     }

@@ -14,8 +14,6 @@ use crate::schema;
 const ATTEMPT: Duration = Duration::from_millis(500);
 /// The longest pause between two looks at a lock that is taken.
 const LONGEST_PAUSE: Duration = Duration::from_millis(1);
-/// The WAL is copied back into the file when it holds this many pages of 4 KiB.
-const CHECKPOINT_PAGES: u32 = 4_000;
 /// A WAL that grew beyond this is cut back after a checkpoint.
 const WAL_LIMIT: u32 = 64 * 1024 * 1024;
 
@@ -139,7 +137,7 @@ fn set_up(conn: &Connection, options: &SqliteOptions, place: &Place) -> Result<(
     )?;
     conn.pragma_update(None, "cache_size", -i64::from(options.cache_kib))?;
     conn.pragma_update(None, "temp_store", "MEMORY")?;
-    conn.pragma_update(None, "wal_autocheckpoint", CHECKPOINT_PAGES)?;
+    conn.pragma_update(None, "wal_autocheckpoint", options.checkpoint_pages)?;
     conn.pragma_update(None, "journal_size_limit", WAL_LIMIT)?;
     Ok(())
 }

@@ -138,6 +138,9 @@ fn take_back(tx: &mut Tx<'_>, shard: &mut Ledger, n: i64, terms: &LeaseTerms, ho
     Ok(())
 }
 
+pub(crate) const NEXT_END: &str = "SELECT lease_until FROM queue_jobs \
+    WHERE shard = ?1 AND state = 3 AND lease_until > ?2 ORDER BY lease_until LIMIT 1";
+
 /// After how long another look is worth while although nothing happens until then.
 pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<Duration>> {
     let due = tx.next_due(shard)?.map(|due| due - tx.now);
@@ -147,10 +150,7 @@ pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<
     let grace = shard.spare_until.filter(|until| *until > tx.now);
     let running = tx
         .conn
-        .prepare_cached(
-            "SELECT lease_until FROM queue_jobs WHERE shard = ?1 AND state = 3 AND lease_until > ?2 \
-             ORDER BY lease_until LIMIT 1",
-        )?
+        .prepare_cached(NEXT_END)?
         .query_row(params![shard.n, tx.now.as_micros()], |row| row.get::<_, i64>(0))
         .optional()?
         .map(Timestamp::from_micros);

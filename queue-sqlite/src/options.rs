@@ -45,6 +45,7 @@ pub struct SqliteOptions {
     pub(crate) busy_timeout: Duration,
     pub(crate) create: bool,
     pub(crate) cache_kib: u32,
+    pub(crate) checkpoint_pages: u32,
     pub(crate) vfs: Option<String>,
 }
 
@@ -63,6 +64,7 @@ impl SqliteOptions {
             busy_timeout: Duration::from_secs(30),
             create: true,
             cache_kib: 32 * 1024,
+            checkpoint_pages: 4_000,
             vfs: None,
         }
     }
@@ -157,6 +159,14 @@ impl SqliteOptions {
     #[must_use]
     pub fn cache_kib(mut self, kib: u32) -> Self {
         self.cache_kib = kib;
+        self
+    }
+
+    /// After how many pages of 4 KiB the write-ahead log is copied back into the file. Default 4,000 (16 MB): fewer make
+    /// the log smaller and writing slower.
+    #[must_use]
+    pub fn checkpoint_pages(mut self, pages: u32) -> Self {
+        self.checkpoint_pages = pages.max(1);
         self
     }
 

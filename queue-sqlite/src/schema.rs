@@ -67,3 +67,76 @@ fn version(conn: &Connection) -> Result<u32> {
         None => Ok(0),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{leases, lines, maintain, operate};
+
+    fn place() -> Place {
+        Place::new("test.db".into())
+    }
+
+    fn migrated(steps: &[&str]) -> Connection {
+        let mut conn = Connection::open_in_memory().unwrap();
+        migrate(&mut conn, steps, &place()).unwrap();
+        conn
+    }
+
+    #[test]
+    fn an_older_file_is_migrated_in_one_transaction() {
+        let steps = ["CREATE TABLE a (x)", "CREATE TABLE b (y); INSERT INTO a VALUES (1)", "CREATE TABLE c (z)"];
+        let mut conn = migrated(&steps[..1]);
+        let broken = ["", "CREATE TABLE b (y)", "no SQL"];
+        assert!(migrate(&mut conn, &broken, &place()).is_err());
+        assert_eq!(version(&conn).unwrap(), 1);
+        assert!(conn.prepare("SELECT * FROM b").is_err(), "half a migration was kept");
+        for _ in 0..2 {
+            migrate(&mut conn, &steps, &place()).unwrap();
+            assert_eq!(version(&conn).unwrap(), 3);
+            assert_eq!(conn.query_row("SELECT count(*) FROM a", [], |row| row.get::<_, i64>(0)).unwrap(), 1);
+        }
+        let error = migrate(&mut conn, &steps[..2], &place()).unwrap_err().at(&place());
+        assert!(error.is_incompatible() && error.to_string().contains("layout 3"), "{error}");
+    }
+
+    #[test]
+    fn a_file_of_our_own_is_marked() {
+        let conn = migrated(MIGRATIONS);
+        assert_eq!(conn.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)).unwrap(), APPLICATION_ID);
+    }
+
+    /// What every exchange runs finds its rows by one range of one index: nothing grows with the backlog, nothing sorts.
+    #[test]
+    fn hot_statements_stay_on_their_index() {
+        let conn = migrated(MIGRATIONS);
+        let plans = [
+            (lines::READY, "queue_ready (shard=? AND (rank,seq)>(?,?))"),
+            (lines::SUSPECTS, "queue_suspects (shard=? AND (rank,seq)>(?,?))"),
+            (lines::PARKED, "queue_parked (shard=? AND suspect=? AND task=? AND needs=? AND (rank,seq)>(?,?))"),
+            (lines::PARKED_LEVELS, "queue_parked (shard=? AND suspect=? AND task=? AND needs>? AND needs<?)"),
+            (maintain::DUE, "queue_due (shard=? AND due_at<?)"),
+            (leases::ENDED, "queue_leases (shard=? AND lease_until<?)"),
+            (leases::NEXT_END, "queue_leases (shard=? AND lease_until>?)"),
+            (crate::tx::NEXT_DUE, "queue_due (shard=?)"),
+            (maintain::KEPT, "queue_kept (shard=? AND keep_until<?)"),
+            (maintain::TRACES, "queue_traces (shard=?)"),
+            (maintain::LETTERS, "queue_letters (shard=?)"),
+            (operate::PAGE, "queue_jobs_by_id (shard=? AND id>?)"),
+            (crate::settle::HELD, "queue_jobs_by_id (shard=? AND id=?)"),
+        ];
+        for (sql, index) in plans {
+            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+            let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
+            let plan: Vec<String> = statement
+                .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))
+                .unwrap()
+                .map(Result::unwrap)
+                .collect();
+            assert!(plan[0].starts_with("SEARCH queue_jobs USING ") && plan[0].ends_with(index), "{sql}: {plan:?}");
+            // Beside it only what a found row brings along: its worker's id, its large envelope.
+            let beside = ["CORRELATED SCALAR SUBQUERY", "SEARCH w USING INTEGER PRIMARY KEY", "SEARCH e USING INTEGER PRIMARY KEY"];
+            assert!(plan[1..].iter().all(|line| beside.iter().any(|known| line.starts_with(known))), "{sql}: {plan:?}");
+        }
+    }
+}

@@ -46,15 +46,15 @@ struct Found {
     suspect: bool,
 }
 
+pub(crate) const HELD: &str = "SELECT n, held, waits_for IS NOT NULL, suspect FROM queue_jobs \
+    WHERE shard = ?1 AND id = ?2 AND state = 3 AND worker = ?3 AND fence = ?4";
+
 /// The row of the job, if the worker holds this lease of it.
 fn held(tx: &Tx<'_>, shard: &Ledger, worker: &Known, settled: &Settled) -> Result<Option<Found>> {
     // Read first and written by row number then: RETURNING would cost a temporary table for each job.
     let found = tx
         .conn
-        .prepare_cached(
-            "SELECT n, held, waits_for IS NOT NULL, suspect FROM queue_jobs \
-             WHERE shard = ?1 AND id = ?2 AND state = 3 AND worker = ?3 AND fence = ?4",
-        )?
+        .prepare_cached(HELD)?
         .query_row(
             params![shard.n, row::id_bytes(settled.job), worker.n, settled.fence.0.cast_signed()],
             |row| Ok(Found { n: row.get(0)?, held: row.get(1)?, waited: row.get(2)?, suspect: row.get(3)? }),

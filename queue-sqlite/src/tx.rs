@@ -7,6 +7,9 @@ use rusqlite::{Connection, OptionalExtension, params};
 use crate::error::Result;
 use crate::ledger::Ledger;
 
+pub(crate) const NEXT_DUE: &str =
+    "SELECT due_at FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) ORDER BY due_at LIMIT 1";
+
 /// An operation under way.
 #[derive(Debug)]
 pub(crate) struct Tx<'c> {
@@ -52,9 +55,7 @@ impl<'c> Tx<'c> {
         }
         let due = self
             .conn
-            .prepare_cached(
-                "SELECT due_at FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) ORDER BY due_at LIMIT 1",
-            )?
+            .prepare_cached(NEXT_DUE)?
             .query_row(params![shard.n], |row| row.get::<_, i64>(0))
             .optional()?;
         Ok(due.map(Timestamp::from_micros))

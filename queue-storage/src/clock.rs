@@ -38,10 +38,7 @@ pub struct SystemClock;
 
 #[async_trait]
 impl Clock for SystemClock {
-    #[expect(
-        clippy::disallowed_methods,
-        reason = "this is the clock that is handed in"
-    )]
+    #[expect(clippy::disallowed_methods, reason = "this is the clock that is handed in")]
     fn now(&self) -> Timestamp {
         SystemTime::now().into()
     }
@@ -67,9 +64,7 @@ impl ManualClock {
     /// A clock that shows `now`.
     #[must_use]
     pub fn at(now: Timestamp) -> Self {
-        Self {
-            now: Arc::new(watch::Sender::new(now)),
-        }
+        Self { now: Arc::new(watch::Sender::new(now)) }
     }
 
     /// Moves the clock on and wakes whoever waits for a moment that has come.

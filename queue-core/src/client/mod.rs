@@ -81,7 +81,6 @@ impl Client {
     }
 
     /// A client of `storage` with settings of your own.
-    #[must_use]
     pub fn builder(storage: Arc<dyn Storage>) -> ClientBuilder {
         ClientBuilder::new(storage)
     }

@@ -46,13 +46,10 @@ pub(crate) async fn execute(engine: &Engine, claimed: Claimed, lost: Cancellatio
 async fn perform(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Option<Settled> {
     confirm(engine, claimed, lost).await?;
     let started = engine.clock().now();
-    let prepared = prepare(engine, claimed, lost);
-    let (options, outcome) = match prepared {
-        Ok(prepared) => {
-            let options = prepared.options;
-            (options, run(engine, claimed, prepared, lost).await?)
-        }
-        Err((options, outcome)) => (options, outcome),
+    let (options, begun) = begin(engine, claimed, lost);
+    let outcome = match begun {
+        Ok(future) => run(engine, claimed, future, options.timeout, lost).await?,
+        Err(outcome) => *outcome,
     };
     let outcome = limited(outcome, engine.config.result_limit);
     let (attempts, settlement) = decide(outcome, &options.facts(claimed.job.attempts));
@@ -130,37 +127,36 @@ impl RunOptions {
     }
 }
 
-/// A run that is ready to begin.
-struct Prepared {
-    options: RunOptions,
-    future: RunFuture,
-}
-
-/// Opens the envelope, finds the task, decodes the arguments. An error is the outcome already.
-fn prepare(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Result<Prepared, (RunOptions, Outcome)> {
+/// Opens the envelope, finds the task, decodes the arguments, begins the run; or says how that failed. Beside it the
+/// options, as far as they are known by then.
+fn begin(
+    engine: &Engine,
+    claimed: &Claimed,
+    lost: &CancellationToken,
+) -> (RunOptions, Result<RunFuture, Box<Outcome>>) {
     let job = &claimed.job;
     let task = engine.registry.get(&job.task);
     let options = RunOptions::of(engine, task);
-    let undecodable =
-        |options, message| Err((options, Outcome::Undecodable(Failure::new(FailureKind::Decode, message))));
     // A storage hands out jobs of registered tasks only; should it err, the job goes back unharmed.
-    let Some(task) = task else { return Err((options, Outcome::Released)) };
+    let Some(task) = task else { return (options, Err(Box::new(Outcome::Released))) };
+    let undecodable = |message| Err(Box::new(Outcome::Undecodable(Failure::new(FailureKind::Decode, message))));
     let envelope = match Envelope::decode(&job.envelope) {
         Ok(envelope) => envelope,
-        Err(error) => return undecodable(options, error.to_string()),
+        Err(error) => return (options, undecodable(error.to_string())),
     };
     let options = options.overridden(&envelope);
     let args = match arguments(&envelope, &claimed.inputs) {
         Ok(args) => args,
-        Err(why) => return undecodable(options, why),
+        Err(why) => return (options, undecodable(why)),
     };
     let context = context(engine, claimed, envelope, &options, lost);
     // Decoding runs code of the user's: it may panic as well as refuse.
-    match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context))) {
-        Ok(Ok(future)) => Ok(Prepared { options, future }),
-        Ok(Err(failure)) => Err((options, Outcome::Undecodable(failure))),
-        Err(panic) => undecodable(options, format!("decoding the arguments panicked: {}", panic_text(&*panic))),
-    }
+    let begun = match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context))) {
+        Ok(Ok(future)) => Ok(future),
+        Ok(Err(failure)) => Err(Box::new(Outcome::Undecodable(failure))),
+        Err(panic) => undecodable(format!("decoding the arguments panicked: {}", panic_text(&*panic))),
+    };
+    (options, begun)
 }
 
 /// The stored arguments, with the result the job waited for put in its place.
@@ -199,12 +195,17 @@ fn context(
 }
 
 /// Runs the task's future, guarded. `None` when nothing may be settled.
-async fn run(engine: &Engine, claimed: &Claimed, prepared: Prepared, lost: &CancellationToken) -> Option<Outcome> {
-    let Prepared { options, future } = prepared;
+async fn run(
+    engine: &Engine,
+    claimed: &Claimed,
+    future: RunFuture,
+    timeout: Option<Duration>,
+    lost: &CancellationToken,
+) -> Option<Outcome> {
     let on_thread = Arc::new(AtomicBool::new(false));
     let guarded = ON_THREAD.scope(Arc::clone(&on_thread), AssertUnwindSafe(future).catch_unwind());
     tokio::pin!(guarded);
-    if let Some(timeout) = options.timeout {
+    if let Some(timeout) = timeout {
         let overdue = engine.clock().now() + timeout + OVERDUE_AFTER;
         engine.held.expect_end(claimed.job.id, claimed.fence, overdue);
     }
@@ -216,10 +217,11 @@ async fn run(engine: &Engine, claimed: &Claimed, prepared: Prepared, lost: &Canc
             tracing::warn!("lease lost: the job runs elsewhere, this run is dropped");
             None
         }
-        () = timed_out(engine, options.timeout) => {
+        () = timed_out(engine, timeout) => {
             // Whoever runs on a thread learns from its context that it should stop.
             lost.cancel();
-            let message = format!("the attempt took longer than its timeout of {:?}", options.timeout.unwrap_or_default());
+            let limit = timeout.unwrap_or_default();
+            let message = format!("the attempt took longer than its timeout of {limit:?}");
             let failure = Failure::new(FailureKind::Timeout, message);
             Some(Outcome::Failed { failure, verdict: Verdict::Policy })
         }
@@ -273,7 +275,7 @@ fn report(settlement: &Settlement, attempts: u32, took: Duration) {
     match settlement {
         Settlement::Complete { .. } => tracing::debug!(duration_seconds, "completed"),
         Settlement::Retry { failure, .. } => {
-            tracing::warn!(attempts, duration_seconds, error = %failure, "failed, will retry")
+            tracing::warn!(attempts, duration_seconds, error = %failure, "failed, will retry");
         }
         Settlement::Die { failure, reason, .. } => {
             tracing::error!(attempts, duration_seconds, %reason, error = %failure, "dead");

@@ -51,7 +51,7 @@ impl<Out> JobHandle<Out> {
     /// The storage can't be asked.
     pub async fn status(&self) -> Result<JobStatus, StorageError> {
         Ok(match self.client.storage().get(self.id).await? {
-            Lookup::Found(job) => JobStatus::Known(JobFacts::of(&job)),
+            Lookup::Found(job) => JobStatus::Known(Box::new(JobFacts::of(&job))),
             Lookup::Gone => JobStatus::Gone,
             Lookup::Unknown => JobStatus::Unknown,
         })

@@ -8,7 +8,7 @@ use queue_storage::model::{EndReason, Failure, Job, Parked, State};
 #[derive(Clone, Debug, PartialEq)]
 pub enum JobStatus {
     /// It is stored.
-    Known(JobFacts),
+    Known(Box<JobFacts>),
     /// It is not stored any more: it ended, and the time it is kept has passed.
     Gone,
     /// It was never stored.

@@ -8,13 +8,12 @@ use async_trait::async_trait;
 use super::line::{Line, Rank, Remembered, Spared, rank};
 use super::{Hints, Inner, MemoryStorage, line_of};
 use crate::model::{
-    Claimed, EndReason, Failure, FailureKind, Fence, Input, Job, JobId, Lease, Move, Parked,
-    Settled, Settlement, State, Timestamp, WorkerId,
+    Claimed, EndReason, Failure, FailureKind, Fence, Input, Job, JobId, Lease, Move, Parked, Settled, Settlement,
+    State, Timestamp, WorkerId,
 };
 use crate::storage::{
-    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES,
-    MAX_RENEWALS, MAX_SETTLEMENTS, MAX_UPKEEP, Renewal, Renewed, SettleAnswer, StorageError,
-    WorkerRecord,
+    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES, MAX_RENEWALS,
+    MAX_SETTLEMENTS, MAX_UPKEEP, Renewal, Renewed, SettleAnswer, StorageError, WorkerRecord,
 };
 
 type Workers = BTreeMap<WorkerId, WorkerRecord>;
@@ -48,19 +47,10 @@ impl Claim for MemoryStorage {
         let answer = {
             let (mut inner, now) = self.lock()?;
             let Inner { lines, workers, .. } = &mut *inner;
-            let unknown = || {
-                StorageError::unknown_worker(format!("worker {} is not registered", call.worker))
-            };
+            let unknown = || StorageError::unknown_worker(format!("worker {} is not registered", call.worker));
             workers.get_mut(&call.worker).ok_or_else(unknown)?.seen_at = now;
             let worker = workers.get(&call.worker).ok_or_else(unknown)?;
-            exchange(
-                line_of(lines, &call.shard),
-                worker,
-                workers,
-                &call,
-                now,
-                &mut hints,
-            )
+            exchange(line_of(lines, &call.shard), worker, workers, &call, now, &mut hints)
         };
         self.tell(&call.shard, &hints);
         answer
@@ -68,10 +58,7 @@ impl Claim for MemoryStorage {
 
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
         if call.leases.len() > MAX_RENEWALS {
-            let message = format!(
-                "{} leases in one renewal, the limit is {MAX_RENEWALS}",
-                call.leases.len()
-            );
+            let message = format!("{} leases in one renewal, the limit is {MAX_RENEWALS}", call.leases.len());
             return Err(StorageError::invalid(message));
         }
         let (mut inner, now) = self.lock()?;
@@ -88,7 +75,7 @@ impl Claim for MemoryStorage {
                 return Renewed::Lost;
             }
             line.touch(id, |lease| {
-                (lease.until, lease.delivered) = (now + terms.length, true)
+                (lease.until, lease.delivered) = (now + terms.length, true);
             });
             Renewed::Held
         });
@@ -104,15 +91,8 @@ fn check(call: &Exchange) -> Result<(), StorageError> {
         )));
     }
     let mut seen = HashSet::new();
-    match call
-        .settlements
-        .iter()
-        .find(|settled| !seen.insert(settled.job))
-    {
-        Some(twice) => Err(StorageError::invalid(format!(
-            "job {} is settled twice in one exchange",
-            twice.job
-        ))),
+    match call.settlements.iter().find(|settled| !seen.insert(settled.job)) {
+        Some(twice) => Err(StorageError::invalid(format!("job {} is settled twice in one exchange", twice.job))),
         None => Ok(()),
     }
 }
@@ -130,10 +110,7 @@ fn exchange(
         last.seen = now;
         let (number, (settled, fence)) = (last.number, last.answer.clone());
         if call.number < number {
-            let message = format!(
-                "exchange {} of {} was overtaken by {number}",
-                call.number, worker.id
-            );
+            let message = format!("exchange {} of {} was overtaken by {number}", call.number, worker.id);
             return Err(StorageError::superseded(message));
         }
         if call.number == number {
@@ -141,39 +118,21 @@ fn exchange(
         }
         line.acknowledge(worker.id, fence);
     }
-    let settled = call
-        .settlements
-        .iter()
-        .map(|s| line.settle(worker.id, s, now, hints))
-        .collect::<Result<Vec<_>, _>>()?;
+    let settled =
+        call.settlements.iter().map(|s| line.settle(worker.id, s, now, hints)).collect::<Result<Vec<_>, _>>()?;
     line.follow_edges(now, hints)?;
     line.promote(now, hints)?;
     line.reclaim(worker.id, workers, now, hints)?;
     line.follow_edges(now, hints)?;
     let fence = Fence((line.fence + 1).max(u64::try_from(now.as_micros()).unwrap_or(0)));
     let claim = line.claim(worker, call, fence, now, hints)?;
-    let remembered = Remembered {
-        number: call.number,
-        answer: (settled.clone(), fence),
-        seen: now,
-    };
+    let remembered = Remembered { number: call.number, answer: (settled.clone(), fence), seen: now };
     line.exchanges.insert(worker.id, remembered);
     // Whoever sleeps has nothing to come for when this call took all there was.
-    hints.shard &= !(line.ready.is_empty()
-        && line.suspects.is_empty()
-        && line.parked.is_empty()
-        && line.due.is_empty());
-    let look_again = if claim.more {
-        Some(Duration::ZERO)
-    } else {
-        line.look_again(worker, now)
-    };
-    Ok(Exchanged {
-        settled,
-        claimed: claim.jobs,
-        look_again,
-        suspects_left: claim.suspects_left,
-    })
+    hints.shard &=
+        !(line.ready.is_empty() && line.suspects.is_empty() && line.parked.is_empty() && line.due.is_empty());
+    let look_again = if claim.more { Some(Duration::ZERO) } else { line.look_again(worker, now) };
+    Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left })
 }
 
 struct Taken {
@@ -189,24 +148,16 @@ impl Line {
             return;
         };
         if now < seen {
-            self.spared = Some(Spared {
-                until: now + terms.grace(),
-                ended_before: Timestamp::EPOCH,
-            });
+            self.spared = Some(Spared { until: now + terms.grace(), ended_before: Timestamp::EPOCH });
             let held: Vec<_> = self.leases.iter().map(|&(_, id)| id).collect();
             for id in held {
                 self.touch(id, |lease| {
-                    let length = workers
-                        .get(&lease.worker)
-                        .map_or(terms.length, |holder| holder.lease.length);
+                    let length = workers.get(&lease.worker).map_or(terms.length, |holder| holder.lease.length);
                     lease.until = lease.until.min(now + length);
                 });
             }
         } else if now - seen > terms.silence() && !self.leases.is_empty() {
-            self.spared = Some(Spared {
-                until: now + terms.grace(),
-                ended_before: seen,
-            });
+            self.spared = Some(Spared { until: now + terms.grace(), ended_before: seen });
         }
     }
 
@@ -221,28 +172,13 @@ impl Line {
     }
 
     /// Answers a repeated number as before.
-    fn repeat(
-        &mut self,
-        worker: &WorkerRecord,
-        settled: Vec<SettleAnswer>,
-        fence: Fence,
-        now: Timestamp,
-    ) -> Exchanged {
+    fn repeat(&mut self, worker: &WorkerRecord, settled: Vec<SettleAnswer>, fence: Fence, now: Timestamp) -> Exchanged {
         let mut held = self.held_under(worker.id, fence);
-        held.iter()
-            .for_each(|&id| self.touch(id, |lease| lease.until = now + worker.lease.length));
+        held.iter().for_each(|&id| self.touch(id, |lease| lease.until = now + worker.lease.length));
         held.sort_by_key(|id| self.jobs.get(id).map(rank));
-        let claimed = held
-            .into_iter()
-            .filter_map(|id| self.claimed(id, fence))
-            .collect();
+        let claimed = held.into_iter().filter_map(|id| self.claimed(id, fence)).collect();
         let look_again = self.look_again(worker, now);
-        Exchanged {
-            settled,
-            claimed,
-            look_again,
-            suspects_left: !self.suspects.is_empty(),
-        }
+        Exchanged { settled, claimed, look_again, suspects_left: !self.suspects.is_empty() }
     }
 
     fn acknowledge(&mut self, worker: WorkerId, fence: Fence) {
@@ -270,19 +206,14 @@ impl Line {
             job.suspect &= mv == Move::Release;
             match settlement {
                 Settlement::Complete { result, keep } => {
-                    (job.result, job.ended_at, job.keep_until) =
-                        (result, Some(now), Some(now + keep));
+                    (job.result, job.ended_at, job.keep_until) = (result, Some(now), Some(now + keep));
                 }
                 Settlement::Retry { when, failure } => {
                     (job.due_at, job.failure) = (Some(when.resolve(now)), Some(failure));
                 }
                 Settlement::Snooze { when } => job.due_at = Some(when.resolve(now)),
                 Settlement::Release => {}
-                Settlement::Die {
-                    reason,
-                    failure,
-                    keep,
-                } => die(job, reason, failure, now, keep),
+                Settlement::Die { reason, failure, keep } => die(job, reason, failure, now, keep),
             }
         })?;
         Ok(SettleAnswer::Applied)
@@ -307,25 +238,13 @@ impl Line {
 
     /// Whether a lease that ends then may be taken back now.
     fn is_over(&self, until: Timestamp, now: Timestamp) -> bool {
-        until <= now
-            && self
-                .spared
-                .is_none_or(|spared| now >= spared.until || until <= spared.ended_before)
+        until <= now && self.spared.is_none_or(|spared| now >= spared.until || until <= spared.ended_before)
     }
 
     /// Ended leases of workers other than this one, as many as one call takes back, and one more to tell if that is all.
     fn lost_leases(&self, caller: WorkerId, now: Timestamp) -> Vec<JobId> {
-        let over = self
-            .leases
-            .iter()
-            .take_while(|&&(until, _)| self.is_over(until, now))
-            .map(|&(_, id)| id);
-        let others = over.filter(|id| {
-            self.jobs
-                .get(id)
-                .and_then(|job| job.lease)
-                .is_some_and(|l| l.worker != caller)
-        });
+        let over = self.leases.iter().take_while(|&&(until, _)| self.is_over(until, now)).map(|&(_, id)| id);
+        let others = over.filter(|id| self.jobs.get(id).and_then(|job| job.lease).is_some_and(|l| l.worker != caller));
         others.take(MAX_UPKEEP as usize + 1).collect()
     }
 
@@ -342,11 +261,9 @@ impl Line {
             let Some(lease) = self.jobs.get(&id).and_then(|job| job.lease) else {
                 continue;
             };
-            let terms = workers
-                .get(&lease.worker)
-                .map_or_else(LeaseTerms::default, |holder| holder.lease);
+            let terms = workers.get(&lease.worker).map_or_else(LeaseTerms::default, |holder| holder.lease);
             self.shift(id, Move::Reclaim, hints, |job| {
-                take_back(job, lease, &terms, now)
+                take_back(job, lease, &terms, now);
             })?;
         }
         Ok(())
@@ -362,8 +279,7 @@ impl Line {
     ) -> Result<Taken, StorageError> {
         let want = call.want.min(MAX_CLAIM) as usize;
         let (candidates, more_heads) = self.candidates(worker, want, hints);
-        let (mut jobs, mut suspects, mut bytes, mut suspects_left) =
-            (Vec::new(), call.suspects, 0, false);
+        let (mut jobs, mut suspects, mut bytes, mut suspects_left) = (Vec::new(), call.suspects, 0, false);
         for (_, _, id) in candidates {
             let Some(job) = self.jobs.get(&id) else {
                 continue;
@@ -377,16 +293,10 @@ impl Line {
             }
             suspects -= u32::from(job.suspect);
             bytes += job.envelope.len();
-            let lease = Lease {
-                worker: worker.id,
-                fence,
-                until: now + worker.lease.length,
-                delivered: false,
-            };
+            let lease = Lease { worker: worker.id, fence, until: now + worker.lease.length, delivered: false };
             self.fence = fence.0;
             self.shift(id, Move::Claim, hints, |job| {
-                (job.state, job.lease, job.parked, job.started_at) =
-                    (State::Running, Some(lease), None, Some(now));
+                (job.state, job.lease, job.parked, job.started_at) = (State::Running, Some(lease), None, Some(now));
             })?;
             jobs.extend(self.claimed(id, fence));
         }
@@ -394,21 +304,12 @@ impl Line {
         let upkeep_left = !self.follow.is_empty()
             || self.due.first().is_some_and(|&(due, _)| due <= now)
             || !self.lost_leases(worker.id, now).is_empty();
-        Ok(Taken {
-            jobs,
-            more: stopped || upkeep_left,
-            suspects_left,
-        })
+        Ok(Taken { jobs, more: stopped || upkeep_left, suspects_left })
     }
 
     /// Jobs this worker can run, in order: from the head of the line (parking what it can't run), from the park, and
     /// from the suspects. Also whether heads were left unseen.
-    fn candidates(
-        &mut self,
-        worker: &WorkerRecord,
-        want: usize,
-        hints: &mut Hints,
-    ) -> (Vec<Rank>, bool) {
+    fn candidates(&mut self, worker: &WorkerRecord, want: usize, hints: &mut Hints) -> (Vec<Rank>, bool) {
         let mut found: Vec<Rank> = Vec::new();
         let (mut runnable, mut misfits) = (0, Vec::new());
         let heads = if want == 0 { 0 } else { MAX_HEADS as usize };
@@ -424,8 +325,7 @@ impl Line {
                 }
             }
         }
-        let more = misfits.len() + runnable >= MAX_HEADS as usize
-            && self.ready.len() > misfits.len() + runnable;
+        let more = misfits.len() + runnable >= MAX_HEADS as usize && self.ready.len() > misfits.len() + runnable;
         for rank in self.suspects.iter().take(heads) {
             match self.jobs.get(&rank.2).and_then(|job| misfit(worker, job)) {
                 Some(reason) => misfits.push((rank.2, reason)),
@@ -446,14 +346,8 @@ impl Line {
 
     fn claimed(&self, id: JobId, fence: Fence) -> Option<Claimed> {
         let job = self.jobs.get(&id)?.clone();
-        let results = job.waits_for.iter().map(|parent| {
-            self.jobs
-                .get(parent)
-                .and_then(|parent| parent.result.clone())
-        });
-        let inputs = results
-            .map(|result| result.map_or(Input::Nothing, Input::Returned))
-            .collect();
+        let results = job.waits_for.iter().map(|parent| self.jobs.get(parent).and_then(|parent| parent.result.clone()));
+        let inputs = results.map(|result| result.map_or(Input::Nothing, Input::Returned)).collect();
         Some(Claimed::new(job, fence, inputs))
     }
 
@@ -495,10 +389,7 @@ fn take_back(job: &mut Job, lease: Lease, terms: &LeaseTerms, now: Timestamp) {
     job.lease = None;
     job.state = State::Ready;
     let vanished = |times: u32, what: &str| {
-        let message = format!(
-            "worker {} vanished {what} this job, for the {times}. time",
-            lease.worker
-        );
+        let message = format!("worker {} vanished {what} this job, for the {times}. time", lease.worker);
         Failure::new(FailureKind::Crash, message)
     };
     if !lease.delivered {
@@ -508,21 +399,12 @@ fn take_back(job: &mut Job, lease: Lease, terms: &LeaseTerms, now: Timestamp) {
             die(job, EndReason::Crashed, failure, now, terms.keep_dead);
         }
     } else if job.at_most_once {
-        die(
-            job,
-            EndReason::Interrupted,
-            vanished(1, "while it ran"),
-            now,
-            terms.keep_dead,
-        );
+        die(job, EndReason::Interrupted, vanished(1, "while it ran"), now, terms.keep_dead);
     } else {
         job.crashes += 1;
         job.suspect = true;
         let failure = vanished(job.crashes, "while it ran");
-        if terms
-            .crash_limit
-            .is_some_and(|limit| job.crashes >= limit.max(1))
-        {
+        if terms.crash_limit.is_some_and(|limit| job.crashes >= limit.max(1)) {
             die(job, EndReason::Crashed, failure, now, terms.keep_dead);
         } else {
             job.failure = Some(failure);

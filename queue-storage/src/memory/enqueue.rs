@@ -25,22 +25,14 @@ impl Enqueue for MemoryStorage {
 fn check(call: &EnqueueCall) -> Result<(), StorageError> {
     let EnqueueCall { jobs, shard, .. } = call;
     if jobs.len() > MAX_ENQUEUE {
-        return Err(StorageError::invalid(format!(
-            "{} jobs in one call, the limit is {MAX_ENQUEUE}",
-            jobs.len()
-        )));
+        return Err(StorageError::invalid(format!("{} jobs in one call, the limit is {MAX_ENQUEUE}", jobs.len())));
     }
     let edges: usize = jobs.iter().map(|job| job.waits_for.len()).sum();
     if edges > MAX_WAITS_FOR {
-        return Err(StorageError::invalid(format!(
-            "{edges} dependencies in one call, the limit is {MAX_WAITS_FOR}"
-        )));
+        return Err(StorageError::invalid(format!("{edges} dependencies in one call, the limit is {MAX_WAITS_FOR}")));
     }
     match jobs.iter().find(|job| job.id.home_tag() != shard.tag()) {
-        Some(job) => Err(StorageError::invalid(format!(
-            "job {} was made for another shard than {shard}",
-            job.id
-        ))),
+        Some(job) => Err(StorageError::invalid(format!("job {} was made for another shard than {shard}", job.id))),
         None => Ok(()),
     }
 }
@@ -56,19 +48,12 @@ fn take_in(
             return Ok(last.answer.clone());
         }
         if call.number < last.number {
-            let message = format!(
-                "call {} of {} was overtaken by {}",
-                call.number, call.caller, last.number
-            );
+            let message = format!("call {} of {} was overtaken by {}", call.number, call.caller, last.number);
             return Err(StorageError::superseded(message));
         }
     }
     let ids: Vec<_> = call.jobs.iter().map(|job| job.id).collect();
-    let mut answer: Vec<_> = call
-        .jobs
-        .into_iter()
-        .map(|job| admit(line, job, now, hints))
-        .collect();
+    let mut answer: Vec<_> = call.jobs.into_iter().map(|job| admit(line, job, now, hints)).collect();
     // A job whose dependencies have all ended is reached, or cancelled, before anyone sees it waiting.
     line.follow_edges(now, hints)?;
     for (id, admission) in ids.iter().zip(&mut answer) {
@@ -76,11 +61,7 @@ fn take_in(
             *state = job.state;
         }
     }
-    let remembered = Remembered {
-        number: call.number,
-        answer: answer.clone(),
-        seen: now,
-    };
+    let remembered = Remembered { number: call.number, answer: answer.clone(), seen: now };
     line.callers.insert(call.caller, remembered);
     Ok(answer)
 }

@@ -5,8 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::Hints;
 use crate::model::{
-    CallerId, EndReason, Fence, Job, JobId, Lease, Move, Parked, Shard, State, TaskName, Timestamp,
-    When, WorkerId,
+    CallerId, EndReason, Fence, Job, JobId, Lease, Move, Parked, Shard, State, TaskName, Timestamp, When, WorkerId,
 };
 use crate::storage::{Admission, Ends, MAX_UPKEEP, SettleAnswer, StorageError};
 
@@ -94,14 +93,10 @@ impl Line {
         self.enqueued += 1;
         let id = job.id;
         if job.state == State::Waiting {
-            self.outstanding
-                .insert(id, job.waits_for.iter().copied().collect());
+            self.outstanding.insert(id, job.waits_for.iter().copied().collect());
             for parent in &job.waits_for {
                 self.readers.entry(*parent).or_default().insert(id);
-                let ended = self
-                    .jobs
-                    .get(parent)
-                    .is_some_and(|parent| parent.state.is_end());
+                let ended = self.jobs.get(parent).is_some_and(|parent| parent.state.is_end());
                 if ended && !self.follow.contains(parent) {
                     self.follow.push_back(*parent);
                 }
@@ -120,9 +115,7 @@ impl Line {
         edit: impl FnOnce(&mut Job),
     ) -> Result<(), StorageError> {
         let Some(mut job) = self.lift(id) else {
-            return Err(StorageError::corrupt(format!(
-                "memory: {id} is indexed but not stored"
-            )));
+            return Err(StorageError::corrupt(format!("memory: {id} is indexed but not stored")));
         };
         let from = job.state;
         edit(&mut job);
@@ -132,8 +125,7 @@ impl Line {
             self.close(id, to);
         }
         hints.jobs.push(id);
-        legal
-            .map_err(|error| StorageError::corrupt(format!("memory: {id}: {error}")).because(error))
+        legal.map_err(|error| StorageError::corrupt(format!("memory: {id}: {error}")).because(error))
     }
 
     /// What follows from an end: it is counted, the results it needed are free, and those that wait for it are told.
@@ -145,11 +137,7 @@ impl Line {
             _ => self.ended.dead += 1,
         }
         self.outstanding.remove(&id);
-        let parents = self
-            .jobs
-            .get(&id)
-            .map(|job| job.waits_for.clone())
-            .unwrap_or_default();
+        let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
         for parent in parents {
             if let Some(readers) = self.readers.get_mut(&parent) {
                 readers.remove(&id);
@@ -165,11 +153,7 @@ impl Line {
     }
 
     /// Follows up to [`MAX_UPKEEP`] edges from ended jobs.
-    pub(super) fn follow_edges(
-        &mut self,
-        now: Timestamp,
-        hints: &mut Hints,
-    ) -> Result<(), StorageError> {
+    pub(super) fn follow_edges(&mut self, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
         let mut left = MAX_UPKEEP;
         while let Some(&parent) = self.follow.front() {
             let children: Vec<JobId> = self
@@ -177,11 +161,7 @@ impl Line {
                 .get(&parent)
                 .into_iter()
                 .flatten()
-                .filter(|child| {
-                    self.outstanding
-                        .get(child)
-                        .is_some_and(|open| open.contains(&parent))
-                })
+                .filter(|child| self.outstanding.get(child).is_some_and(|open| open.contains(&parent)))
                 .take(left as usize)
                 .copied()
                 .collect();
@@ -189,16 +169,13 @@ impl Line {
                 self.follow.pop_front();
                 continue;
             }
-            let completed = self
-                .jobs
-                .get(&parent)
-                .is_some_and(|job| job.state == State::Completed);
+            let completed = self.jobs.get(&parent).is_some_and(|job| job.state == State::Completed);
             for child in children {
                 left -= 1;
                 if completed {
-                    self.strike(parent, child, now, hints)?
+                    self.strike(parent, child, now, hints)?;
                 } else {
-                    self.cancel_for(parent, child, now, hints)?
+                    self.cancel_for(parent, child, now, hints)?;
                 }
             }
             if left == 0 {
@@ -209,13 +186,7 @@ impl Line {
     }
 
     /// Strikes the edge from a completed job; the last one makes the waiting job reached.
-    fn strike(
-        &mut self,
-        parent: JobId,
-        child: JobId,
-        now: Timestamp,
-        hints: &mut Hints,
-    ) -> Result<(), StorageError> {
+    fn strike(&mut self, parent: JobId, child: JobId, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
         let Some(open) = self.outstanding.get_mut(&child) else {
             return Ok(());
         };
@@ -241,11 +212,7 @@ impl Line {
                 }
             }
         })?;
-        if self
-            .jobs
-            .get(&child)
-            .is_some_and(|job| job.sequence == Some(sequence))
-        {
+        if self.jobs.get(&child).is_some_and(|job| job.sequence == Some(sequence)) {
             self.sequence = sequence;
         }
         Ok(())
@@ -295,8 +262,7 @@ impl Line {
                 self.due.insert(due);
             }
             State::Running => drop(self.leases.insert((lease_end(&job), id))),
-            State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {
-            }
+            State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {}
         }
         let ended = job.state.is_end();
         self.jobs.insert(id, job);
@@ -325,12 +291,10 @@ impl Line {
                 }
             }
             State::Scheduled | State::Retrying => {
-                self.due
-                    .remove(&(job.due_at.unwrap_or(Timestamp::EPOCH), id));
+                self.due.remove(&(job.due_at.unwrap_or(Timestamp::EPOCH), id));
             }
             State::Running => drop(self.leases.remove(&(lease_end(&job), id))),
-            State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {
-            }
+            State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {}
         }
         Some(job)
     }

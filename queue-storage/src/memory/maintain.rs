@@ -24,10 +24,7 @@ impl Maintain for MemoryStorage {
         let more = line.next_to_prune(retention, now).is_some();
         let youngest = forgotten.iter().map(|id| id.made_at()).max();
         inner.pruned = inner.pruned.max(youngest);
-        Ok(Step {
-            done: u32::try_from(forgotten.len()).unwrap_or(u32::MAX),
-            more,
-        })
+        Ok(Step { done: u32::try_from(forgotten.len()).unwrap_or(u32::MAX), more })
     }
 }
 
@@ -46,10 +43,8 @@ impl Inner {
 
 impl Line {
     fn prune(&mut self, retention: Retention, now: Timestamp) -> Vec<JobId> {
-        self.callers
-            .retain(|_, caller| now - caller.seen < FORGET_AFTER);
-        self.exchanges
-            .retain(|_, exchange| now - exchange.seen < FORGET_AFTER);
+        self.callers.retain(|_, caller| now - caller.seen < FORGET_AFTER);
+        self.exchanges.retain(|_, exchange| now - exchange.seen < FORGET_AFTER);
         let mut forgotten = Vec::new();
         while forgotten.len() < MAX_PRUNE as usize {
             let Some(id) = self.next_to_prune(retention, now) else {
@@ -64,14 +59,8 @@ impl Line {
     fn next_to_prune(&self, retention: Retention, now: Timestamp) -> Option<JobId> {
         let over = |len: usize, cap: u64| len as u64 > cap;
         let expired = self.kept.first().filter(|&&(until, _)| until <= now);
-        let trace = self
-            .traces
-            .first()
-            .filter(|_| over(self.traces.len(), retention.traces));
-        let dead = self
-            .dead
-            .first()
-            .filter(|_| over(self.dead.len(), retention.dead));
+        let trace = self.traces.first().filter(|_| over(self.traces.len(), retention.traces));
+        let dead = self.dead.first().filter(|_| over(self.dead.len(), retention.dead));
         expired.or(trace).or(dead).map(|&(_, id)| id)
     }
 }

@@ -61,11 +61,7 @@ impl MemoryStorage {
     /// An empty storage on this clock.
     #[must_use]
     pub fn with_clock(clock: Arc<dyn Clock>) -> Self {
-        Self {
-            clock,
-            hub: Hub::default(),
-            inner: Mutex::default(),
-        }
+        Self { clock, hub: Hub::default(), inner: Mutex::default() }
     }
 
     /// The lock, and the time read under it.
@@ -87,9 +83,7 @@ impl MemoryStorage {
 }
 
 fn line_of<'a>(lines: &'a mut BTreeMap<Shard, Line>, shard: &Shard) -> &'a mut Line {
-    lines
-        .entry(shard.clone())
-        .or_insert_with(|| Line::new(shard.clone()))
+    lines.entry(shard.clone()).or_insert_with(|| Line::new(shard.clone()))
 }
 
 impl Default for MemoryStorage {
@@ -115,10 +109,7 @@ impl Storage for MemoryStorage {
     }
 
     async fn close(&self) {
-        self.inner
-            .lock()
-            .unwrap_or_else(PoisonError::into_inner)
-            .closed = true;
+        self.inner.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.hub.signal_all();
     }
 }

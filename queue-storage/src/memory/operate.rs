@@ -4,9 +4,7 @@ use async_trait::async_trait;
 
 use super::MemoryStorage;
 use crate::model::{Job, JobId, Shard};
-use crate::storage::{
-    Counts, Cursor, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError, WorkerRecord,
-};
+use crate::storage::{Counts, Cursor, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError, WorkerRecord};
 
 #[async_trait]
 impl Operate for MemoryStorage {
@@ -23,38 +21,19 @@ impl Operate for MemoryStorage {
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
         let (inner, _) = self.lock()?;
         let after = query.after.as_ref().map(place).transpose()?;
-        let limit = if query.limit == 0 {
-            MAX_PAGE
-        } else {
-            query.limit.min(MAX_PAGE)
-        } as usize;
-        let mut all: Vec<&Job> = inner
-            .lines
-            .values()
-            .flat_map(|line| line.jobs.values())
-            .collect();
+        let limit = if query.limit == 0 { MAX_PAGE } else { query.limit.min(MAX_PAGE) } as usize;
+        let mut all: Vec<&Job> = inner.lines.values().flat_map(|line| line.jobs.values()).collect();
         all.sort_unstable_by_key(|job| job.id);
         let fits = |job: &&Job| {
             after.is_none_or(|after| job.id > after)
-                && query
-                    .queue
-                    .as_ref()
-                    .is_none_or(|queue| *queue == job.shard.queue)
+                && query.queue.as_ref().is_none_or(|queue| *queue == job.shard.queue)
                 && query.task.as_ref().is_none_or(|task| *task == job.task)
                 && query.state.is_none_or(|state| state == job.state)
         };
-        let mut jobs: Vec<Job> = all
-            .into_iter()
-            .filter(fits)
-            .take(limit + 1)
-            .cloned()
-            .collect();
+        let mut jobs: Vec<Job> = all.into_iter().filter(fits).take(limit + 1).cloned().collect();
         let more = jobs.len() > limit;
         jobs.truncate(limit);
-        let next = jobs
-            .last()
-            .filter(|_| more)
-            .map(|job| Cursor(job.id.to_string()));
+        let next = jobs.last().filter(|_| more).map(|job| Cursor(job.id.to_string()));
         Ok(JobPage { jobs, next })
     }
 
@@ -76,12 +55,7 @@ impl Operate for MemoryStorage {
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
         let (inner, _) = self.lock()?;
-        Ok(inner
-            .lines
-            .values()
-            .filter(|line| line.enqueued > 0)
-            .map(|line| line.shard.clone())
-            .collect())
+        Ok(inner.lines.values().filter(|line| line.enqueued > 0).map(|line| line.shard.clone()).collect())
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
@@ -91,8 +65,5 @@ impl Operate for MemoryStorage {
 }
 
 fn place(cursor: &Cursor) -> Result<JobId, StorageError> {
-    cursor
-        .0
-        .parse()
-        .map_err(|_| StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0)))
+    cursor.0.parse().map_err(|_| StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0)))
 }

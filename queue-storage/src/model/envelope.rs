@@ -92,11 +92,8 @@ impl Envelope {
     pub fn encode(&self) -> Result<Bytes, EnvelopeError> {
         let mut bytes = Vec::with_capacity(self.args.len() + 16);
         bytes.extend([VERSION, 0]);
-        let mut serializer = rmp_serde::Serializer::new(&mut bytes)
-            .with_struct_map()
-            .with_human_readable();
-        self.serialize(&mut serializer)
-            .map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
+        let mut serializer = rmp_serde::Serializer::new(&mut bytes).with_struct_map().with_human_readable();
+        self.serialize(&mut serializer).map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
         Ok(bytes.into())
     }
 
@@ -107,10 +104,7 @@ impl Envelope {
     /// is not an envelope, bytes left over included.
     pub fn decode(bytes: &[u8]) -> Result<Self, EnvelopeError> {
         let [version, flags, body @ ..] = bytes else {
-            return Err(EnvelopeError::Damaged(format!(
-                "it has {} bytes",
-                bytes.len()
-            )));
+            return Err(EnvelopeError::Damaged(format!("it has {} bytes", bytes.len())));
         };
         match (*version, *flags) {
             (VERSION, 0) => {}
@@ -119,15 +113,11 @@ impl Envelope {
         }
         let mut rest = body;
         let mut deserializer = rmp_serde::Deserializer::new(&mut rest).with_human_readable();
-        let envelope = Self::deserialize(&mut deserializer)
-            .map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
+        let envelope = Self::deserialize(&mut deserializer).map_err(|e| EnvelopeError::Damaged(e.to_string()))?;
         if rest.is_empty() {
             Ok(envelope)
         } else {
-            Err(EnvelopeError::Damaged(format!(
-                "{} bytes follow it",
-                rest.len()
-            )))
+            Err(EnvelopeError::Damaged(format!("{} bytes follow it", rest.len())))
         }
     }
 }
@@ -153,71 +143,36 @@ mod tests {
 
     #[test]
     fn survives_its_bytes() {
-        for envelope in [
-            full(),
-            Envelope {
-                args: Bytes::from_static(&[0x80]),
-                ..Envelope::default()
-            },
-        ] {
-            assert_eq!(
-                Envelope::decode(&envelope.encode().unwrap()).unwrap(),
-                envelope
-            );
+        for envelope in [full(), Envelope { args: Bytes::from_static(&[0x80]), ..Envelope::default() }] {
+            assert_eq!(Envelope::decode(&envelope.encode().unwrap()).unwrap(), envelope);
         }
     }
 
     #[test]
     fn a_bare_job_costs_seven_bytes() {
-        let bare = Envelope {
-            args: Bytes::from_static(&[0x80]),
-            ..Envelope::default()
-        };
-        assert_eq!(
-            &bare.encode().unwrap()[..],
-            [1, 0, 0x81, 0xa1, b'a', 0xc4, 1, 0x80]
-        );
+        let bare = Envelope { args: Bytes::from_static(&[0x80]), ..Envelope::default() };
+        assert_eq!(&bare.encode().unwrap()[..], [1, 0, 0x81, 0xa1, b'a', 0xc4, 1, 0x80]);
     }
 
     #[test]
     fn the_future_is_told_from_damage() {
         let mut bytes = full().encode().unwrap().to_vec();
         bytes[1] = 4;
-        assert_eq!(
-            Envelope::decode(&bytes).unwrap_err(),
-            EnvelopeError::Newer {
-                version: 1,
-                flags: 4
-            }
-        );
+        assert_eq!(Envelope::decode(&bytes).unwrap_err(), EnvelopeError::Newer { version: 1, flags: 4 });
         bytes[0] = 9;
-        assert!(matches!(
-            Envelope::decode(&bytes),
-            Err(EnvelopeError::Newer { version: 9, .. })
-        ));
+        assert!(matches!(Envelope::decode(&bytes), Err(EnvelopeError::Newer { version: 9, .. })));
         for damaged in [&b""[..], &[1], &[0, 0, 0x80], &[1, 0, 0xc1], &[1, 0]] {
-            assert!(
-                matches!(Envelope::decode(damaged), Err(EnvelopeError::Damaged(_))),
-                "{damaged:?}"
-            );
+            assert!(matches!(Envelope::decode(damaged), Err(EnvelopeError::Damaged(_))), "{damaged:?}");
         }
         let mut long = full().encode().unwrap().to_vec();
         long.push(0);
-        assert!(
-            Envelope::decode(&long)
-                .unwrap_err()
-                .to_string()
-                .contains("1 bytes follow")
-        );
+        assert!(Envelope::decode(&long).unwrap_err().to_string().contains("1 bytes follow"));
     }
 
     #[test]
     fn entries_of_a_newer_minor_are_ignored() {
         let mut bytes = vec![1, 0, 0x82, 0xa1, b'z', 5, 0xa1, b'a', 0xc4, 1, 0x80];
-        assert_eq!(
-            Envelope::decode(&bytes).unwrap().args,
-            Bytes::from_static(&[0x80])
-        );
+        assert_eq!(Envelope::decode(&bytes).unwrap().args, Bytes::from_static(&[0x80]));
         bytes.pop();
         assert!(Envelope::decode(&bytes).is_err());
     }

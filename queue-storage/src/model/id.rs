@@ -27,15 +27,9 @@ fn encode_base32(mut value: u128) -> [u8; TEXT_LEN] {
 }
 
 fn decode_base32(text: &str) -> Result<u128, IdError> {
-    let fail = |why: String| IdError {
-        text: text.chars().take(40).collect(),
-        why,
-    };
+    let fail = |why: String| IdError { text: text.chars().take(40).collect(), why };
     if text.chars().count() != TEXT_LEN {
-        return Err(fail(format!(
-            "it has {} characters, an id has {TEXT_LEN}",
-            text.chars().count()
-        )));
+        return Err(fail(format!("it has {} characters, an id has {TEXT_LEN}", text.chars().count())));
     }
     let mut value: u128 = 0;
     for (at, c) in text.chars().enumerate() {
@@ -45,8 +39,7 @@ fn decode_base32(text: &str) -> Result<u128, IdError> {
             other => other,
         };
         let digit = ALPHABET.iter().position(|&a| char::from(a) == upper);
-        let digit =
-            digit.ok_or_else(|| fail(format!("`{c}` at position {} is not in base32", at + 1)))?;
+        let digit = digit.ok_or_else(|| fail(format!("`{c}` at position {} is not in base32", at + 1)))?;
         if at == 0 && digit > 7 {
             return Err(fail("it is larger than 128 bits".into()));
         }
@@ -194,9 +187,7 @@ impl From<JobId> for Uuid {
 
 /// A name that was refused: what was given, what it was for, and what is allowed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
-#[error(
-    "`{given}` can't name a {what}: {why}; use 1 to 128 bytes of letters, digits and `_` `-` `.` `:` `/`"
-)]
+#[error("`{given}` can't name a {what}: {why}; use 1 to 128 bytes of letters, digits and `_` `-` `.` `:` `/`")]
 pub struct NameError {
     what: &'static str,
     given: String,
@@ -204,23 +195,14 @@ pub struct NameError {
 }
 
 fn check_name(what: &'static str, name: &str) -> Result<(), NameError> {
-    let fail = |why: String| {
-        Err(NameError {
-            what,
-            given: name.chars().take(40).collect(),
-            why,
-        })
-    };
+    let fail = |why: String| Err(NameError { what, given: name.chars().take(40).collect(), why });
     if name.is_empty() {
         return fail("it is empty".into());
     }
     if name.len() > 128 {
         return fail(format!("it has {} bytes", name.len()));
     }
-    match name
-        .chars()
-        .find(|c| !(c.is_alphanumeric() || "_-.:/".contains(*c)))
-    {
+    match name.chars().find(|c| !(c.is_alphanumeric() || "_-.:/".contains(*c))) {
         Some(c) => fail(format!("it holds {c:?}")),
         None => Ok(()),
     }
@@ -382,17 +364,8 @@ mod tests {
         let text = id.to_string();
         assert_eq!(text.parse::<JobId>().unwrap(), id);
         assert_eq!(text.to_lowercase().parse::<JobId>().unwrap(), id);
-        assert_eq!(
-            text.replace('0', "o")
-                .replace('1', "l")
-                .parse::<JobId>()
-                .unwrap(),
-            id
-        );
-        assert_eq!(
-            JobId::from_u128(u128::MAX).to_string(),
-            "7ZZZZZZZZZZZZZZZZZZZZZZZZZ"
-        );
+        assert_eq!(text.replace('0', "o").replace('1', "l").parse::<JobId>().unwrap(), id);
+        assert_eq!(JobId::from_u128(u128::MAX).to_string(), "7ZZZZZZZZZZZZZZZZZZZZZZZZZ");
     }
 
     #[test]
@@ -400,10 +373,7 @@ mod tests {
         let cases = [
             ("abc", "it has 3 characters, an id has 26"),
             ("8ZZZZZZZZZZZZZZZZZZZZZZZZZ", "it is larger than 128 bits"),
-            (
-                "0ZZZZZZZZZZZ!ZZZZZZZZZZZZZ",
-                "`!` at position 13 is not in base32",
-            ),
+            ("0ZZZZZZZZZZZ!ZZZZZZZZZZZZZ", "`!` at position 13 is not in base32"),
         ];
         for (text, why) in cases {
             let error = text.parse::<JobId>().unwrap_err().to_string();

@@ -320,17 +320,11 @@ impl Failure {
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
         let mut message = message.into();
         if message.len() > Self::MAX_MESSAGE {
-            let fits = (0..=Self::MAX_MESSAGE - '…'.len_utf8())
-                .rev()
-                .find(|&at| message.is_char_boundary(at));
+            let fits = (0..=Self::MAX_MESSAGE - '…'.len_utf8()).rev().find(|&at| message.is_char_boundary(at));
             message.truncate(fits.unwrap_or(0));
             message.push('…');
         }
-        Self {
-            kind,
-            message,
-            error_type: None,
-        }
+        Self { kind, message, error_type: None }
     }
 
     /// The same, with the Rust type of the error.
@@ -367,15 +361,9 @@ mod tests {
         };
         let later = now + std::time::Duration::from_micros(1);
         assert_eq!(start(When::Now, vec![]), (State::Ready, None));
-        assert_eq!(
-            start(When::At(later), vec![]),
-            (State::Scheduled, Some(later))
-        );
+        assert_eq!(start(When::At(later), vec![]), (State::Scheduled, Some(later)));
         assert_eq!(start(When::At(now), vec![]), (State::Ready, Some(now)));
-        assert_eq!(
-            start(When::At(later), vec![JobId::new(&shard)]),
-            (State::Waiting, None)
-        );
+        assert_eq!(start(When::At(later), vec![JobId::new(&shard)]), (State::Waiting, None));
     }
 
     #[test]
@@ -384,10 +372,7 @@ mod tests {
             assert_eq!(EndReason::from(word).as_str(), word);
         }
         assert_eq!(EndReason::from("fatal"), EndReason::Fatal);
-        assert_eq!(
-            Parked::from("lunar_eclipse"),
-            Parked::Other("lunar_eclipse".into())
-        );
+        assert_eq!(Parked::from("lunar_eclipse"), Parked::Other("lunar_eclipse".into()));
     }
 
     #[test]

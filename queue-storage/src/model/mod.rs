@@ -10,9 +10,7 @@ mod state;
 mod time;
 
 pub use envelope::{Envelope, EnvelopeError, Overrides};
-pub use id::{
-    CallerId, Fence, IdError, JobId, NameError, Namespace, QueueName, Shard, TaskName, WorkerId,
-};
+pub use id::{CallerId, Fence, IdError, JobId, NameError, Namespace, QueueName, Shard, TaskName, WorkerId};
 pub use job::{Claimed, EndReason, Failure, FailureKind, Input, Job, LEVEL, Lease, NewJob, Parked};
 pub use outcome::{Outcome, Verdict};
 pub use retry::{Backoff, Jitter, RetryPolicy};

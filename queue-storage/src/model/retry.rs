@@ -19,11 +19,7 @@ pub struct RetryPolicy {
 
 impl RetryPolicy {
     /// One run, no retries; the backoff and jitter that apply once [`retries`](Self::retries) is set.
-    pub const DEFAULT: Self = Self {
-        retries: 0,
-        backoff: Backoff::DEFAULT,
-        jitter: Jitter::Equal,
-    };
+    pub const DEFAULT: Self = Self { retries: 0, backoff: Backoff::DEFAULT, jitter: Jitter::Equal };
 
     /// The delay before the next run after `attempts` runs by failure (from 1), or `None` when there is to be none.
     ///
@@ -62,11 +58,8 @@ pub enum Backoff {
 
 impl Backoff {
     /// 1 s, 2 s, 4 s, … up to an hour.
-    pub const DEFAULT: Self = Self::Exponential {
-        base: Duration::from_secs(1),
-        factor: 2.0,
-        cap: Duration::from_secs(3_600),
-    };
+    pub const DEFAULT: Self =
+        Self::Exponential { base: Duration::from_secs(1), factor: 2.0, cap: Duration::from_secs(3_600) };
 
     /// The same delay each time.
     #[must_use]
@@ -77,11 +70,7 @@ impl Backoff {
     /// Doubles from `base` up to an hour.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
-        Self::Exponential {
-            base,
-            factor: 2.0,
-            cap: Duration::from_secs(3_600),
-        }
+        Self::Exponential { base, factor: 2.0, cap: Duration::from_secs(3_600) }
     }
 
     /// The delay after the `attempt`-th failure (from 1).
@@ -90,11 +79,8 @@ impl Backoff {
         match *self {
             Self::Fixed(delay) => delay,
             Self::Exponential { base, factor, cap } => {
-                let growth = factor
-                    .max(1.0)
-                    .powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
-                Duration::try_from_secs_f64(base.as_secs_f64() * growth)
-                    .map_or(cap, |delay| delay.min(cap))
+                let growth = factor.max(1.0).powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
+                Duration::try_from_secs_f64(base.as_secs_f64() * growth).map_or(cap, |delay| delay.min(cap))
             }
         }
     }
@@ -139,43 +125,17 @@ mod tests {
 
     #[test]
     fn three_retries_are_four_runs() {
-        let policy = RetryPolicy {
-            retries: 3,
-            backoff: Backoff::fixed(secs(5)),
-            jitter: Jitter::None,
-        };
-        let delays: Vec<_> = (1..=5)
-            .map(|attempt| policy.delay_after(attempt, 0.0))
-            .collect();
-        assert_eq!(
-            delays,
-            [Some(secs(5)), Some(secs(5)), Some(secs(5)), None, None]
-        );
+        let policy = RetryPolicy { retries: 3, backoff: Backoff::fixed(secs(5)), jitter: Jitter::None };
+        let delays: Vec<_> = (1..=5).map(|attempt| policy.delay_after(attempt, 0.0)).collect();
+        assert_eq!(delays, [Some(secs(5)), Some(secs(5)), Some(secs(5)), None, None]);
         assert_eq!(RetryPolicy::DEFAULT.delay_after(1, 0.0), None);
     }
 
     #[test]
     fn exponential_doubles_to_its_cap() {
-        let backoff = Backoff::Exponential {
-            base: secs(2),
-            factor: 2.0,
-            cap: secs(20),
-        };
-        let delays: Vec<_> = [1, 2, 3, 4, 5, 1_000, u32::MAX]
-            .map(|attempt| backoff.delay(attempt))
-            .to_vec();
-        assert_eq!(
-            delays,
-            [
-                secs(2),
-                secs(4),
-                secs(8),
-                secs(16),
-                secs(20),
-                secs(20),
-                secs(20)
-            ]
-        );
+        let backoff = Backoff::Exponential { base: secs(2), factor: 2.0, cap: secs(20) };
+        let delays: Vec<_> = [1, 2, 3, 4, 5, 1_000, u32::MAX].map(|attempt| backoff.delay(attempt)).to_vec();
+        assert_eq!(delays, [secs(2), secs(4), secs(8), secs(16), secs(20), secs(20), secs(20)]);
     }
 
     #[test]

@@ -95,48 +95,24 @@ pub struct Run {
 #[must_use]
 pub fn decide(outcome: Outcome, run: &Run) -> (u32, Settlement) {
     let answered = run.attempts.saturating_add(1);
-    let die = |reason, failure| Settlement::Die {
-        reason,
-        failure,
-        keep: run.keep_dead,
-    };
+    let die = |reason, failure| Settlement::Die { reason, failure, keep: run.keep_dead };
     match outcome {
-        Outcome::Succeeded(result) => (
-            answered,
-            Settlement::Complete {
-                result,
-                keep: run.keep_completed,
-            },
-        ),
-        Outcome::Failed { failure, verdict } => {
-            (answered, after_failure(failure, verdict, answered, run))
-        }
+        Outcome::Succeeded(result) => (answered, Settlement::Complete { result, keep: run.keep_completed }),
+        Outcome::Failed { failure, verdict } => (answered, after_failure(failure, verdict, answered, run)),
         Outcome::Unstorable(failure) => (answered, die(EndReason::Unstorable, failure)),
         Outcome::Undecodable(failure) => (run.attempts, die(EndReason::Undecodable, failure)),
-        Outcome::Snoozed(delay) => (
-            run.attempts,
-            Settlement::Snooze {
-                when: When::In(delay),
-            },
-        ),
+        Outcome::Snoozed(delay) => (run.attempts, Settlement::Snooze { when: When::In(delay) }),
         Outcome::Released => (run.attempts, Settlement::Release),
     }
 }
 
 fn after_failure(failure: Failure, verdict: Verdict, answered: u32, run: &Run) -> Settlement {
-    let die = |reason, failure| Settlement::Die {
-        reason,
-        failure,
-        keep: run.keep_dead,
-    };
+    let die = |reason, failure| Settlement::Die { reason, failure, keep: run.keep_dead };
     match (verdict, run.policy.delay_after(answered, run.random)) {
         (Verdict::Fatal, _) => die(EndReason::Fatal, failure),
         (_, None) => die(EndReason::Exhausted, failure),
         (Verdict::RetryAt(when), Some(_)) => Settlement::Retry { when, failure },
-        (Verdict::Policy, Some(delay)) => Settlement::Retry {
-            when: When::In(delay),
-            failure,
-        },
+        (Verdict::Policy, Some(delay)) => Settlement::Retry { when: When::In(delay), failure },
     }
 }
 
@@ -150,25 +126,12 @@ mod tests {
     const DAY: Duration = Duration::from_secs(86_400);
 
     fn run(attempts: u32, retries: u32) -> Run {
-        let policy = RetryPolicy {
-            retries,
-            backoff: Backoff::fixed(MINUTE),
-            jitter: Jitter::None,
-        };
-        Run {
-            attempts,
-            policy,
-            keep_completed: MINUTE,
-            keep_dead: DAY,
-            random: 0.5,
-        }
+        let policy = RetryPolicy { retries, backoff: Backoff::fixed(MINUTE), jitter: Jitter::None };
+        Run { attempts, policy, keep_completed: MINUTE, keep_dead: DAY, random: 0.5 }
     }
 
     fn failed(verdict: Verdict) -> Outcome {
-        Outcome::Failed {
-            failure: boom(),
-            verdict,
-        }
+        Outcome::Failed { failure: boom(), verdict }
     }
 
     fn boom() -> Failure {
@@ -177,81 +140,25 @@ mod tests {
 
     #[test]
     fn the_table_of_decisions() {
-        let retry = |when| Settlement::Retry {
-            when,
-            failure: boom(),
-        };
-        let die = |reason| Settlement::Die {
-            reason,
-            failure: boom(),
-            keep: DAY,
-        };
+        let retry = |when| Settlement::Retry { when, failure: boom() };
+        let die = |reason| Settlement::Die { reason, failure: boom(), keep: DAY };
         let hour = When::In(Duration::from_secs(3_600));
         let result = Some(Bytes::from_static(b"\x07"));
         let cases = [
-            (
-                Outcome::Succeeded(result.clone()),
-                run(0, 0),
-                1,
-                Settlement::Complete {
-                    result,
-                    keep: MINUTE,
-                },
-            ),
-            (
-                failed(Verdict::Policy),
-                run(0, 0),
-                1,
-                die(EndReason::Exhausted),
-            ),
-            (
-                failed(Verdict::Policy),
-                run(0, 1),
-                1,
-                retry(When::In(MINUTE)),
-            ),
-            (
-                failed(Verdict::Policy),
-                run(1, 1),
-                2,
-                die(EndReason::Exhausted),
-            ),
+            (Outcome::Succeeded(result.clone()), run(0, 0), 1, Settlement::Complete { result, keep: MINUTE }),
+            (failed(Verdict::Policy), run(0, 0), 1, die(EndReason::Exhausted)),
+            (failed(Verdict::Policy), run(0, 1), 1, retry(When::In(MINUTE))),
+            (failed(Verdict::Policy), run(1, 1), 2, die(EndReason::Exhausted)),
             (failed(Verdict::RetryAt(hour)), run(0, 1), 1, retry(hour)),
-            (
-                failed(Verdict::RetryAt(hour)),
-                run(1, 1),
-                2,
-                die(EndReason::Exhausted),
-            ),
+            (failed(Verdict::RetryAt(hour)), run(1, 1), 2, die(EndReason::Exhausted)),
             (failed(Verdict::Fatal), run(0, 9), 1, die(EndReason::Fatal)),
-            (
-                Outcome::Undecodable(boom()),
-                run(2, 9),
-                2,
-                die(EndReason::Undecodable),
-            ),
-            (
-                Outcome::Unstorable(boom()),
-                run(2, 9),
-                3,
-                die(EndReason::Unstorable),
-            ),
-            (
-                Outcome::Snoozed(MINUTE),
-                run(2, 9),
-                2,
-                Settlement::Snooze {
-                    when: When::In(MINUTE),
-                },
-            ),
+            (Outcome::Undecodable(boom()), run(2, 9), 2, die(EndReason::Undecodable)),
+            (Outcome::Unstorable(boom()), run(2, 9), 3, die(EndReason::Unstorable)),
+            (Outcome::Snoozed(MINUTE), run(2, 9), 2, Settlement::Snooze { when: When::In(MINUTE) }),
             (Outcome::Released, run(2, 9), 2, Settlement::Release),
         ];
         for (outcome, run, attempts, settlement) in cases {
-            assert_eq!(
-                decide(outcome.clone(), &run),
-                (attempts, settlement),
-                "{outcome:?}"
-            );
+            assert_eq!(decide(outcome.clone(), &run), (attempts, settlement), "{outcome:?}");
         }
     }
 
@@ -272,12 +179,7 @@ mod tests {
 
     #[test]
     fn every_settlement_is_a_legal_move_from_running() {
-        for outcome in [
-            Outcome::Released,
-            Outcome::Succeeded(None),
-            failed(Verdict::Policy),
-            failed(Verdict::Fatal),
-        ] {
+        for outcome in [Outcome::Released, Outcome::Succeeded(None), failed(Verdict::Policy), failed(Verdict::Fatal)] {
             let (mv, to) = decide(outcome, &run(0, 1)).1.target();
             mv.check(State::Running, to).unwrap();
         }

@@ -46,10 +46,7 @@ impl State {
     /// Whether the job has ended; an ended job moves no more unless someone runs it again.
     #[must_use]
     pub const fn is_end(self) -> bool {
-        matches!(
-            self,
-            Self::Completed | Self::Cancelled | Self::Expired | Self::Dead
-        )
+        matches!(self, Self::Completed | Self::Cancelled | Self::Expired | Self::Dead)
     }
 
     /// The name stored and shown: `ready`, `running`, …
@@ -85,10 +82,7 @@ pub struct StateError(String);
 impl FromStr for State {
     type Err = StateError;
     fn from_str(text: &str) -> Result<Self, StateError> {
-        Self::ALL
-            .into_iter()
-            .find(|state| state.as_str() == text)
-            .ok_or_else(|| StateError(text.to_owned()))
+        Self::ALL.into_iter().find(|state| state.as_str() == text).ok_or_else(|| StateError(text.to_owned()))
     }
 }
 
@@ -144,9 +138,7 @@ impl Move {
     /// This is the one table of legal moves; every storage goes through it.
     #[must_use]
     pub const fn row(self) -> (&'static [State], &'static [State]) {
-        use State::{
-            Cancelled, Completed, Dead, Expired, Ready, Retrying, Running, Scheduled, Waiting,
-        };
+        use State::{Cancelled, Completed, Dead, Expired, Ready, Retrying, Running, Scheduled, Waiting};
         match self {
             Self::Reach => (&[Waiting], &[Ready, Scheduled]),
             Self::Promote => (&[Scheduled, Retrying], &[Ready]),
@@ -157,10 +149,7 @@ impl Move {
             Self::Release => (&[Running], &[Ready]),
             Self::Reclaim => (&[Running], &[Ready, Dead, Cancelled]),
             Self::Die => (&[Running], &[Dead]),
-            Self::Cancel => (
-                &[Waiting, Scheduled, Ready, Running, Retrying],
-                &[Cancelled],
-            ),
+            Self::Cancel => (&[Waiting, Scheduled, Ready, Running, Retrying], &[Cancelled]),
             Self::Expire => (&[Waiting, Scheduled, Ready, Retrying], &[Expired]),
             Self::Revive => (&[Completed, Cancelled, Expired, Dead], &[Ready, Scheduled]),
         }
@@ -178,11 +167,7 @@ impl Move {
     /// # Errors
     /// [`IllegalMove`] when the table does not hold it. A storage that meets this has a bug or a damaged record.
     pub fn check(self, from: State, to: State) -> Result<(), IllegalMove> {
-        if self.allows(from, to) {
-            Ok(())
-        } else {
-            Err(IllegalMove { mv: self, from, to })
-        }
+        if self.allows(from, to) { Ok(()) } else { Err(IllegalMove { mv: self, from, to }) }
     }
 }
 
@@ -203,11 +188,7 @@ mod tests {
     fn ends_are_left_only_by_revival() {
         for mv in Move::ALL {
             let (starts, ends) = mv.row();
-            assert_eq!(
-                starts.iter().any(|s| s.is_end()),
-                mv == Move::Revive,
-                "{mv:?}"
-            );
+            assert_eq!(starts.iter().any(|s| s.is_end()), mv == Move::Revive, "{mv:?}");
             assert!(!starts.is_empty() && !ends.is_empty());
         }
     }
@@ -216,8 +197,7 @@ mod tests {
     fn every_state_can_be_entered_and_left() {
         for state in State::ALL {
             let left = Move::ALL.iter().any(|m| m.row().0.contains(&state));
-            let entered =
-                state == State::Waiting || Move::ALL.iter().any(|m| m.row().1.contains(&state));
+            let entered = state == State::Waiting || Move::ALL.iter().any(|m| m.row().1.contains(&state));
             assert!(left && entered, "{state}");
         }
     }
@@ -225,18 +205,8 @@ mod tests {
     #[test]
     fn only_running_settles_and_only_ready_is_claimed() {
         for from in State::ALL {
-            assert_eq!(
-                Move::Claim.allows(from, State::Running),
-                from == State::Ready
-            );
-            for mv in [
-                Move::Complete,
-                Move::Retry,
-                Move::Snooze,
-                Move::Release,
-                Move::Reclaim,
-                Move::Die,
-            ] {
+            assert_eq!(Move::Claim.allows(from, State::Running), from == State::Ready);
+            for mv in [Move::Complete, Move::Retry, Move::Snooze, Move::Release, Move::Reclaim, Move::Die] {
                 let legal = mv.row().1.iter().any(|&to| mv.allows(from, to));
                 assert_eq!(legal, from == State::Running, "{mv:?} from {from}");
             }

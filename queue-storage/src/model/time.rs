@@ -18,9 +18,7 @@ use serde::{Deserialize, Serialize};
 /// let noon = Timestamp::from_micros(43_200_000_000);
 /// assert_eq!((noon + Duration::from_secs(1)) - noon, Duration::from_secs(1));
 /// ```
-#[derive(
-    Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize,
-)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Default, Serialize, Deserialize)]
 #[serde(transparent)]
 pub struct Timestamp(i64);
 
@@ -97,17 +95,11 @@ impl Sub for Timestamp {
 /// RFC 3339 in UTC, to the millisecond: `2026-11-22T09:30:00.250Z`.
 impl fmt::Display for Timestamp {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let (days, rest) = (
-            self.0.div_euclid(86_400_000_000),
-            self.0.rem_euclid(86_400_000_000),
-        );
+        let (days, rest) = (self.0.div_euclid(86_400_000_000), self.0.rem_euclid(86_400_000_000));
         let (year, month, day) = civil_from_days(days);
         let (hour, minute) = (rest / 3_600_000_000, rest / 60_000_000 % 60);
         let (second, milli) = (rest / 1_000_000 % 60, rest / 1_000 % 1_000);
-        write!(
-            f,
-            "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z"
-        )
+        write!(f, "{year:04}-{month:02}-{day:02}T{hour:02}:{minute:02}:{second:02}.{milli:03}Z")
     }
 }
 
@@ -116,16 +108,11 @@ fn civil_from_days(days: i64) -> (i64, i64, i64) {
     let z = days + 719_468;
     let era = z.div_euclid(146_097);
     let day_of_era = z.rem_euclid(146_097);
-    let year_of_era =
-        (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
+    let year_of_era = (day_of_era - day_of_era / 1_460 + day_of_era / 36_524 - day_of_era / 146_096) / 365;
     let day_of_year = day_of_era - (365 * year_of_era + year_of_era / 4 - year_of_era / 100);
     let shifted_month = (5 * day_of_year + 2) / 153;
     let day = day_of_year - (153 * shifted_month + 2) / 5 + 1;
-    let month = if shifted_month < 10 {
-        shifted_month + 3
-    } else {
-        shifted_month - 9
-    };
+    let month = if shifted_month < 10 { shifted_month + 3 } else { shifted_month - 9 };
     (year_of_era + era * 400 + i64::from(month <= 2), month, day)
 }
 
@@ -150,14 +137,19 @@ pub(super) mod maybe_micros {
 
     use serde::{Deserialize, Deserializer, Serializer};
 
-    pub(in crate::model) fn serialize<S: Serializer>(duration: &Option<Duration>, serializer: S) -> Result<S::Ok, S::Error> {
+    pub(in crate::model) fn serialize<S: Serializer>(
+        duration: &Option<Duration>,
+        serializer: S,
+    ) -> Result<S::Ok, S::Error> {
         match duration {
             Some(duration) => super::micros::serialize(duration, serializer),
             None => serializer.serialize_none(),
         }
     }
 
-    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Option<Duration>, D::Error> {
+    pub(in crate::model) fn deserialize<'de, D: Deserializer<'de>>(
+        deserializer: D,
+    ) -> Result<Option<Duration>, D::Error> {
         Ok(Option::<u64>::deserialize(deserializer)?.map(Duration::from_micros))
     }
 }
@@ -219,9 +211,6 @@ mod tests {
         let now = Timestamp::from_micros(100);
         let past = Timestamp::from_micros(1);
         assert_eq!(When::At(past).resolve(now), past);
-        assert_eq!(
-            When::In(Duration::from_micros(5)).resolve(now),
-            Timestamp::from_micros(105)
-        );
+        assert_eq!(When::In(Duration::from_micros(5)).resolve(now), Timestamp::from_micros(105));
     }
 }

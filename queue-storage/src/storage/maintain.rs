@@ -22,10 +22,7 @@ pub struct Retention {
 
 impl Default for Retention {
     fn default() -> Self {
-        Self {
-            traces: 10_000,
-            dead: 10_000,
-        }
+        Self { traces: 10_000, dead: 10_000 }
     }
 }
 

@@ -33,8 +33,8 @@ use async_trait::async_trait;
 
 pub use crate::error::StorageError;
 pub use claim::{
-    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES,
-    MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer, WorkerRecord,
+    Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES, MAX_RENEWALS,
+    MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer, WorkerRecord,
 };
 pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR};
 pub use maintain::{MAX_PRUNE, MAX_UPKEEP, Maintain, Retention, Step};
@@ -43,9 +43,7 @@ pub use operate::{Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Ope
 
 /// A storage: everything a client, a worker and an operator ask of one, as an object.
 #[async_trait]
-pub trait Storage:
-    Enqueue + Claim + Maintain + Operate + Notify + fmt::Debug + Send + Sync + 'static
-{
+pub trait Storage: Enqueue + Claim + Maintain + Operate + Notify + fmt::Debug + Send + Sync + 'static {
     /// Where it is, for people: a URL with its secrets masked.
     fn location(&self) -> String;
 

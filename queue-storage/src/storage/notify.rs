@@ -88,10 +88,7 @@ impl Hub {
     #[must_use]
     pub fn listen(&self, topic: Topic) -> Listener {
         let key = topic.key();
-        let ear = Arc::new(Ear {
-            topic,
-            signal: tokio::sync::Notify::new(),
-        });
+        let ear = Arc::new(Ear { topic, signal: tokio::sync::Notify::new() });
         let mut ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
         if ears.len() > 1_024 && ears.len().is_power_of_two() {
             ears.retain(|_, listening| listening.iter().any(|ear| ear.strong_count() > 0));
@@ -132,12 +129,7 @@ impl Hub {
 
     fn visit(&self, chosen: impl Fn(&Ear) -> bool) {
         let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
-        for ear in ears
-            .values()
-            .flatten()
-            .filter_map(Weak::upgrade)
-            .filter(|ear| chosen(ear))
-        {
+        for ear in ears.values().flatten().filter_map(Weak::upgrade).filter(|ear| chosen(ear)) {
             ear.signal.notify_one();
         }
     }
@@ -147,11 +139,7 @@ impl Hub {
         let Some(listening) = ears.get_mut(key) else {
             return;
         };
-        listening.retain(|ear| {
-            ear.upgrade()
-                .inspect(|ear| ear.signal.notify_one())
-                .is_some()
-        });
+        listening.retain(|ear| ear.upgrade().inspect(|ear| ear.signal.notify_one()).is_some());
         if listening.is_empty() {
             ears.remove(key);
         }
@@ -164,18 +152,13 @@ mod tests {
     use std::time::Duration;
 
     async fn heard(listener: &Listener) -> bool {
-        tokio::time::timeout(Duration::ZERO, listener.changed())
-            .await
-            .is_ok()
+        tokio::time::timeout(Duration::ZERO, listener.changed()).await.is_ok()
     }
 
     #[tokio::test]
     async fn hints_reach_their_topic_once() {
         let hub = Hub::default();
-        let (mail, web) = (
-            Shard::of("mail".parse().unwrap()),
-            Shard::of("web".parse().unwrap()),
-        );
+        let (mail, web) = (Shard::of("mail".parse().unwrap()), Shard::of("web".parse().unwrap()));
         let (a, b) = (WorkerId::generate(), WorkerId::generate());
         let on_mail = hub.listen(Topic::Worker(a, mail.clone()));
         let on_web = hub.listen(Topic::Worker(b, web));

@@ -113,11 +113,7 @@ impl Counts {
     /// Jobs that have not ended.
     #[must_use]
     pub fn live(&self) -> u64 {
-        State::ALL
-            .into_iter()
-            .filter(|state| !state.is_end())
-            .map(|state| self.of(state))
-            .sum()
+        State::ALL.into_iter().filter(|state| !state.is_end()).map(|state| self.of(state)).sum()
     }
 
     /// Adds another shard's counts.

@@ -11,7 +11,7 @@ use super::tasks::work;
 use crate::support::eventually;
 
 const JOBS: u64 = 1_000;
-const KILLS: usize = 30;
+const KILLS: usize = 25;
 const WORKER: &str = "--concurrency 16 --lease-ms 400 --crash-limit off --until-idle";
 
 /// A lease as it was found after a kill: its number, and whether the job had been delivered.
@@ -23,7 +23,7 @@ struct Life {
     in_flight: BTreeMap<u64, Lost>,
 }
 
-/// Killed 30 times amid 1,000 jobs, every job completes, and only jobs in flight at a kill run again.
+/// Killed 25 times amid 1,000 jobs, every job completes, and only jobs in flight at a kill run again.
 #[tokio::test(flavor = "multi_thread", worker_threads = 2)]
 async fn no_job_is_lost_and_only_those_in_flight_run_again() {
     let (stage, mut rng) = (Stage::new(), seeded("kills"));
@@ -45,7 +45,7 @@ async fn no_job_is_lost_and_only_those_in_flight_run_again() {
 async fn enqueue(stage: &Stage, rng: &mut Rng) -> BTreeMap<JobId, u64> {
     let client = stage.client().await;
     let calls: Vec<_> =
-        (0..JOBS).map(|job| work::new(job, [rng.u64(0..600), rng.u64(0..8_000), rng.u64(0..600)])).collect();
+        (0..JOBS).map(|job| work::new(job, [rng.u64(0..1_000), rng.u64(0..15_000), rng.u64(0..1_000)])).collect();
     let handles = client.enqueue_all(calls).await.unwrap();
     client.storage().close().await;
     (0..JOBS).zip(handles).map(|(job, handle)| (handle.id(), job)).collect()
@@ -55,7 +55,7 @@ async fn enqueue(stage: &Stage, rng: &mut Rng) -> BTreeMap<JobId, u64> {
 async fn live_and_die(stage: &Stage, rng: &mut Rng, name: &str) {
     let before = stage.log().len();
     let mut life = stage.worker(name, WORKER);
-    let effects = rng.usize(0..60);
+    let effects = rng.usize(0..40);
     eventually("effects of a new life", async || {
         (alive(&mut life) && stage.log().len() >= before + effects).then_some(())
     })

@@ -18,7 +18,7 @@ async fn a_graceful_stop_finishes_or_releases_and_counts_nothing() {
     let stage = Stage::new();
     let client = stage.client().await;
     let jobs = client.enqueue_all((0..6).map(hold::new)).await.unwrap();
-    let mut first = stage.worker("first", &format!("{LONG_LEASE} --grace-ms 1000"));
+    let mut first = stage.worker("first", &format!("{LONG_LEASE} --grace-ms 2000"));
     for job in 0..6 {
         stage.logged("begin", job, "first").await;
     }
