@@ -87,3 +87,61 @@ fn unknown_unit(text: &str, unit: &str) -> String {
 fn split(text: &str, in_first: impl Fn(char) -> bool) -> (&str, &str) {
     text.split_at(text.find(|c| !in_first(c)).unwrap_or(text.len()))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use syn::parse::Parser;
+
+    fn parse(text: &str) -> Result<Duration, String> {
+        super::parse.parse_str(text).map_err(|error| error.to_string())
+    }
+
+    #[test]
+    fn every_form_is_read() {
+        let millis = |text| parse(text).map(|duration| duration.as_millis());
+        assert_eq!(millis("90"), Ok(90_000));
+        assert_eq!(millis("0"), Ok(0));
+        assert_eq!(millis("1_000"), Ok(1_000_000));
+        assert_eq!(millis("\"250ms\""), Ok(250));
+        assert_eq!(millis("\"90s\""), Ok(90_000));
+        assert_eq!(millis("\"2m\""), Ok(120_000));
+        assert_eq!(millis("\"1h30m\""), Ok(5_400_000));
+        assert_eq!(millis("\"1d2h3m4s5ms\""), Ok(93_784_005));
+        assert_eq!(millis("\"1000d\""), Ok(86_400_000_000));
+    }
+
+    #[test]
+    fn nothing_else_is() {
+        let wrong = [
+            "\"\"",
+            "\"s\"",
+            "\"90\"",
+            "\"1x\"",
+            "\"1S\"",
+            "\"1min\"",
+            "\"1m1h\"",
+            "\"1s1s\"",
+            "\"1ms1s\"",
+            "\"-1s\"",
+            "\"1.5s\"",
+            "\"1 s\"",
+            "\" 1s\"",
+            "\"1s \"",
+            "1.5",
+            "-1",
+            "5s",
+            "x",
+            "true",
+            "",
+            "\"999999999999d\"",
+            "\"365250d1ms\"",
+            "99999999999999999999",
+            "18446744073709551615",
+        ];
+        for text in wrong {
+            assert!(parse(text).is_err(), "{text}");
+        }
+    }
+}

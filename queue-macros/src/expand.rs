@@ -11,10 +11,10 @@ use crate::parameter::{Argument, Parameter};
 use crate::signature::Function;
 
 /// The function, and beside it the task; on errors in the options a task without them, so that nothing else fails.
-pub(crate) fn task(attribute: TokenStream, item: TokenStream) -> TokenStream {
+pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     let mut function: Function = match syn::parse2(item.clone()) {
         Ok(function) => function,
-        Err(error) => return beside(&item, [error]),
+        Err(error) => return beside(item, [error]),
     };
     let (options, mut errors) = Options::read(attribute, &function.sig.ident);
     match function.parameters() {
@@ -148,4 +148,37 @@ impl Task {
 /// The tokens as serde's attributes want them.
 fn text(tokens: &impl ToTokens) -> String {
     tokens.to_token_stream().to_string()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::{quote, task};
+
+    fn expanded(options: proc_macro2::TokenStream) -> String {
+        let item = quote! {
+            fn send(#[arg] to: String, #[serde(default)] copies: u32, #[inject] who: Who, ctx: Context) -> Result<(), E> {
+                a half-typed . body
+            }
+        };
+        task(options, &item).to_string()
+    }
+
+    /// What is written for a crate that has renamed the dependency can't be compiled here, where it has its name.
+    #[test]
+    fn another_path_replaces_each() {
+        let default = expanded(quote!());
+        assert!(default.contains(":: queue :: __private"));
+        let renamed = expanded(quote!(crate = jobs));
+        assert!(renamed.contains("jobs :: __private") && !renamed.contains(":: queue"), "{renamed}");
+        assert_eq!(default.replace(":: queue ::", "jobs ::"), renamed);
+    }
+
+    #[test]
+    fn the_function_comes_as_it_was_written() {
+        let function = "fn send (to : String , copies : u32 , who : Who , ctx : Context) -> Result < () , E > \
+                        { a half - typed . body }";
+        assert!(expanded(quote!()).contains(function));
+        let refused = task(quote!(), &quote!(fn send<T>(#[arg] to: T) { half typed })).to_string();
+        assert!(refused.starts_with("fn send < T > (to : T) { half typed } :: core :: compile_error"), "{refused}");
+    }
 }

@@ -1,4 +1,4 @@
-//! The `#[task]` attribute.
+//! The attribute [`macro@task`]. Users get it from the package `queue-jobs`, as `queue::task`.
 
 mod backoff;
 mod docs;
@@ -15,8 +15,108 @@ mod task_impl;
 
 use proc_macro::TokenStream;
 
-/// Makes a function a task.
+/// Makes a function a task: something that can be stored as a job and run by a worker.
+///
+/// The function stays as it is, to be called in unit tests and elsewhere. Beside it stands a struct of the same name,
+/// whose public fields are the arguments, and which implements `Task`.
+///
+/// ```
+/// use queue::{Client, Context, Data, task, tasks};
+///
+/// struct Mailer {
+///     from: String,
+/// }
+///
+/// /// Send one email.
+/// #[task(retries = 3, backoff = exponential("2s"), timeout = "30s")]
+/// async fn send_email(to: String, copies: u32, ctx: Context, mailer: Data<Mailer>) -> Result<u32, std::io::Error> {
+///     println!("attempt {}: from {} to {to}", ctx.attempt(), mailer.from);
+///     Ok(copies)
+/// }
+///
+/// #[task] // not async: runs on the blocking pool
+/// fn count(sent: u32, label: String) -> Result<String, std::io::Error> {
+///     Ok(format!("{label}: {sent}"))
+/// }
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue::BoxError> {
+/// let client = Client::immediate(tasks![send_email, count]).data(Mailer { from: "us".into() }).build()?;
+///
+/// let job = send_email::new("a@b.c", 2).priority(5).enqueue(&client).await?; // a call, with options of its own
+/// assert_eq!(job.result().await?, Some(2));
+///
+/// let args = send_email { to: "a@b.c".into(), copies: 2 }; // the same arguments, by name
+/// args.enqueue(&client).await?;
+///
+/// // `u32`, the output of `send_email`, is the first argument of `count`: the compiler checks it.
+/// let counted = send_email::new("a@b.c", 3).then(count::after("sent")).enqueue(&client).await?;
+/// assert_eq!(counted.result().await?.as_deref(), Some("sent: 3"));
+///
+/// // The function is still a function.
+/// let mailer = Data::new(Mailer { from: "test".into() });
+/// assert_eq!(send_email("a@b.c".into(), 1, Context::test(), mailer).await?, 1);
+/// # Ok(()) }
+/// ```
+///
+/// # What it writes
+///
+/// | | |
+/// |---|---|
+/// | `send_email::new(to, copies)` | a `Call`; takes anything that is `Into` a `String` or a `PathBuf` where the argument is one |
+/// | `send_email { to, copies }` | the arguments; `.call()` makes them a `Call`, `.enqueue(&client)` stores them as they are |
+/// | `count::after(label)` | a step of a pipeline, whose first argument is the output of the step before |
+/// | `impl Task for send_email` | what could be written by hand; the worker takes it from `tasks![send_email]` |
+///
+/// # Parameters
+///
+/// `Context` and `Data<..>` are handed in by the worker, known by the last part of their paths; so is a parameter that
+/// is marked `#[inject]`, of any type that implements `FromContext`. The others are arguments, and a parameter marked
+/// `#[arg]` is one whatever its type. (An alias of `Data` is not seen through: mark it `#[inject]`.)
+///
+/// Arguments are owned and serialisable, and stored by name. An argument that is added as an `Option`, or with
+/// `#[serde(default)]`, still decodes the jobs that were stored before; one that is removed is ignored in them. Serde's
+/// field attributes (`default`, `rename`, `alias`, `with`, ...) and doc comments may stand on parameters.
+///
+/// # Output
+///
+/// A task returns `Result<T, E>`, or nothing. `T` is stored for whoever waits; `E` is a `TaskError` or anything that
+/// becomes one: errors of the standard library, `anyhow::Error`, strings. A task that can't fail returns
+/// `Result<T, std::convert::Infallible>`. The type `T` must be as visible as the function (`E0446` otherwise).
+///
+/// # Options
+///
+/// Each is given once, and a call can override all but the first two: `send_email::new(..).retries(0)`.
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `name = "mail.send"` | what its jobs are stored under: 1 to 128 bytes of letters, digits and `_-.:/` | the function's name, without its modules |
+/// | `aliases = ["mail"]` | names under which older programs stored its jobs | none |
+/// | `queue = "mail"` | the queue its jobs go to | `"default"` |
+/// | `priority = 10` | an `i32`; higher runs first | 0 |
+/// | `retries = 3` | runs after the first that failed: 3 is at most four runs | 0 |
+/// | `backoff = exponential("2s")` | the delay between them: `fixed("5s")`, or `exponential("2s", factor = 3, cap = "1h")` | `exponential("1s", factor = 2, cap = "1h")` |
+/// | `jitter = full` | how the delay is spread: `none`, `full` (from zero) or `equal` (from one half) | `equal` |
+/// | `timeout = "30s"` | the longest an attempt may take; what is not async can't be stopped by it | no limit |
+/// | `keep = "1d"` | how long the completed job is kept | 1 h with an output, 60 s without |
+/// | `at_most_once` | a job whose worker is lost dies instead of running again; refused beside `retries` | off |
+/// | `args = SendEmail` | the name of the struct | the function's name |
+/// | `crate = some::path` | where the library `queue` is found | `::queue` |
+///
+/// **Durations** are strings with the units `d`, `h`, `m`, `s`, `ms`, largest first: `"90s"`, `"1h30m"`, `"250ms"`. A
+/// bare number is seconds.
+///
+/// # Where it can stand
+///
+/// On a free function that is neither generic nor `unsafe`. A method is refused. On a function in an `impl` that has no
+/// `self`, which a macro can't tell from a free one, rustc says "struct is not supported in `impl`s": move it out.
+///
+/// A module and a struct can't have one name, so a file `send_email.rs` whose `send_email` is re-exported beside it
+/// fails with `E0255`: name the struct with `args = SendEmail`, or keep several tasks in a file. In links in
+/// documentation say `fn@send_email` or `struct@send_email`.
+///
+/// `tasks![plain]`, where `plain` is a function without `#[task]`, is "constant provided when a type was expected"
+/// (`E0747`).
 #[proc_macro_attribute]
 pub fn task(options: TokenStream, function: TokenStream) -> TokenStream {
-    expand::task(options.into(), function.into()).into()
+    expand::task(options.into(), &function.into()).into()
 }

@@ -45,6 +45,17 @@ impl<T: Task> Call<T> {
     }
 }
 
+impl<T: Task> Call<T> {
+    /// The job this call would be stored as, and where: for a storage that takes jobs in within a transaction of your
+    /// own. [`Call::id`] names it afterwards: `client.handle::<T>(id)`.
+    ///
+    /// # Errors
+    /// The call is at fault, as for [`enqueue`](Self::enqueue).
+    pub fn into_job(self, client: &Client) -> Result<(Shard, NewJob), EnqueueError<Self>> {
+        client.job_of(&self.draft).map_err(|cause| EnqueueError::new(self, cause))
+    }
+}
+
 impl<T: Task> Pipeline<T> {
     /// Stores every step, or none; the handle is the last step's.
     ///

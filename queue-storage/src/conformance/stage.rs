@@ -87,6 +87,13 @@ impl Stage {
         self.storage.close().await;
     }
 
+    /// The same shard after the storage was closed and opened anew; `None` for a storage that keeps nothing.
+    pub(super) async fn reopen(&self) -> Option<Self> {
+        let storage = self.world.reopen().await?;
+        self.closed.store(true, Ordering::Relaxed);
+        Some(self.through(storage))
+    }
+
     // Time.
 
     pub(super) async fn advance(&self, by: Duration) {

@@ -62,11 +62,10 @@ pub(super) async fn opened_anew_it_knows_everything(stage: &Stage) {
     let last = worker.exchange(vec![settled(&run, retry_in(HOUR))], 1, 1).await;
     let before = all_jobs(&**stage.storage()).await;
     let (counts, workers) = (stage.counts().await, stage.storage().workers().await.unwrap());
-    let Some(storage) = stage.world().reopen().await else { return };
-    let stage = stage.through(storage.clone());
-    assert_eq!(all_jobs(&*storage).await, before);
-    assert_eq!((stage.counts().await, storage.workers().await.unwrap()), (counts, workers));
-    let (mut worker, caller) = at(&storage, &worker, &caller);
+    let Some(stage) = stage.reopen().await else { return };
+    assert_eq!(all_jobs(&**stage.storage()).await, before);
+    assert_eq!((stage.counts().await, stage.storage().workers().await.unwrap()), (counts, workers));
+    let (mut worker, caller) = at(stage.storage(), &worker, &caller);
     assert_eq!(caller.repeat().await, admitted);
     let again = worker.repeat().await;
     assert_eq!((again.settled, ids(&again.claimed)), (last.settled, ids(&last.claimed)));
@@ -82,9 +81,8 @@ pub(super) async fn opened_anew_it_goes_on(stage: &Stage) {
     worker.run_one(completed()).await;
     let run = worker.claim_one().await;
     let caller = stage.caller();
-    let Some(storage) = stage.world().reopen().await else { return };
-    let stage = stage.through(storage.clone());
-    let (mut worker, _) = at(&storage, &worker, &caller);
+    let Some(stage) = stage.reopen().await else { return };
+    let (mut worker, _) = at(stage.storage(), &worker, &caller);
     let [last] = stage.enqueue([stage.job_with(-1)]).await;
     let mut claimed = ids(std::slice::from_ref(&run));
     while claimed.len() < 251 {

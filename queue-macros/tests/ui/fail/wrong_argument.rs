@@ -8,6 +8,6 @@ use queue::task;
 async fn send_email(to: String, copies: u32) {}
 
 fn main() {
-    let _ = send_email::new(1, "x");
+    let _ = send_email::new("a@b.c", "x");
     let _ = send_email::new("a@b.c");
 }

@@ -53,6 +53,9 @@ pub fn cleanup(#[serde(default)] path: std::path::PathBuf, _ctx: Context) {
 pub async fn tick() {}
 
 /// Has more arguments than clippy likes, which it says at the function alone.
+///
+/// # Errors
+/// Never.
 #[allow(clippy::too_many_arguments, clippy::fn_params_excessive_bools)]
 #[task]
 pub async fn many(
