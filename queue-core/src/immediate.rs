@@ -10,7 +10,8 @@ use crate::worker::{BuildError, Worker, WorkerBuilder};
 
 impl Client {
     /// A client that runs each job at once, inside `enqueue`, with these tasks: for tests. Add the tasks' data and build
-    /// it. To have the same by configuration, see [`ClientBuilder::immediate`].
+    /// it. To have the same by configuration, see
+    /// [`ClientBuilder::immediate`](crate::ClientBuilder::immediate).
     ///
     /// A failed job is retried at once, without its delay; a job that is scheduled for later stays scheduled. Errors of
     /// tasks are read from the handle, as with a worker.

@@ -97,11 +97,7 @@ impl Task {
             #[allow(
                 non_camel_case_types,
                 missing_docs,
-                missing_debug_implementations,
-                missing_copy_implementations,
                 private_interfaces,
-                clippy::struct_excessive_bools,
-                clippy::struct_field_names,
                 clippy::pub_underscore_fields
             )]
             #[derive(#private::serde::Serialize, #private::serde::Deserialize)]

@@ -16,13 +16,7 @@ impl Task {
         let (constructor, after, verbs) = (self.constructor(), self.after(), self.verbs());
         quote! {
             #(#cfgs)*
-            #[allow(
-                dead_code,
-                deprecated,
-                clippy::too_many_arguments,
-                clippy::fn_params_excessive_bools,
-                clippy::used_underscore_binding
-            )]
+            #[allow(deprecated, clippy::too_many_arguments, clippy::used_underscore_binding)]
             impl #name {
                 #constructor
                 #after

@@ -26,7 +26,9 @@ use crate::workers::{Known, Workers};
 pub(crate) fn check(call: &Exchange) -> Result<(), StorageError> {
     let count = call.settlements.len();
     if count > MAX_SETTLEMENTS {
-        return Err(StorageError::invalid(format!("{count} settlements in one exchange; the most is {MAX_SETTLEMENTS}")));
+        return Err(StorageError::invalid(format!(
+            "{count} settlements in one exchange; the most is {MAX_SETTLEMENTS}"
+        )));
     }
     let mut seen = HashSet::with_capacity(count);
     match call.settlements.iter().find(|settled| !seen.insert(settled.job)) {
@@ -80,10 +82,8 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
     number.remember(tx, &shard, &worker)?;
     let look_again = if more { Some(Duration::ZERO) } else { leases::look_again(tx, &shard, &worker)? };
     let left = shard.in_line() > 0 && (tx.hints.ready || call.want > 0);
-    if left || claim.parked || (tx.hints.ready && shard.suspects > 0) || tx.is_due_sooner(&shard)? {
-        tx.hints.shards.push(shard.shard.clone());
-    }
-    shard.save(tx.conn)?;
+    let wake = left || claim.parked || (tx.hints.ready && shard.suspects > 0) || tx.is_due_sooner(&shard)?;
+    tx.finish(&mut shard, wake)?;
     Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left })
 }
 
@@ -94,9 +94,13 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, last: &Last)
     for n in &last.claimed {
         let held = tx
             .conn
-            .prepare_cached("UPDATE queue_jobs SET lease_until = ?4 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3")?
+            .prepare_cached(
+                "UPDATE queue_jobs SET lease_until = ?4 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3",
+            )?
             .execute(params![n, worker.n, last.fence.cast_signed(), until.as_micros()])?;
-        let Some(job) = (held == 1).then(|| row::find(tx.conn, &shard.shard, *n)).transpose()?.flatten() else { continue };
+        let Some(job) = (held == 1).then(|| row::find(tx.conn, &shard.shard, *n)).transpose()?.flatten() else {
+            continue;
+        };
         let inputs = inputs(tx, shard, &job.waits_for)?;
         claimed.push(Claimed::new(job, Fence(last.fence), inputs));
     }
@@ -241,7 +245,9 @@ impl Last {
     fn find(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<Self>> {
         let found = tx
             .conn
-            .prepare_cached("SELECT number, fence, settled, claimed FROM queue_exchanges WHERE worker = ?1 AND shard = ?2")?
+            .prepare_cached(
+                "SELECT number, fence, settled, claimed FROM queue_exchanges WHERE worker = ?1 AND shard = ?2",
+            )?
             .query_row([worker.n, shard.n], |row| {
                 let (settled, claimed) = (row.get::<_, Vec<u8>>(2)?, row.get::<_, Vec<u8>>(3)?);
                 let answer = |byte: &u8| if *byte == 1 { SettleAnswer::Applied } else { SettleAnswer::Lost };
@@ -265,7 +271,14 @@ impl Last {
                  VALUES (?1, ?2, ?3, ?4, ?5, ?6) ON CONFLICT (worker, shard) \
                  DO UPDATE SET number = ?3, fence = ?4, settled = ?5, claimed = ?6",
             )?
-            .execute(params![worker.n, shard.n, self.number.cast_signed(), self.fence.cast_signed(), settled, claimed])?;
+            .execute(params![
+                worker.n,
+                shard.n,
+                self.number.cast_signed(),
+                self.fence.cast_signed(),
+                settled,
+                claimed
+            ])?;
         Ok(())
     }
 

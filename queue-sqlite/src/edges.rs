@@ -82,9 +82,7 @@ pub(crate) fn ended(tx: &Tx<'_>, shard: &mut Ledger, end: &End) -> Result<()> {
     if !held {
         shard.prunable(state, has_result, true);
     } else {
-        tx.conn
-            .prepare_cached("INSERT INTO queue_follow (shard, parent) VALUES (?1, ?2)")?
-            .execute([shard.n, n])?;
+        tx.conn.prepare_cached("INSERT INTO queue_follow (shard, parent) VALUES (?1, ?2)")?.execute([shard.n, n])?;
         shard.follow += 1;
     }
     Ok(())
@@ -169,10 +167,8 @@ fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Resul
     tx.conn
         .prepare_cached("UPDATE queue_edges SET struck = 1 WHERE parent = ?1 AND child = ?2 AND struck = 0")?
         .execute([parent, child])?;
-    let waits = tx
-        .conn
-        .prepare_cached("SELECT 1 FROM queue_edges WHERE child = ?1 AND struck = 0 LIMIT 1")?
-        .exists([child])?;
+    let waits =
+        tx.conn.prepare_cached("SELECT 1 FROM queue_edges WHERE child = ?1 AND struck = 0 LIMIT 1")?.exists([child])?;
     if waits {
         return Ok(());
     }
@@ -219,9 +215,7 @@ fn child_of(tx: &Tx<'_>, child: i64) -> Result<(JobId, State, When)> {
     let found = tx
         .conn
         .prepare_cached("SELECT id, state, when_in, when_at FROM queue_jobs WHERE n = ?1")?
-        .query_row([child], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?))
-        })
+        .query_row([child], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?)))
         .optional()?;
     let (id, state, delay, at) = found.ok_or_else(|| Error::corrupt("an edge leads to a job that is not stored"))?;
     Ok((row::job_id(&id)?, row::state(state)?, row::when(delay, at)))

@@ -32,7 +32,9 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admissio
     let last = tx
         .conn
         .prepare_cached("SELECT number, answer FROM queue_callers WHERE shard = ?1 AND caller = ?2")?
-        .query_row(params![shard.n, caller], |row| Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Vec<u8>>(1)?)))
+        .query_row(params![shard.n, caller], |row| {
+            Ok((row.get::<_, i64>(0)?.cast_unsigned(), row.get::<_, Vec<u8>>(1)?))
+        })
         .optional()?;
     match last {
         Some((number, answer)) if number == call.number => return decode(&answer),
@@ -57,10 +59,8 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admissio
 /// Stores the jobs in their order and saves the shard.
 pub(crate) fn take_in(tx: &mut Tx<'_>, shard: &mut Ledger, jobs: Vec<NewJob>) -> Result<Vec<Admission>> {
     let answer = jobs.into_iter().map(|job| admit(tx, shard, job)).collect::<Result<Vec<_>>>()?;
-    if tx.hints.ready || tx.is_due_sooner(shard)? {
-        tx.hints.shards.push(shard.shard.clone());
-    }
-    shard.save(tx.conn)?;
+    let wake = tx.hints.ready || tx.is_due_sooner(shard)?;
+    tx.finish(shard, wake)?;
     Ok(answer)
 }
 

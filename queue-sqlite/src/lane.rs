@@ -1,7 +1,7 @@
 //! The way from any runtime to a thread of ours, and back.
 
-use std::sync::mpsc::{Receiver, Sender, channel};
 use std::sync::Arc;
+use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread;
 
 use queue_storage::storage::StorageError;

@@ -33,15 +33,15 @@ pub(crate) fn note(tx: &Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worke
 fn shorten(tx: &Tx<'_>, workers: &mut Workers, shard: &Ledger) -> Result<()> {
     let leases: Vec<(i64, i64, i64)> = tx
         .conn
-        .prepare_cached("SELECT n, lease_until, worker FROM queue_jobs WHERE shard = ?1 AND state = 3 AND lease_until > ?2")?
+        .prepare_cached(
+            "SELECT n, lease_until, worker FROM queue_jobs WHERE shard = ?1 AND state = 3 AND lease_until > ?2",
+        )?
         .query_map(params![shard.n, tx.now.as_micros()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (n, until, holder) in leases {
         let latest = (tx.now + workers.terms(tx, holder)?.0.length).as_micros();
         if until > latest {
-            tx.conn
-                .prepare_cached("UPDATE queue_jobs SET lease_until = ?2 WHERE n = ?1")?
-                .execute([n, latest])?;
+            tx.conn.prepare_cached("UPDATE queue_jobs SET lease_until = ?2 WHERE n = ?1")?.execute([n, latest])?;
         }
     }
     Ok(())
@@ -165,9 +165,6 @@ pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<
 
 /// Whether an ended lease of another worker waits for the end of a silence's grace.
 fn spared(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<bool> {
-    let found = tx
-        .conn
-        .prepare_cached(ENDED)?
-        .exists(params![shard.n, tx.now.as_micros(), worker.n, 1])?;
+    let found = tx.conn.prepare_cached(ENDED)?.exists(params![shard.n, tx.now.as_micros(), worker.n, 1])?;
     Ok(found)
 }

@@ -31,11 +31,14 @@ pub(crate) struct Ledger {
     pub(crate) enqueued: u64,
     ended: Ends,
     pub(crate) pruned_made_at: Option<Timestamp>,
+    /// What other processes listen to: see `notify`.
+    pub(crate) bell: u64,
+    pub(crate) news: u64,
 }
 
 const FIELDS: &str = "shard, seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, \
     n_retrying, n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_letters, enqueued, \
-    ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at";
+    ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news";
 
 impl Ledger {
     /// The shard's row, if it has one.
@@ -53,9 +56,8 @@ impl Ledger {
         if let Some(ledger) = Self::find(conn, namespace, shard)? {
             return Ok(ledger);
         }
-        let sql = format!(
-            "INSERT INTO queue_shards (namespace, queue, idx, tag) VALUES (?1, ?2, ?3, ?4) RETURNING {FIELDS}"
-        );
+        let sql =
+            format!("INSERT INTO queue_shards (namespace, queue, idx, tag) VALUES (?1, ?2, ?3, ?4) RETURNING {FIELDS}");
         let ledger = conn
             .prepare_cached(&sql)?
             .query_row(params![namespace, shard.queue.as_str(), shard.index, shard.tag()], |row| {
@@ -86,20 +88,18 @@ impl Ledger {
             traces: count(18)?,
             letters: count(19)?,
             enqueued: count(20)?,
-            ended: Ends {
-                completed: count(21)?,
-                cancelled: count(22)?,
-                expired: count(23)?,
-                dead: count(24)?,
-            },
+            ended: Ends { completed: count(21)?, cancelled: count(22)?, expired: count(23)?, dead: count(24)? },
             pruned_made_at: moment(25)?,
+            bell: count(26)?,
+            news: count(27)?,
         })
     }
 
     /// Writes the row back.
     pub(crate) fn save(&self, conn: &Connection) -> Result<()> {
         let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
-        let [waiting, scheduled, ready, running, retrying, completed, cancelled, expired, dead] = self.stored.map(u64::cast_signed);
+        let [waiting, scheduled, ready, running, retrying, completed, cancelled, expired, dead] =
+            self.stored.map(u64::cast_signed);
         conn.prepare_cached(
             "UPDATE queue_shards SET seq = :seq, fence = :fence, seen_at = :seen_at, silent_since = :silent_since, \
              spare_until = :spare_until, n_waiting = :waiting, n_scheduled = :scheduled, n_ready = :ready, \
@@ -107,7 +107,7 @@ impl Ledger {
              n_expired = :expired, n_dead = :dead, n_parked = :parked, n_suspects = :suspects, n_follow = :follow, \
              n_traces = :traces, n_letters = :letters, enqueued = :enqueued, ended_completed = :ended_completed, \
              ended_cancelled = :ended_cancelled, ended_expired = :ended_expired, ended_dead = :ended_dead, \
-             pruned_made_at = :pruned WHERE shard = :n",
+             pruned_made_at = :pruned, bell = :bell, news = :news WHERE shard = :n",
         )?
         .execute(named_params! {
             ":seq": self.sequence.cast_signed(), ":fence": self.fence.cast_signed(), ":seen_at": micros(self.seen_at),
@@ -120,7 +120,7 @@ impl Ledger {
             ":enqueued": self.enqueued.cast_signed(),
             ":ended_completed": self.ended.completed.cast_signed(), ":ended_cancelled": self.ended.cancelled.cast_signed(),
             ":ended_expired": self.ended.expired.cast_signed(), ":ended_dead": self.ended.dead.cast_signed(),
-            ":pruned": micros(self.pruned_made_at), ":n": self.n,
+            ":pruned": micros(self.pruned_made_at), ":bell": self.bell.cast_signed(), ":news": self.news.cast_signed(), ":n": self.n,
         })?;
         Ok(())
     }

@@ -38,8 +38,8 @@ use async_trait::async_trait;
 use queue_storage::clock::Clock;
 use queue_storage::model::{JobId, Namespace, NewJob, Shard, WorkerId};
 use queue_storage::storage::{
-    Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Hub, JobPage, JobQuery, Lookup, Maintain, Operate,
-    Renewal, Renewed, Retention, Step, Storage, StorageError, WorkerRecord,
+    Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Hub, JobPage, JobQuery, Lookup, Maintain,
+    Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, WorkerRecord,
 };
 use rusqlite::Transaction;
 
@@ -69,6 +69,7 @@ pub struct SqliteStorage {
     namespace: Namespace,
     clock: Arc<dyn Clock>,
     hub: Hub,
+    interests: notify::Interests,
     writer: Lane<writer::Message>,
     reader: Lane<reader::Message>,
 }
@@ -88,19 +89,18 @@ impl SqliteStorage {
     pub(crate) async fn start(options: SqliteOptions) -> Result<Self, StorageError> {
         let place = Place::new(options.path.clone());
         let options = Arc::new(options);
-        let hub = Hub::default();
+        let (hub, interests) = (Hub::default(), notify::Interests::default());
         let writer = {
             let (opened, at, served) = (Arc::clone(&options), place.clone(), Arc::clone(&options));
-            let (place, hub) = (place.clone(), hub.clone());
+            let (place, ear) = (place.clone(), notify::Ear::new(hub.clone(), interests.clone()));
             Lane::start(
                 "queue-sqlite-writer",
                 &place.clone(),
                 move || connect::writer(&opened, &at).map_err(|error| error.at(&at)),
                 move |conn, track| {
                     let (namespace, clock) = (served.namespace.clone(), Arc::clone(&served.clock));
-                    let version = writer::data_version(&conn).unwrap_or_default();
                     let (workers, busy_timeout) = (workers::Workers::default(), served.busy_timeout);
-                    writer::Writer { conn, namespace, clock, hub, place, busy_timeout, workers, version }.run(&track);
+                    writer::Writer { conn, namespace, clock, ear, place, busy_timeout, workers }.run(&track);
                 },
             )
             .await?
@@ -120,7 +120,7 @@ impl SqliteStorage {
             .await?
         };
         let (namespace, clock) = (options.namespace.clone(), Arc::clone(&options.clock));
-        Ok(Self { place, namespace, clock, hub, writer, reader })
+        Ok(Self { place, namespace, clock, hub, interests, writer, reader })
     }
 
     /// Takes jobs in within a transaction of the caller's own, on a connection to the same file: they are stored when

@@ -32,7 +32,11 @@ enum Kind {
     Ready,
     Suspects,
     /// Parked jobs of one task and level.
-    Parked { suspect: bool, task: String, needs: u16 },
+    Parked {
+        suspect: bool,
+        task: String,
+        needs: u16,
+    },
 }
 
 #[derive(Debug)]

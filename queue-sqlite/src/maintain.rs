@@ -67,8 +67,12 @@ pub(crate) fn prune(tx: &Tx<'_>, shard: &Shard, retention: Retention) -> Result<
     more |= letters > left;
     let surplus = select(tx, LETTERS, params![shard.n, letters.min(left).cast_signed()])?;
     remove(tx, &mut shard, surplus, &mut left)?;
-    shard.save(tx.conn)?;
-    Ok(Step { done: MAX_PRUNE - u32::try_from(left).unwrap_or(0), more })
+    let done = MAX_PRUNE - u32::try_from(left).unwrap_or(0);
+    if done > 0 {
+        // Else nothing is written: upkeep that finds nothing to do costs no commit.
+        shard.save(tx.conn)?;
+    }
+    Ok(Step { done, more })
 }
 
 struct Ended {

@@ -1,9 +1,7 @@
 //! Looking.
 
 use queue_storage::model::{JobId, Shard, Timestamp};
-use queue_storage::storage::{
-    Counts, Cursor, JobPage, JobQuery, Lookup, MAX_PAGE, StorageError, WorkerRecord,
-};
+use queue_storage::storage::{Counts, Cursor, JobPage, JobQuery, Lookup, MAX_PAGE, StorageError, WorkerRecord};
 use rusqlite::{Row, params};
 
 use crate::error::{Error, Result};
@@ -21,9 +19,11 @@ pub(crate) const PAGE: &str =
 /// The job, in whichever shard bears the tag in its id.
 pub(crate) fn get(look: &Snapshot<'_>, id: JobId) -> Result<Lookup> {
     for (n, shard) in shards_where(look, "AND tag = ?2", params![look.namespace, id.home_tag()])? {
-        let mut statement = look
-            .conn
-            .prepare_cached(concat!("SELECT ", columns!(), " FROM queue_jobs WHERE shard = ?1 AND id = ?2"))?;
+        let mut statement = look.conn.prepare_cached(concat!(
+            "SELECT ",
+            columns!(),
+            " FROM queue_jobs WHERE shard = ?1 AND id = ?2"
+        ))?;
         let mut rows = statement.query(params![n, row::id_bytes(id)])?;
         if let Some(found) = rows.next()? {
             return Ok(Lookup::Found(Box::new(row::job(found, &shard)?)));
@@ -143,8 +143,7 @@ impl Place {
     }
 
     fn parse(cursor: &Cursor) -> Result<Self> {
-        let refused =
-            || Error::Refused(StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0)));
+        let refused = || Error::Refused(StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0)));
         let mut parts = cursor.0.splitn(3, '.');
         let mut part = || parts.next().ok_or_else(refused);
         let (id, index, queue) = (part()?, part()?, part()?);

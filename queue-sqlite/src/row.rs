@@ -127,8 +127,8 @@ pub(crate) fn insert(conn: &Connection, shard: i64, job: &Job) -> Result<Option<
         When::In(delay) => (Some(i64::try_from(delay.as_micros()).unwrap_or(i64::MAX)), None),
         When::At(at) => (None, Some(at.as_micros())),
     };
-    let waits_for: Option<Vec<u8>> = (!job.waits_for.is_empty())
-        .then(|| job.waits_for.iter().flat_map(|id| id_bytes(*id)).collect());
+    let waits_for: Option<Vec<u8>> =
+        (!job.waits_for.is_empty()).then(|| job.waits_for.iter().flat_map(|id| id_bytes(*id)).collect());
     let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
     let inline = (job.envelope.len() <= INLINE_ENVELOPE).then_some(&job.envelope[..]);
     let mut statement = conn.prepare_cached(

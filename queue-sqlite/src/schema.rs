@@ -103,7 +103,10 @@ mod tests {
     #[test]
     fn a_file_of_our_own_is_marked() {
         let conn = migrated(MIGRATIONS);
-        assert_eq!(conn.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)).unwrap(), APPLICATION_ID);
+        assert_eq!(
+            conn.pragma_query_value(None, "application_id", |row| row.get::<_, i32>(0)).unwrap(),
+            APPLICATION_ID
+        );
     }
 
     /// What every exchange runs finds its rows by one range of one index: nothing grows with the backlog, nothing sorts.
@@ -135,7 +138,11 @@ mod tests {
                 .collect();
             assert!(plan[0].starts_with("SEARCH queue_jobs USING ") && plan[0].ends_with(index), "{sql}: {plan:?}");
             // Beside it only what a found row brings along: its worker's id, its large envelope.
-            let beside = ["CORRELATED SCALAR SUBQUERY", "SEARCH w USING INTEGER PRIMARY KEY", "SEARCH e USING INTEGER PRIMARY KEY"];
+            let beside = [
+                "CORRELATED SCALAR SUBQUERY",
+                "SEARCH w USING INTEGER PRIMARY KEY",
+                "SEARCH e USING INTEGER PRIMARY KEY",
+            ];
             assert!(plan[1..].iter().all(|line| beside.iter().any(|known| line.starts_with(known))), "{sql}: {plan:?}");
         }
     }

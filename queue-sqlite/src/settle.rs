@@ -55,10 +55,9 @@ fn held(tx: &Tx<'_>, shard: &Ledger, worker: &Known, settled: &Settled) -> Resul
     let found = tx
         .conn
         .prepare_cached(HELD)?
-        .query_row(
-            params![shard.n, row::id_bytes(settled.job), worker.n, settled.fence.0.cast_signed()],
-            |row| Ok(Found { n: row.get(0)?, held: row.get(1)?, waited: row.get(2)?, suspect: row.get(3)? }),
-        )
+        .query_row(params![shard.n, row::id_bytes(settled.job), worker.n, settled.fence.0.cast_signed()], |row| {
+            Ok(Found { n: row.get(0)?, held: row.get(1)?, waited: row.get(2)?, suspect: row.get(3)? })
+        })
         .optional()?;
     Ok(found)
 }
@@ -114,9 +113,12 @@ fn write(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, settled: &Settled)
                 failure.message,
                 failure.error_type
             ])?,
-        Settlement::Snooze { when } => conn
-            .prepare_cached(update!(", suspect = 0, due_at = ?4"))?
-            .execute(params![n, attempts, state, when.resolve(now).as_micros()])?,
+        Settlement::Snooze { when } => conn.prepare_cached(update!(", suspect = 0, due_at = ?4"))?.execute(params![
+            n,
+            attempts,
+            state,
+            when.resolve(now).as_micros()
+        ])?,
         Settlement::Release => conn.prepare_cached(update!(""))?.execute(params![n, attempts, state])?,
         other => return Err(unknown(settled.job, other)),
     };

@@ -1,7 +1,6 @@
 //! One operation inside a transaction: its connection, its time, and whom to tell once it is committed.
 
 use queue_storage::model::{JobId, Shard, State, Timestamp};
-use queue_storage::storage::Hub;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Result;
@@ -25,6 +24,8 @@ pub(crate) struct Tx<'c> {
 pub(crate) struct Hints {
     pub(crate) shards: Vec<Shard>,
     pub(crate) jobs: Vec<JobId>,
+    /// Shards whose bell rang for others, or whose news rose.
+    pub(crate) raised: Vec<(i64, bool, bool)>,
     /// Whether a job became ready.
     pub(crate) ready: bool,
     /// The earliest moment that a job is newly due at.
@@ -35,12 +36,6 @@ impl Hints {
     pub(crate) fn due_at(&mut self, due: Timestamp) {
         self.due = Some(self.due.map_or(due, |earliest| earliest.min(due)));
     }
-
-    /// Tells who listens.
-    pub(crate) fn tell(&self, hub: &Hub) {
-        self.shards.iter().for_each(|shard| hub.signal_shard(shard));
-        self.jobs.iter().for_each(|id| hub.signal_job(*id));
-    }
 }
 
 impl<'c> Tx<'c> {
@@ -48,16 +43,27 @@ impl<'c> Tx<'c> {
         Self { conn, namespace, now, hints: Hints::default() }
     }
 
+    /// Ends an operation on a shard: notes whom it concerns, here and in other processes, and saves the shard.
+    pub(crate) fn finish(&mut self, shard: &mut Ledger, wake: bool) -> Result<()> {
+        let news = !self.hints.jobs.is_empty();
+        shard.bell += u64::from(wake);
+        shard.news += u64::from(news);
+        if wake || news {
+            self.hints.raised.push((shard.n, wake, news));
+        }
+        if wake {
+            self.hints.shards.push(shard.shard.clone());
+        }
+        shard.save(self.conn)
+    }
+
     /// When the next scheduled or retrying job of the shard is due.
     pub(crate) fn next_due(&self, shard: &Ledger) -> Result<Option<Timestamp>> {
         if shard.count(State::Scheduled) + shard.count(State::Retrying) == 0 {
             return Ok(None);
         }
-        let due = self
-            .conn
-            .prepare_cached(NEXT_DUE)?
-            .query_row(params![shard.n], |row| row.get::<_, i64>(0))
-            .optional()?;
+        let due =
+            self.conn.prepare_cached(NEXT_DUE)?.query_row(params![shard.n], |row| row.get::<_, i64>(0)).optional()?;
         Ok(due.map(Timestamp::from_micros))
     }
 

@@ -6,12 +6,13 @@ use std::time::Duration;
 
 use queue_storage::clock::Clock;
 use queue_storage::model::Namespace;
-use queue_storage::storage::{Hub, StorageError};
+use queue_storage::storage::StorageError;
 use rusqlite::Connection;
 
 use crate::connect::Patience;
 use crate::error::{Error, Place, Result};
 use crate::lane::{Reply, Track};
+use crate::notify::Ear;
 use crate::tx::{Hints, Tx};
 use crate::workers::Workers;
 
@@ -92,12 +93,10 @@ pub(crate) struct Writer {
     pub(crate) conn: Connection,
     pub(crate) namespace: Namespace,
     pub(crate) clock: Arc<dyn Clock>,
-    pub(crate) hub: Hub,
+    pub(crate) ear: Ear,
     pub(crate) place: Place,
     pub(crate) busy_timeout: Duration,
     pub(crate) workers: Workers,
-    /// What `data_version` said last: it changes when another connection has committed, never by our own commits.
-    pub(crate) version: i64,
 }
 
 impl Writer {
@@ -147,7 +146,7 @@ impl Writer {
         if let Ok(message) = track.queue.try_recv() {
             return Some(message);
         }
-        while !self.hub.is_idle() {
+        while !self.ear.is_idle() {
             self.look();
             match track.queue.recv_timeout(LOOK_EVERY) {
                 Ok(message) => return Some(message),
@@ -158,14 +157,9 @@ impl Writer {
         track.queue.recv().ok()
     }
 
-    /// Tells everyone when another connection has committed: what changed is not known.
     fn look(&mut self) {
-        // A failure here is met again by the next call, which can tell someone.
-        if let Ok(version) = data_version(&self.conn)
-            && version != std::mem::replace(&mut self.version, version)
-        {
-            self.hub.signal_all();
-        }
+        // A failure here is met again by the next look, or by a call, which can tell someone.
+        let _ = self.ear.look(&self.conn, self.namespace.as_str());
     }
 
     /// Does a group of operations in one transaction, then tells and answers.
@@ -176,7 +170,7 @@ impl Writer {
         }
         match self.commit(&mut group) {
             Ok(hints) => {
-                hints.iter().for_each(|hints| hints.tell(&self.hub));
+                hints.iter().for_each(|hints| self.ear.tell(hints));
                 group.into_iter().for_each(|operation| operation.answer(None));
             }
             Err(error) => {
@@ -249,9 +243,4 @@ impl Writer {
 fn execute(conn: &Connection, sql: &str) -> Result<()> {
     conn.prepare_cached(sql)?.execute([])?;
     Ok(())
-}
-
-/// A number that changes when another connection has changed the file.
-pub(crate) fn data_version(conn: &Connection) -> Result<i64> {
-    Ok(conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
 }

@@ -34,6 +34,8 @@ CREATE TABLE queue_shards (
     ended_expired INTEGER NOT NULL DEFAULT 0,
     ended_dead    INTEGER NOT NULL DEFAULT 0,
     pruned_made_at INTEGER,
+    bell          INTEGER NOT NULL DEFAULT 0,  -- rises when workers of other processes are to look
+    news          INTEGER NOT NULL DEFAULT 0,  -- rises when jobs have changed
     UNIQUE (namespace, queue, idx)
 ) STRICT;
 CREATE INDEX queue_shards_by_tag ON queue_shards (namespace, tag);

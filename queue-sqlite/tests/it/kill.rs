@@ -53,7 +53,11 @@ async fn nothing_answered_is_lost() {
         for line in listening.join().unwrap() {
             let (word, id) = line.split_once(' ').unwrap();
             let id: JobId = id.parse().unwrap();
-            if word == "enqueued" { enqueued.insert(id) } else { completed.insert(id) };
+            if word == "enqueued" {
+                enqueued.insert(id)
+            } else {
+                completed.insert(id)
+            };
         }
         if round % 5 == 4 {
             assert_eq!(integrity(&path), "ok");

@@ -102,7 +102,7 @@ async fn a_power_cut_is_survived() {
         let all = Disk::done();
         assert!(!check(synchronous, &answered, 0).await, "a closed file is whole");
         let mut losses = 0;
-        let points = (1..=20).chain((0..60).map(|_| fastrand::u64(20..all)));
+        let points = (1..=12).chain((0..36).map(|_| fastrand::u64(12..all)));
         for point in points {
             let seed = fastrand::u64(..);
             println!("{synchronous:?}: power for {point} of {all} steps, seed {seed}");

@@ -84,6 +84,13 @@ async fn private(r#type: Receipt) -> Result<u64, std::fmt::Error> {
     Ok(r#type.number)
 }
 
+/// Says itself that what it takes is private.
+#[allow(private_interfaces)]
+#[task]
+pub async fn leaky(hidden: Hidden) {
+    let _ = hidden;
+}
+
 /// Not reachable, and not public either.
 pub(crate) mod inner {
     use queue::task;
