@@ -123,7 +123,7 @@ impl Task {
     fn bound(&self, argument: &Argument) -> Option<TokenStream> {
         let ty = text(&argument.ty);
         // `$crate` has no meaning in text.
-        if argument.serde.own_bounds || ty.contains('$') {
+        if !argument.may_be_foreign_to_serde() || ty.contains('$') {
             return None;
         }
         let private = text(&self.private);
@@ -135,7 +135,7 @@ impl Task {
     /// Names each type that can't be an argument, where the parameter does.
     fn checks(&self) -> TokenStream {
         let Self { private, cfgs, .. } = self;
-        let checked = self.arguments().filter(|argument| !argument.serde.own_bounds);
+        let checked = self.arguments().filter(|argument| argument.may_be_foreign_to_serde());
         let checks = checked.map(|Argument { ty, .. }| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
         quote!(#(#cfgs)* const _: () = { #(#checks;)* };)
     }

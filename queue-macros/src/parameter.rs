@@ -1,7 +1,7 @@
 //! The parameters of a task: which are arguments, and which the worker hands in.
 
 use quote::ToTokens;
-use syn::{Attribute, Error, Ident, Meta, Pat, PatType, PathArguments, Type};
+use syn::{Attribute, Error, GenericArgument, Ident, Meta, Pat, PatType, PathArguments, Type};
 
 use crate::owned::{self, Purpose};
 use crate::serde_attrs::SerdeFacts;
@@ -126,6 +126,12 @@ impl Argument {
         let attrs = own.docs.into_iter().chain(own.serde).collect();
         Ok(Self { ident: pat.ident.clone(), ty: (*param.ty).clone(), attrs, serde })
     }
+
+    /// Whether its type may be one that serde does not know. The bounds that say so in good words add more than half to
+    /// the time a task takes to compile, so the commonest types go without.
+    pub(crate) fn may_be_foreign_to_serde(&self) -> bool {
+        !self.serde.own_bounds && !is_known_to_serde(&self.ty)
+    }
 }
 
 fn injected(param: &PatType, own: &OwnAttributes) -> syn::Result<Type> {
@@ -156,6 +162,22 @@ fn is_handed_in(ty: &Type) -> bool {
     owned::last_segment(ty).is_some_and(|segment| match segment.arguments {
         PathArguments::None => segment.ident == "Context",
         PathArguments::AngleBracketed(_) => segment.ident == "Data",
+        PathArguments::Parenthesized(_) => false,
+    })
+}
+
+fn is_known_to_serde(ty: &Type) -> bool {
+    const PLAIN: [&str; 17] = [
+        "String", "bool", "char", "u8", "u16", "u32", "u64", "u128", "usize", "i8", "i16", "i32", "i64", "i128",
+        "isize", "f32", "f64",
+    ];
+    owned::last_segment(ty).is_some_and(|segment| match &segment.arguments {
+        PathArguments::None => PLAIN.iter().any(|name| segment.ident == name),
+        PathArguments::AngleBracketed(generics) => {
+            let known =
+                |argument: &GenericArgument| matches!(argument, GenericArgument::Type(ty) if is_known_to_serde(ty));
+            (segment.ident == "Option" || segment.ident == "Vec") && generics.args.iter().all(known)
+        }
         PathArguments::Parenthesized(_) => false,
     })
 }

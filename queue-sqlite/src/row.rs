@@ -27,7 +27,7 @@ pub(crate) use columns;
 /// The place of the row's own number.
 pub(crate) const N: usize = 31;
 
-/// Reads a row of [`COLUMNS`].
+/// Reads a row of [`columns!`].
 pub(crate) fn job(row: &Row<'_>, shard: &Shard) -> Result<Job> {
     let id = job_id(row.get_ref(0)?.as_blob().map_err(|_| Error::corrupt("a job's id is not 16 bytes"))?)?;
     let moment = |at| row.get(at).map(|micros: Option<i64>| micros.map(Timestamp::from_micros));

@@ -1,11 +1,12 @@
 //! Settling, claiming, renewing: the steps of the exchange, in order.
 
+use std::cmp::Ordering;
 use std::collections::{BTreeMap, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
 
-use super::line::{Line, Rank, Remembered, Spared, rank};
+use super::line::{LastExchange, Line, Rank, Spared};
 use super::{Hints, Inner, MemoryStorage, line_of};
 use crate::model::{
     Claimed, EndReason, Failure, FailureKind, Fence, Input, Job, JobId, Lease, Move, Parked, Settled, Settlement,
@@ -106,17 +107,16 @@ fn exchange(
     hints: &mut Hints,
 ) -> Result<Exchanged, StorageError> {
     line.note(&worker.lease, workers, now);
-    if let Some(last) = line.exchanges.get_mut(&worker.id) {
-        last.seen = now;
-        let (number, (settled, fence)) = (last.number, last.answer.clone());
-        if call.number < number {
-            let message = format!("exchange {} of {} was overtaken by {number}", call.number, worker.id);
-            return Err(StorageError::superseded(message));
+    if let Some(last) = line.exchanges.remove(&worker.id) {
+        match call.number.cmp(&last.number) {
+            Ordering::Greater => line.acknowledge(worker.id, &last),
+            Ordering::Equal => return Ok(line.repeat(worker, last, now)),
+            Ordering::Less => {
+                let message = format!("exchange {} of {} was overtaken by {}", call.number, worker.id, last.number);
+                line.exchanges.insert(worker.id, last);
+                return Err(StorageError::superseded(message));
+            }
         }
-        if call.number == number {
-            return Ok(line.repeat(worker, settled, fence, now));
-        }
-        line.acknowledge(worker.id, fence);
     }
     let settled =
         call.settlements.iter().map(|s| line.settle(worker.id, s, now, hints)).collect::<Result<Vec<_>, _>>()?;
@@ -126,8 +126,9 @@ fn exchange(
     line.follow_edges(now, hints)?;
     let fence = Fence((line.fence + 1).max(u64::try_from(now.as_micros()).unwrap_or(0)));
     let claim = line.claim(worker, call, fence, now, hints)?;
-    let remembered = Remembered { number: call.number, answer: (settled.clone(), fence), seen: now };
-    line.exchanges.insert(worker.id, remembered);
+    let claimed = claim.jobs.iter().map(|claimed| claimed.job.id).collect();
+    let last = LastExchange { number: call.number, settled: settled.clone(), fence, claimed };
+    line.exchanges.insert(worker.id, last);
     // Whoever sleeps has nothing to come for when this call took all there was.
     hints.shard &=
         !(line.ready.is_empty() && line.suspects.is_empty() && line.parked.is_empty() && line.due.is_empty());
@@ -148,7 +149,7 @@ impl Line {
             return;
         };
         if now < seen {
-            self.spared = Some(Spared { until: now + terms.grace(), ended_before: Timestamp::EPOCH });
+            self.spared = Some(Spared { until: now + terms.grace(), ended_before: now });
             let held: Vec<_> = self.leases.iter().map(|&(_, id)| id).collect();
             for id in held {
                 self.touch(id, |lease| {
@@ -166,23 +167,23 @@ impl Line {
         lease.is_some_and(|lease| lease.worker == worker && lease.fence == fence)
     }
 
-    fn held_under(&self, worker: WorkerId, fence: Fence) -> Vec<JobId> {
-        let held = self.leases.iter().map(|&(_, id)| id);
-        held.filter(|&id| self.holds(id, worker, fence)).collect()
+    /// What a worker claimed with its last exchange and still holds, in the order of the claim.
+    fn still_held(&self, worker: WorkerId, last: &LastExchange) -> Vec<JobId> {
+        last.claimed.iter().copied().filter(|&id| self.holds(id, worker, last.fence)).collect()
     }
 
     /// Answers a repeated number as before.
-    fn repeat(&mut self, worker: &WorkerRecord, settled: Vec<SettleAnswer>, fence: Fence, now: Timestamp) -> Exchanged {
-        let mut held = self.held_under(worker.id, fence);
+    fn repeat(&mut self, worker: &WorkerRecord, last: LastExchange, now: Timestamp) -> Exchanged {
+        let held = self.still_held(worker.id, &last);
         held.iter().for_each(|&id| self.touch(id, |lease| lease.until = now + worker.lease.length));
-        held.sort_by_key(|id| self.jobs.get(id).map(rank));
-        let claimed = held.into_iter().filter_map(|id| self.claimed(id, fence)).collect();
-        let look_again = self.look_again(worker, now);
+        let claimed = held.into_iter().filter_map(|id| self.claimed(id, last.fence)).collect();
+        let (settled, look_again) = (last.settled.clone(), self.look_again(worker, now));
+        self.exchanges.insert(worker.id, last);
         Exchanged { settled, claimed, look_again, suspects_left: !self.suspects.is_empty() }
     }
 
-    fn acknowledge(&mut self, worker: WorkerId, fence: Fence) {
-        for id in self.held_under(worker, fence) {
+    fn acknowledge(&mut self, worker: WorkerId, last: &LastExchange) {
+        for id in self.still_held(worker, last) {
             self.touch(id, |lease| lease.delivered = true);
         }
     }
@@ -325,13 +326,15 @@ impl Line {
                 }
             }
         }
-        let more = misfits.len() + runnable >= MAX_HEADS as usize && self.ready.len() > misfits.len() + runnable;
+        let mut more = misfits.len() + runnable >= MAX_HEADS as usize && self.ready.len() > misfits.len() + runnable;
+        let strangers = misfits.len();
         for rank in self.suspects.iter().take(heads) {
             match self.jobs.get(&rank.2).and_then(|job| misfit(worker, job)) {
                 Some(reason) => misfits.push((rank.2, reason)),
                 None => found.push(*rank),
             }
         }
+        more |= misfits.len() > strangers && self.suspects.len() > heads;
         for ((task, needs, _), ranks) in &self.parked {
             if worker.understands >= *needs && worker.tasks.contains(task) {
                 found.extend(ranks.iter().take(want));
@@ -354,15 +357,12 @@ impl Line {
     /// When another look is worth while although nothing happens until then.
     fn look_again(&self, worker: &WorkerRecord, now: Timestamp) -> Option<Duration> {
         let due = self.due.first().map(|&(due, _)| due - now);
-        let watch = self.leases.first().map(|&(until, _)| {
-            let spared = self.spared.map_or(Timestamp::EPOCH, |spared| spared.until);
-            let watch = worker.lease.watch_every();
-            // A lease that is over and still here is the caller's own: it is renewed, or taken back by someone else.
-            match until.max(spared) - now {
-                Duration::ZERO => watch,
-                ends => ends.min(watch),
-            }
-        });
+        let spared = self.spared.map_or(Timestamp::EPOCH, |spared| spared.until);
+        // A lease that is over and still here is the caller's own: it is renewed, or taken back by someone else.
+        let mut ends = self.leases.iter().map(|&(until, _)| until.max(spared) - now);
+        let next_end = ends.find(|end| !end.is_zero());
+        let watch = worker.lease.watch_every();
+        let watch = (!self.leases.is_empty()).then(|| next_end.map_or(watch, |end| end.min(watch)));
         [due, watch].into_iter().flatten().min()
     }
 }

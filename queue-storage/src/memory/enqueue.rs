@@ -2,7 +2,7 @@
 
 use async_trait::async_trait;
 
-use super::line::{Line, Remembered};
+use super::line::{LastCall, Line};
 use super::{Hints, MemoryStorage, line_of};
 use crate::model::{Job, JobId, NewJob, State, Timestamp};
 use crate::storage::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, StorageError};
@@ -52,33 +52,28 @@ fn take_in(
             return Err(StorageError::superseded(message));
         }
     }
-    let ids: Vec<_> = call.jobs.iter().map(|job| job.id).collect();
-    let mut answer: Vec<_> = call.jobs.into_iter().map(|job| admit(line, job, now, hints)).collect();
-    // A job whose dependencies have all ended is reached, or cancelled, before anyone sees it waiting.
-    line.follow_edges(now, hints)?;
-    for (id, admission) in ids.iter().zip(&mut answer) {
-        if let (Admission::Added(state), Some(job)) = (admission, line.jobs.get(id)) {
-            *state = job.state;
-        }
-    }
-    let remembered = Remembered { number: call.number, answer: answer.clone(), seen: now };
-    line.callers.insert(call.caller, remembered);
+    let answer: Vec<Admission> =
+        call.jobs.into_iter().map(|job| admit(line, job, now, hints)).collect::<Result<_, _>>()?;
+    let last = LastCall { number: call.number, answer: answer.clone(), seen: now };
+    line.callers.insert(call.caller, last);
     Ok(answer)
 }
 
-fn admit(line: &mut Line, new: NewJob, now: Timestamp, hints: &mut Hints) -> Admission {
+fn admit(line: &mut Line, new: NewJob, now: Timestamp, hints: &mut Hints) -> Result<Admission, StorageError> {
     let stored = |id: &JobId| line.jobs.get(id).map(|job| job.state);
     if let Some(state) = stored(&new.id) {
-        return Admission::Duplicate(state);
+        return Ok(Admission::Duplicate(state));
     }
     if let Some(unknown) = new.waits_for.iter().find(|id| stored(id).is_none()) {
-        return Admission::UnknownDependency(*unknown);
+        return Ok(Admission::UnknownDependency(*unknown));
     }
     let mut job = Job::admitted(new, line.shard.clone(), now);
     if job.state == State::Ready {
         job.sequence = Some(line.next_sequence());
     }
     let state = job.state;
+    let id = job.id;
     line.admit(job, hints);
-    Admission::Added(state)
+    line.follow_back(id, now, hints)?;
+    Ok(Admission::Added(line.jobs.get(&id).map_or(state, |job| job.state)))
 }

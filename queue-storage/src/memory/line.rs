@@ -40,8 +40,8 @@ pub(super) struct Line {
     pub(super) fence: u64,
     pub(super) seen: Option<Timestamp>,
     pub(super) spared: Option<Spared>,
-    pub(super) callers: HashMap<CallerId, Remembered<Vec<Admission>>>,
-    pub(super) exchanges: HashMap<WorkerId, Remembered<(Vec<SettleAnswer>, Fence)>>,
+    pub(super) callers: HashMap<CallerId, LastCall>,
+    pub(super) exchanges: HashMap<WorkerId, LastExchange>,
     pub(super) enqueued: u64,
     pub(super) ended: Ends,
 }
@@ -53,12 +53,21 @@ pub(super) struct Spared {
     pub(super) ended_before: Timestamp,
 }
 
-/// The last numbered call of someone, with its answer.
+/// The last enqueue call of a caller, with its answer.
 #[derive(Debug)]
-pub(super) struct Remembered<A> {
+pub(super) struct LastCall {
     pub(super) number: u64,
-    pub(super) answer: A,
+    pub(super) answer: Vec<Admission>,
     pub(super) seen: Timestamp,
+}
+
+/// The last exchange of a worker, with what its answer is made of.
+#[derive(Clone, Debug)]
+pub(super) struct LastExchange {
+    pub(super) number: u64,
+    pub(super) settled: Vec<SettleAnswer>,
+    pub(super) fence: Fence,
+    pub(super) claimed: Vec<JobId>,
 }
 
 impl Line {
@@ -96,10 +105,6 @@ impl Line {
             self.outstanding.insert(id, job.waits_for.iter().copied().collect());
             for parent in &job.waits_for {
                 self.readers.entry(*parent).or_default().insert(id);
-                let ended = self.jobs.get(parent).is_some_and(|parent| parent.state.is_end());
-                if ended && !self.follow.contains(parent) {
-                    self.follow.push_back(*parent);
-                }
                 self.unkeep(*parent);
             }
         }
@@ -180,6 +185,19 @@ impl Line {
             }
             if left == 0 {
                 break;
+            }
+        }
+        Ok(())
+    }
+
+    /// Follows the edges to a job that was just taken in from those that have ended.
+    pub(super) fn follow_back(&mut self, id: JobId, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
+        let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
+        for parent in parents {
+            match self.jobs.get(&parent).map(|parent| parent.state) {
+                Some(State::Completed) => self.strike(parent, id, now, hints)?,
+                Some(state) if state.is_end() => return self.cancel_for(parent, id, now, hints),
+                _ => {}
             }
         }
         Ok(())

@@ -17,9 +17,11 @@ impl Maintain for MemoryStorage {
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
         let (mut inner, now) = self.lock()?;
         inner.forget_workers(now);
-        let Some(line) = inner.lines.get_mut(shard) else {
+        let Inner { lines, workers, .. } = &mut *inner;
+        let Some(line) = lines.get_mut(shard) else {
             return Ok(Step::default());
         };
+        line.exchanges.retain(|id, _| workers.contains_key(id));
         let forgotten = line.prune(retention, now);
         let more = line.next_to_prune(retention, now).is_some();
         let youngest = forgotten.iter().map(|id| id.made_at()).max();
@@ -44,7 +46,6 @@ impl Inner {
 impl Line {
     fn prune(&mut self, retention: Retention, now: Timestamp) -> Vec<JobId> {
         self.callers.retain(|_, caller| now - caller.seen < FORGET_AFTER);
-        self.exchanges.retain(|_, exchange| now - exchange.seen < FORGET_AFTER);
         let mut forgotten = Vec::new();
         while forgotten.len() < MAX_PRUNE as usize {
             let Some(id) = self.next_to_prune(retention, now) else {

@@ -175,7 +175,8 @@ pub enum Renewed {
 ///    end is counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing.
 /// 3. **Follow.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) edges that lead from ended jobs to jobs waiting for them are followed: a job whose
 ///    last edge is struck by a completion is reached, one that waits for a job that ended otherwise is cancelled, which
-///    may be followed in turn. Edges beyond the bound stay noted in the shard for the next call.
+///    may be followed in turn. It is kept as long as the job that cancelled it. Edges beyond the bound stay noted in the
+///    shard for the next call. The same once more after step 5, for what died there.
 /// 4. **Promote.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) scheduled and retrying jobs that are due become ready, earliest first, each with a
 ///    new sequence.
 /// 5. **Reclaim.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) ended leases of *other* workers are taken back, earliest first. A job that was not
@@ -183,7 +184,8 @@ pub enum Renewed {
 ///    [`MAX_LAPSES`]. A delivered one is dead with [`EndReason::Interrupted`](crate::model::EndReason::Interrupted) if it runs at most once; else
 ///    it *crashes*: [`crashes`](crate::model::Job::crashes) is raised, and it goes back as a suspect, or is dead with
 ///    [`EndReason::Crashed`](crate::model::EndReason::Crashed) when that reaches the limit in the terms of the worker that lost it. What goes back
-///    keeps its sequence. What dies is followed and counted like any end.
+///    keeps its sequence. What dies is followed and counted like any end. A lease has ended when the clock shows its
+///    end; a worker that is not known any more had the default terms.
 /// 6. **Claim.** Up to `want` ready jobs, highest priority first, then lowest sequence, and no further once
 ///    [`MAX_CLAIM_BYTES`] are claimed. It looks at no more than [`MAX_HEADS`] heads; a head whose task the worker has not
 ///    registered, or that needs more than it understands, is *parked*, keeping its sequence. Parked jobs that this worker
@@ -206,7 +208,7 @@ pub enum Renewed {
 /// The shard notes when it was last called with an exchange or renewal. A call that finds a silence longer than
 /// [`LeaseTerms::silence`] (of the calling worker) while leases stand takes it that the storage was away: until
 /// [`LeaseTerms::grace`] from now, only leases that had ended *before* the silence began are taken back, so that owners get
-/// to renew first. Each lease is spared at most once. A call that finds its clock before the last note treats that as a
+/// to renew first; so each lease is spared at most once. A call that finds its clock before the last note treats that as a
 /// silence that began now, and a lease that ends later than its worker's length from now ends then.
 #[async_trait]
 pub trait Claim: Send + Sync {

@@ -39,7 +39,7 @@ pub struct Step {
 #[async_trait]
 pub trait Maintain: Send + Sync {
     /// Removes up to [`MAX_PRUNE`] ended jobs of the shard whose time to be kept has passed, or that exceed the
-    /// retention, oldest end first; never one whose result a live job waits for. Also drops what is remembered of
+    /// retention: first those kept too long, then the oldest of what is too many; never one whose result a live job waits for. Also drops what is remembered of
     /// workers without leases and of callers that have not called for a day, within the same bound. The counts of ends
     /// stay.
     ///
