@@ -3,7 +3,7 @@
 use proc_macro2::{Ident, TokenStream};
 use quote::{ToTokens, quote, quote_spanned};
 use syn::spanned::Spanned;
-use syn::{Attribute, Error, LitStr, Visibility};
+use syn::{Error, LitStr, Visibility};
 
 use crate::docs;
 use crate::options::Options;
@@ -40,8 +40,6 @@ pub(crate) struct Task {
     pub(crate) name: Ident,
     /// The path of what the generated code names.
     pub(crate) private: TokenStream,
-    /// `#[cfg]`s of the function, for each item.
-    pub(crate) cfgs: Vec<Attribute>,
 }
 
 impl ToTokens for Task {
@@ -62,9 +60,7 @@ impl Task {
             Some(path) => path.to_token_stream(),
             None => quote!(::queue),
         };
-        let is_cfg = |attr: &&Attribute| attr.path().is_ident("cfg");
-        let cfgs = function.attrs.iter().filter(is_cfg).cloned().collect();
-        Self { function, parameters, options, name, private: quote!(#library::__private), cfgs }
+        Self { function, parameters, options, name, private: quote!(#library::__private) }
     }
 
     pub(crate) fn arguments(&self) -> impl Iterator<Item = &Argument> {
@@ -83,7 +79,7 @@ impl Task {
 
     /// A braced struct, even without fields: it leaves the value namespace to the function.
     fn arguments_struct(&self) -> TokenStream {
-        let Self { name, private, cfgs, .. } = self;
+        let Self { name, private, .. } = self;
         let vis = &self.function.vis;
         let copied = docs::copied(&self.function.attrs);
         // Ends its paragraph, so that the function's own words follow in another.
@@ -91,7 +87,6 @@ impl Task {
         let serde = self.serde_crate();
         let fields = self.arguments().map(|argument| self.field(argument, vis));
         quote! {
-            #(#cfgs)*
             #[doc = #summary]
             #(#copied)*
             #[allow(
@@ -100,6 +95,7 @@ impl Task {
                 private_interfaces,
                 clippy::pub_underscore_fields
             )]
+            #[must_use = "the arguments do nothing until `.enqueue(&client).await`"]
             #[derive(#private::serde::Serialize, #private::serde::Deserialize)]
             #serde
             #vis struct #name { #(#fields,)* }
@@ -134,10 +130,10 @@ impl Task {
 
     /// Names each type that can't be an argument, where the parameter does.
     fn checks(&self) -> TokenStream {
-        let Self { private, cfgs, .. } = self;
+        let private = &self.private;
         let checked = self.arguments().filter(|argument| argument.may_be_foreign_to_serde());
         let checks = checked.map(|Argument { ty, .. }| quote_spanned!(ty.span()=> #private::argument::<#ty>()));
-        quote!(#(#cfgs)* const _: () = { #(#checks;)* };)
+        quote!(const _: () = { #(#checks;)* };)
     }
 }
 

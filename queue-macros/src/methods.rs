@@ -12,10 +12,9 @@ use crate::parameter::Argument;
 
 impl Task {
     pub(crate) fn methods(&self) -> TokenStream {
-        let Self { name, cfgs, .. } = self;
+        let name = &self.name;
         let (constructor, after, verbs) = (self.constructor(), self.after(), self.verbs());
         quote! {
-            #(#cfgs)*
             #[allow(deprecated, clippy::too_many_arguments, clippy::used_underscore_binding)]
             impl #name {
                 #constructor

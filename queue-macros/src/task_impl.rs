@@ -11,11 +11,10 @@ use crate::parameter::{Argument, Parameter};
 
 impl Task {
     pub(crate) fn implementation(&self) -> TokenStream {
-        let Self { name, private, cfgs, options, .. } = self;
+        let Self { name, private, options, .. } = self;
         let (task_name, aliases, constants) = (self.task_name(), &options.aliases, options.tokens(private));
         let (output, requires, run) = (self.output(), self.requires(), self.run());
         quote! {
-            #(#cfgs)*
             #[allow(deprecated)]
             impl #private::Task for #name {
                 #output

@@ -35,11 +35,12 @@ async fn gated(to: NoSuchType, #[inject] data: NorThis) -> Result<NotEven, This>
 #[task]
 #[cfg(test)]
 async fn gated(to: String) {
-    let _ = to;
+    drop(to);
 }
 
+/// rustc does so before it calls the macro, wherever the attribute stands.
 #[test]
-fn cfg_is_on_every_item() {
+fn cfg_gates_every_item() {
     let _: Call<gated> = gated::new("a");
 }
 
@@ -51,8 +52,13 @@ async fn old(#[serde(default)] name: String) -> Result<String, String> {
 
 #[test]
 #[expect(deprecated, reason = "this is the test")]
-fn deprecation_is_the_callers_matter() {
+fn a_deprecated_struct_says_so_to_who_calls_it() {
     let _ = old::new("a");
+}
+
+#[test]
+#[expect(deprecated, reason = "this is the test")]
+fn a_deprecated_function_does_too() {
     drop(old("a".into()));
 }
 

@@ -13,6 +13,7 @@ async fn file(receipt: String) {}
 
 fn main() {
     send_email::new("a@b.c");
+    send_email { to: "a@b.c".into() };
     send_email { to: "a@b.c".into() }.call();
     send_email::new("a@b.c").then(file::new("x"));
     file::after();
