@@ -68,9 +68,14 @@ pub struct ConnectError(Kind);
 
 #[derive(Debug)]
 enum Kind {
-    UnknownUrl { url: String },
+    UnknownUrl {
+        url: String,
+    },
     #[cfg_attr(feature = "sqlite", expect(dead_code, reason = "needed when a storage's feature is off"))]
-    FeatureOff { url: String, feature: &'static str },
+    FeatureOff {
+        url: String,
+        feature: &'static str,
+    },
     Storage(StorageError),
 }
 
@@ -101,7 +106,10 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::UnknownUrl { url } => {
-                write!(f, "`{url}` names no storage: use sqlite://jobs.db, sqlite:///absolute/path.db, memory: or immediate:")
+                write!(
+                    f,
+                    "`{url}` names no storage: use sqlite://jobs.db, sqlite:///absolute/path.db, memory: or immediate:"
+                )
             }
             Kind::FeatureOff { url, feature } => write!(
                 f,

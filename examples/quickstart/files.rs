@@ -70,7 +70,11 @@ impl Work {
     pub fn introduction(&self, location: &str) -> String {
         let mut text = format!("{} files, a job for each, in {location}", self.jobs.len());
         if self.done_before > 0 {
-            let _ = write!(text, "\n{} were measured by an earlier run; their results are read from there", self.done_before);
+            let _ = write!(
+                text,
+                "\n{} were measured by an earlier run; their results are read from there",
+                self.done_before
+            );
         }
         if self.taken_up > 0 {
             let _ = write!(text, "\n{} were left by an earlier run and are taken up", self.taken_up);
@@ -131,15 +135,9 @@ impl Results {
         let mut text = format!("\n{:>9} {:>9} {:>11}  {:12}  file\n", "lines", "words", "bytes", "sha256");
         for (path, result) in self.rows.iter().take(SHOWN) {
             let _ = match result {
-                Ok(m) => writeln!(
-                    text,
-                    "{:>9} {:>9} {:>11}  {:.12}  {}",
-                    m.lines,
-                    m.words,
-                    m.bytes,
-                    m.sha256,
-                    short(path)
-                ),
+                Ok(m) => {
+                    writeln!(text, "{:>9} {:>9} {:>11}  {:.12}  {}", m.lines, m.words, m.bytes, m.sha256, short(path))
+                }
                 Err(error) => {
                     let why = error.failure().map_or_else(|| error.to_string(), |failure| failure.message.clone());
                     writeln!(text, "{:>9} {:>9} {:>11}  {:12}  {}: {why}", "-", "-", "-", "failed", short(path))

@@ -5,7 +5,7 @@ use syn::{Attribute, Expr, ExprLit, Lit, Meta};
 /// The function's `#[deprecated]` and its documentation, up to the first code block: a copy of that would be tested
 /// twice.
 pub(crate) fn copied(attrs: &[Attribute]) -> Vec<&Attribute> {
-    let wanted = |attr: &&Attribute| attr.path().is_ident("doc") ;
+    let wanted = |attr: &&Attribute| attr.path().is_ident("doc") || attr.path().is_ident("deprecated");
     let opens_code = |attr: &&Attribute| line(attr).is_some_and(|line| line.contains("```"));
     let before_code = attrs.iter().take_while(|attr| !opens_code(attr));
     let after_code = attrs.iter().skip_while(|attr| !opens_code(attr));

@@ -85,7 +85,8 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// Each is given once, and a call can override all but the first two: `send_email::new(..).retries(0)`.
+/// Each is given at most once. Those from `queue` to `at_most_once` are methods of a call too, which override it:
+/// `send_email::new(..).retries(0)`.
 ///
 /// | option | value | default |
 /// |---|---|---|

@@ -10,8 +10,24 @@ const FLOORS: [(&str, &[&str]); 2] = [
     (
         "queue-core",
         &[
-            "codec", "data", "task_error", "client", "context", "task", "draft", "handler", "list", "call", "step", "handle",
-            "enqueue", "engine", "keeper", "worker", "immediate", "private",
+            "codec",
+            "data",
+            "task_error",
+            "client",
+            "context",
+            "task",
+            "draft",
+            "handler",
+            "list",
+            "call",
+            "step",
+            "handle",
+            "enqueue",
+            "engine",
+            "keeper",
+            "worker",
+            "immediate",
+            "private",
         ],
     ),
 ];
@@ -161,6 +177,13 @@ fn crates_know_who_they_may() {
             assert!(allowed.contains(&name), "{krate}/Cargo.toml: must not depend on {name}");
         }
     }
+}
+
+#[test]
+fn the_readme_shows_an_example_that_runs() {
+    let readme = fs::read_to_string(root().join("README.md")).unwrap();
+    let example = fs::read_to_string(root().join("examples/hello.rs")).unwrap();
+    assert!(readme.contains(&example), "README.md and examples/hello.rs differ");
 }
 
 #[test]

@@ -1,5 +1,7 @@
 //! What else stands on a function, and where functions stand.
 
+#![deny(unfulfilled_lint_expectations)]
+
 use queue::{Call, Client, Task, task, tasks};
 
 #[task(args = Greet)]

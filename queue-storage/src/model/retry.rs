@@ -67,10 +67,12 @@ impl Backoff {
         Self::Fixed(delay)
     }
 
-    /// Doubles from `base` up to an hour.
+    /// Doubles from `base` up to an hour, or stays at `base` when that is longer.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
-        Self::Exponential { base, factor: 2.0, cap: Duration::from_secs(3_600) }
+        let hour = Duration::from_secs(3_600);
+        let cap = if base.as_secs() < hour.as_secs() { hour } else { base };
+        Self::Exponential { base, factor: 2.0, cap }
     }
 
     /// The delay after the `attempt`-th failure (from 1).
@@ -136,6 +138,12 @@ mod tests {
         let backoff = Backoff::Exponential { base: secs(2), factor: 2.0, cap: secs(20) };
         let delays: Vec<_> = [1, 2, 3, 4, 5, 1_000, u32::MAX].map(|attempt| backoff.delay(attempt)).to_vec();
         assert_eq!(delays, [secs(2), secs(4), secs(8), secs(16), secs(20), secs(20), secs(20)]);
+    }
+
+    #[test]
+    fn a_base_longer_than_the_cap_is_the_cap() {
+        assert_eq!(Backoff::exponential(secs(7_200)).delay(1), secs(7_200));
+        assert_eq!(Backoff::exponential(secs(7_200)).delay(9), secs(7_200));
     }
 
     #[test]

@@ -32,10 +32,7 @@ async fn a_panic_is_a_failure(place: Place) {
     let error = running(&place, tasks![panics], job.wait(PATIENCE)).await.unwrap_err();
     assert!(error.is_dead());
     assert_eq!(error.failure().unwrap().kind, FailureKind::Panic);
-    assert_eq!(
-        error.to_string(),
-        format!("job {} is dead (exhausted): panicked: the roof is on fire", job.id())
-    );
+    assert_eq!(error.to_string(), format!("job {} is dead (exhausted): panicked: the roof is on fire", job.id()));
 }
 
 #[task(retries = 1, backoff = fixed("1ms"))]
@@ -156,9 +153,8 @@ async fn an_unknown_task_waits_for_a_worker_that_knows_it(place: Place) {
     running(&place, tasks![takes_a_number], async {
         // What the worker knows is not held up by what it does not know.
         assert_eq!(known.wait(PATIENCE).await.unwrap(), 1);
-        let parked = eventually("the stranger is parked", async || {
-            stranger.status().await.unwrap().facts()?.parked.clone()
-        });
+        let parked =
+            eventually("the stranger is parked", async || stranger.status().await.unwrap().facts()?.parked.clone());
         assert_eq!(parked.await, Parked::UnknownTask);
         let facts = stranger.status().await.unwrap().facts().cloned().unwrap();
         assert_eq!((facts.state, facts.attempts), (State::Ready, 0));

@@ -24,7 +24,14 @@ const REPORT: &[u8] = include_bytes!("../../fixtures/report-v1.envelope");
 /// Stored by `report::after(12)` with `retries(4)`, `timeout(90 s)` and a header, as the second step of a pipeline.
 const STEP: &[u8] = include_bytes!("../../fixtures/report-step-v1.envelope");
 
-async fn store(place: &Place, name: &str, envelope: &'static [u8], waits_for: Vec<JobId>, caller: CallerId, number: u64) -> JobId {
+async fn store(
+    place: &Place,
+    name: &str,
+    envelope: &'static [u8],
+    waits_for: Vec<JobId>,
+    caller: CallerId,
+    number: u64,
+) -> JobId {
     let shard = Shard::of("default".parse().unwrap());
     let mut job = NewJob::new(JobId::new(&shard), name.parse().unwrap(), envelope.into());
     job.waits_for = waits_for;

@@ -29,7 +29,10 @@ async fn spins(runs: Data<Runs>) -> Result<u32, TaskError> {
 }
 
 /// Runs a worker on a thread and a runtime of its own, with one thread for everything, until `stop` is dropped.
-fn worker_on_its_own(client: &Client, runs: &Arc<Runs>) -> (tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>) {
+fn worker_on_its_own(
+    client: &Client,
+    runs: &Arc<Runs>,
+) -> (tokio::sync::oneshot::Sender<()>, std::thread::JoinHandle<()>) {
     let (stop, stopped) = tokio::sync::oneshot::channel();
     let worker = Worker::builder(client).tasks(tasks![spins]).data_arc(Arc::clone(runs)).lease(LEASE);
     let worker = worker.build().unwrap();

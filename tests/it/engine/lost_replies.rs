@@ -19,7 +19,9 @@ type Log = Mutex<HashMap<u32, u32>>;
 async fn note(n: u32, ctx: queue::Context, log: Data<Log>) -> Result<u32, TaskError> {
     *log.lock().unwrap().entry(n).or_default() += 1;
     // Some fail once, so that every sort of settlement goes over the line.
-    if n % 5 == 0 && ctx.attempt() == 1 { Err("once")? }
+    if n.is_multiple_of(5) && ctx.attempt() == 1 {
+        return Err("once".into());
+    }
     Ok(n)
 }
 
@@ -46,7 +48,10 @@ async fn survives(place: &Place, plan: Vec<(Call, u64, Lose)>) -> Arc<Saboteur> 
         })
         .await
         .unwrap();
-    assert!(line.lost.load(std::sync::atomic::Ordering::Relaxed) >= planned.min(1), "nothing was lost: {planned} planned");
+    assert!(
+        line.lost.load(std::sync::atomic::Ordering::Relaxed) >= planned.min(1),
+        "nothing was lost: {planned} planned"
+    );
     for (n, runs) in log.lock().unwrap().iter() {
         assert_eq!(*runs, if n % 5 == 0 { 2 } else { 1 }, "runs of job {n}");
     }
@@ -79,7 +84,9 @@ async fn each_registration(place: Place) {
 
 async fn all_at_once(place: Place) {
     let lose = |nth| if nth % 3 == 0 { Lose::Request } else { Lose::Reply };
-    let plan = (1..40).filter(|nth| nth % 4 != 0).flat_map(|nth| [(Call::Exchange, nth, lose(nth)), (Call::Enqueue, nth, lose(nth))]);
+    let plan = (1..40)
+        .filter(|nth| nth % 4 != 0)
+        .flat_map(|nth| [(Call::Exchange, nth, lose(nth)), (Call::Enqueue, nth, lose(nth))]);
     let line = survives(&place, plan.collect()).await;
     assert!(line.calls(Call::Exchange) > 20 && line.calls(Call::Enqueue) > 20);
 }

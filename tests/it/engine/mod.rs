@@ -1,5 +1,6 @@
 //! The engine on every storage.
 
+mod banner;
 mod builds;
 mod ends;
 mod evolution;

@@ -32,8 +32,7 @@ async fn drain(place: &Place, jobs: usize, queues: impl Fn(queue::WorkerBuilder)
         crate::support::eventually("all jobs ran", async || (log.lock().unwrap().len() == jobs).then_some(())).await;
     };
     worker.run_until(all).await.unwrap();
-    let order = log.lock().unwrap().clone();
-    order
+    std::mem::take(&mut *log.lock().unwrap())
 }
 
 async fn priority_then_first_come(place: Place) {

@@ -47,9 +47,8 @@ async fn after_quiet(nothing: (), n: u32) -> Result<u32, TaskError> {
 }
 
 async fn each_output_is_the_next_first_argument(place: Place) {
-    let pipeline = fetch::new("ab")
-        .then(scale::after(2u32).priority(7))
-        .then(label::after("sum").delay(Duration::from_millis(5)));
+    let pipeline =
+        fetch::new("ab").then(scale::after(2u32).priority(7)).then(label::after("sum").delay(Duration::from_millis(5)));
     let ids = pipeline.ids();
     let last = pipeline.enqueue(&place.client).await.unwrap();
     assert_eq!(ids[2], last.id());

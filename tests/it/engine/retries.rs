@@ -23,7 +23,11 @@ async fn fails(ctx: Context, runs: Data<Runs>) -> Result<(), String> {
 }
 
 /// Runs one job to its end with a counter; what it said, and how often it ran.
-async fn end_of<T: queue::Task<Output: std::fmt::Debug>>(place: &Place, tasks: queue::TaskList, call: queue::Call<T>) -> (WaitError, u32) {
+async fn end_of<T: queue::Task<Output: std::fmt::Debug>>(
+    place: &Place,
+    tasks: queue::TaskList,
+    call: queue::Call<T>,
+) -> (WaitError, u32) {
     let runs = Arc::new(Runs::default());
     let worker = worker(place, tasks).data_arc(Arc::clone(&runs)).build().unwrap();
     let job = call.enqueue(&place.client).await.unwrap();

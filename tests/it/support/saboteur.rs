@@ -57,7 +57,11 @@ impl Saboteur {
         plan.remove(at).map(|(.., lose)| lose)
     }
 
-    async fn carry<T>(&self, call: Call, run: impl Future<Output = Result<T, StorageError>> + Send) -> Result<T, StorageError> {
+    async fn carry<T>(
+        &self,
+        call: Call,
+        run: impl Future<Output = Result<T, StorageError>> + Send,
+    ) -> Result<T, StorageError> {
         let lost = || StorageError::unavailable("lost on the line");
         match self.fate(call) {
             None => run.await,

@@ -1,0 +1,71 @@
+//! What the log says of a worker and of a job's life.
+
+use std::io::Write;
+use std::sync::{Arc, Mutex};
+
+use queue::{Client, Context, TaskError, Worker, task, tasks};
+
+use crate::support::PATIENCE;
+
+#[task(retries = 1, backoff = fixed("1ms"), priority = 5, timeout = "90s", queue = "mail", aliases = ["post"])]
+async fn deliver(ctx: Context) -> Result<(), TaskError> {
+    tracing::info!("on my way");
+    if ctx.attempt() == 1 { Err("the dog bit me".into()) } else { Ok(()) }
+}
+
+#[task]
+async fn elsewhere() -> Result<(), TaskError> {
+    Ok(())
+}
+
+#[derive(Clone, Default)]
+struct Pages(Arc<Mutex<Vec<u8>>>);
+
+impl Write for Pages {
+    fn write(&mut self, bytes: &[u8]) -> std::io::Result<usize> {
+        self.0.lock().unwrap().write(bytes)
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+/// Runs one job to its end on this thread, and returns what was logged meanwhile.
+fn log_of_a_run() -> String {
+    let pages = Pages::default();
+    let writer = pages.clone();
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG);
+    let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    tracing::subscriber::with_default(subscriber, || {
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+        runtime.block_on(async {
+            let client = Client::memory();
+            let builder = Worker::builder(&client).tasks(tasks![deliver, elsewhere]).queue("mail").concurrency(3);
+            let job = deliver::new().enqueue(&client).await.unwrap();
+            builder.build().unwrap().run_until(async { job.wait(PATIENCE).await.unwrap() }).await.unwrap();
+        });
+    });
+    let bytes = pages.0.lock().unwrap().clone();
+    String::from_utf8(bytes).unwrap()
+}
+
+#[test]
+fn the_log_tells_the_story() {
+    let log = log_of_a_run();
+    for part in [
+        "worker starts worker=",
+        "storage=memory: queues=mail concurrency=3 lease=10s tasks=2 schedules=0",
+        "task deliver (queue mail, priority 5, 1 retry, timeout 90s, also post)",
+        "task elsewhere (queue default, priority 0, 0 retries)",
+        "this worker does not serve the task's queue: its jobs wait until a worker does; add `.queue(\"default\")`",
+        "task=deliver queue=mail attempt=1}: it::engine::banner: on my way",
+        "attempt=1}: queue_core::engine::executor: failed, will retry attempts=1",
+        "error=the dog bit me",
+        "attempt=2}: queue_core::engine::executor: completed duration_seconds=",
+        "worker stops: claiming no more running=0 grace=25s",
+        "worker stopped worker=",
+    ] {
+        assert!(log.contains(part), "{part}\nis not in\n{log}");
+    }
+}
