@@ -1,3 +1,4 @@
+//! A task, a worker, a job, its result.
 use queue::{BoxError, Context, Worker, task, tasks};
 use std::time::Duration;
 
