@@ -4,7 +4,7 @@ use std::collections::HashSet;
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, Fence, Input, JobId, Lease, Move, Parked, State, Timestamp};
+use queue_storage::model::{Claimed, Fence, Input, JobId, Lease, Move, Parked, State};
 use queue_storage::storage::{
     Exchange, Exchanged, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed,
     SettleAnswer, StorageError,
@@ -292,9 +292,4 @@ impl Last {
         }
         Ok(())
     }
-}
-
-/// The moment in micros, for a bound parameter.
-pub(crate) fn micros(moment: Option<Timestamp>) -> Option<i64> {
-    moment.map(Timestamp::as_micros)
 }

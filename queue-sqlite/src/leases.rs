@@ -7,11 +7,10 @@ use queue_storage::model::{EndReason, Failure, FailureKind, Move, State, Timesta
 use queue_storage::storage::{LeaseTerms, MAX_LAPSES, MAX_UPKEEP};
 use rusqlite::{OptionalExtension, params};
 
-use crate::claim::micros;
 use crate::edges::{self, End};
 use crate::error::Result;
 use crate::ledger::Ledger;
-use crate::row;
+use crate::row::{self, micros};
 use crate::tx::Tx;
 use crate::workers::{Known, Workers};
 

@@ -11,6 +11,7 @@
 
 mod claim;
 mod connect;
+mod ear;
 mod edges;
 mod enqueue;
 mod error;
@@ -69,7 +70,7 @@ pub struct SqliteStorage {
     namespace: Namespace,
     clock: Arc<dyn Clock>,
     hub: Hub,
-    interests: notify::Interests,
+    interests: ear::Interests,
     writer: Lane<writer::Message>,
     reader: Lane<reader::Message>,
 }
@@ -89,10 +90,10 @@ impl SqliteStorage {
     pub(crate) async fn start(options: SqliteOptions) -> Result<Self, StorageError> {
         let place = Place::new(options.path.clone());
         let options = Arc::new(options);
-        let (hub, interests) = (Hub::default(), notify::Interests::default());
+        let (hub, interests) = (Hub::default(), ear::Interests::default());
         let writer = {
             let (opened, at, served) = (Arc::clone(&options), place.clone(), Arc::clone(&options));
-            let (place, ear) = (place.clone(), notify::Ear::new(hub.clone(), interests.clone()));
+            let (place, ear) = (place.clone(), ear::Ear::new(hub.clone(), interests.clone()));
             Lane::start(
                 "queue-sqlite-writer",
                 &place.clone(),

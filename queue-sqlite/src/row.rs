@@ -167,3 +167,8 @@ pub(crate) fn insert(conn: &Connection, shard: i64, job: &Job) -> Result<Option<
     }
     Ok(Some(n))
 }
+
+/// The moment in micros, for a bound parameter.
+pub(crate) fn micros(moment: Option<Timestamp>) -> Option<i64> {
+    moment.map(Timestamp::as_micros)
+}

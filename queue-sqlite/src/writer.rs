@@ -10,9 +10,9 @@ use queue_storage::storage::StorageError;
 use rusqlite::Connection;
 
 use crate::connect::Patience;
+use crate::ear::Ear;
 use crate::error::{Error, Place, Result};
 use crate::lane::{Reply, Track};
-use crate::notify::Ear;
 use crate::tx::{Hints, Tx};
 use crate::workers::Workers;
 

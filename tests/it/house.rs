@@ -5,7 +5,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 
 /// The floors of each crate, lowest first: a file imports its own floor or a lower one.
-const FLOORS: [(&str, &[&str]); 2] = [
+const FLOORS: [(&str, &[&str]); 4] = [
     ("queue-storage", &["error", "model", "clock", "storage", "memory", "conformance"]),
     (
         "queue-core",
@@ -28,6 +28,30 @@ const FLOORS: [(&str, &[&str]); 2] = [
             "worker",
             "immediate",
             "private",
+        ],
+    ),
+    (
+        "queue-sqlite",
+        &[
+            "error", "options", "ledger", "tx", "row", "workers", "edges", "lines", "settle", "leases", "maintain",
+            "enqueue", "claim", "schema", "connect", "lane", "ear", "writer", "reader", "operate", "notify",
+        ],
+    ),
+    (
+        "queue-macros",
+        &[
+            "duration",
+            "name",
+            "owned",
+            "docs",
+            "serde_attrs",
+            "backoff",
+            "options",
+            "parameter",
+            "signature",
+            "expand",
+            "methods",
+            "task_impl",
         ],
     ),
 ];

@@ -9,6 +9,8 @@ mod line;
 mod maintain;
 mod notify;
 mod operate;
+mod pick;
+mod steps;
 
 use std::collections::BTreeMap;
 use std::fmt;
