@@ -13,6 +13,7 @@ use queue_storage::storage::{Exchange, Exchanged, Listener, MAX_CLAIM, MAX_SETTL
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
+use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::slots::Slots;
 use super::suspects;
@@ -72,6 +73,8 @@ pub(super) struct Lane {
     pub(super) runs: TaskTracker,
     /// Cancelled when nothing more is to be claimed.
     pub(super) stop: CancellationToken,
+    /// Let go of once the lane has seen the stop and no claim of its is in flight.
+    pub(super) claiming: Option<TaskTrackerToken>,
     /// Cancelled when nothing more will come into the outbox.
     pub(super) last: CancellationToken,
 }
@@ -87,7 +90,7 @@ struct Next {
 
 impl Lane {
     /// Exchanges until the worker has stopped and the outbox is empty.
-    pub(super) async fn run(self) {
+    pub(super) async fn run(mut self) {
         // It listens before its first look, so that no job falls between look and sleep.
         let listener = self.engine.storage().listen(Topic::Worker(self.engine.id, self.shard.clone()));
         let mut next = Next { number: 0, look_at: self.engine.clock().now(), hungry: true, suspects_left: false };
@@ -95,15 +98,12 @@ impl Lane {
         let mut permit = None;
         loop {
             changes.mark_unchanged();
+            if self.stop.is_cancelled() {
+                self.claiming = None;
+            }
             if let Some(call) = self.compose(&mut next, &mut permit) {
-                let want = call.want;
-                match self.exchange(call).await {
-                    Some((want, answer)) => self.take_in(answer, want, &mut next, permit.take()),
-                    None => {
-                        self.slots.give_back(self.index, want);
-                        return;
-                    }
-                }
+                let (want, answer) = self.exchange(call).await;
+                self.take_in(answer, want, &mut next, permit.take());
             } else if self.last.is_cancelled() && self.outbox.is_empty() {
                 return;
             } else {
@@ -137,9 +137,8 @@ impl Lane {
         Some(Exchange { worker, shard, number, settlements, want, suspects })
     }
 
-    /// Asks until there is an answer; `None` when the worker's last words have been cut off. Returns what the answered
-    /// call wanted.
-    async fn exchange(&self, mut call: Exchange) -> Option<(u32, Exchanged)> {
+    /// Asks until there is an answer, and returns it with what the answered call wanted.
+    async fn exchange(&self, mut call: Exchange) -> (u32, Exchanged) {
         let mut backoff = Backoff::new();
         loop {
             let error = match self.engine.storage().exchange(call.clone()).await {
@@ -147,7 +146,7 @@ impl Lane {
                     if !backoff.is_fresh() {
                         tracing::info!(storage = %self.engine.client.location(), "the storage answers again");
                     }
-                    return Some((call.want, answer));
+                    return (call.want, answer);
                 }
                 Err(error) => error,
             };
@@ -177,13 +176,18 @@ impl Lane {
             tracing::warn!(lost, queue = %self.shard, "outcomes discarded: their leases were lost meanwhile");
         }
         let claimed = u32::try_from(answer.claimed.len()).unwrap_or(u32::MAX);
-        // After a repeat that wanted less, more may come than was wanted: it is run all the same.
-        self.slots.give_back(self.index, want.saturating_sub(claimed));
         let config = &self.engine.config;
-        let limited = config.lease.crash_limit.is_some();
-        for job in answer.claimed {
-            let own = if job.job.suspect && limited { permit.take() } else { None };
-            self.start(job, own);
+        if self.stop.is_cancelled() {
+            // What was claimed while the worker was told to stop goes back unbegun.
+            self.slots.give_back(self.index, want);
+            answer.claimed.into_iter().for_each(|job| self.outbox.push(given_back(&job)));
+        } else {
+            self.slots.give_back(self.index, want.saturating_sub(claimed));
+            let limited = config.lease.crash_limit.is_some();
+            for job in answer.claimed {
+                let own = if job.job.suspect && limited { permit.take() } else { None };
+                self.start(job, own);
+            }
         }
         let poll = spread(config.poll_every);
         let again = answer.look_again.map_or(poll, |again| again.min(poll));
@@ -244,6 +248,11 @@ impl Lane {
         next.hungry = hungry;
         self.slots.set_hungry(self.index, hungry);
     }
+}
+
+fn given_back(claimed: &Claimed) -> Settled {
+    let (job, attempts) = (claimed.job.id, claimed.job.attempts);
+    Settled { job, fence: claimed.fence, attempts, settlement: Settlement::Release }
 }
 
 /// The longest wait of an idle lane is spread, so that many workers do not look at once.

@@ -104,8 +104,11 @@ impl Worker {
         }
         let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
         let renewer = Renewer::start(Arc::clone(&self.engine)).map_err(no_thread)?;
-        let running = Running::start(&self.engine, &self.lines, &shards);
-        shutdown.await;
+        let mut running = Running::start(&self.engine, &self.lines, &shards);
+        tokio::select! {
+            () = shutdown => {}
+            () = running.broken() => {}
+        }
         running.stop(&self.engine).await;
         drop(renewer);
         Ok(())
@@ -152,6 +155,8 @@ async fn shutdown_signal() {
 struct Running {
     lanes: JoinSet<()>,
     keepers: JoinSet<()>,
+    /// Lanes that may have a claim in flight.
+    claiming: TaskTracker,
     runs: TaskTracker,
     /// Aborts runs when this is dropped.
     _abort: AbortRuns,
@@ -169,7 +174,8 @@ impl Drop for AbortRuns {
 
 impl Running {
     fn start(engine: &Arc<Engine>, lines: &[Line], shards: &Arc<[Shard]>) -> Self {
-        let (stop, last, runs) = (CancellationToken::new(), CancellationToken::new(), TaskTracker::new());
+        let (stop, last) = (CancellationToken::new(), CancellationToken::new());
+        let (runs, claiming) = (TaskTracker::new(), TaskTracker::new());
         let slots = Arc::new(Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight))));
         let mut lanes = JoinSet::new();
         for (index, line) in lines.iter().enumerate() {
@@ -182,13 +188,31 @@ impl Running {
                 outbox: Arc::new(Outbox::default()),
                 runs: runs.clone(),
                 stop: stop.clone(),
+                claiming: Some(claiming.token()),
                 last: last.clone(),
             };
             lanes.spawn(lane.run());
         }
         let mut keepers = JoinSet::new();
         keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
-        Self { lanes, keepers, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
+        Self { lanes, keepers, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
+    }
+
+    /// Waits for a lane to end although nobody stopped it, which only a panic can do; the panic goes on here.
+    async fn broken(&mut self) {
+        match self.lanes.join_next().await {
+            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
+            _ => std::future::pending().await,
+        }
+    }
+
+    /// Waits until nothing is claimed any more, as far as the storage answers, and every run has ended.
+    async fn ended(&self, engine: &Engine) {
+        tokio::select! {
+            () = self.claiming.wait() => {}
+            () = engine.sleep(engine.config.last_words) => {}
+        }
+        self.runs.wait().await;
     }
 
     /// Stops in order: claim no more, wait for the grace, cut, settle what has ended, say goodbye.
@@ -196,16 +220,14 @@ impl Running {
         tracing::info!(running = engine.held.len(), grace = ?engine.config.grace, "worker stops: claiming no more");
         self.stop.cancel();
         self.keepers.abort_all();
+        self.claiming.close();
         self.runs.close();
-        let graceful = async {
-            tokio::select! {
-                () = self.runs.wait() => {}
-                () = engine.sleep(engine.config.grace) => engine.cut.cancel(),
-            }
-        };
-        graceful.await;
         tokio::select! {
-            () = self.runs.wait() => {}
+            () = self.ended(engine) => {}
+            () = engine.sleep(engine.config.grace) => engine.cut.cancel(),
+        }
+        tokio::select! {
+            () = self.ended(engine) => {}
             () = engine.sleep(engine.config.last_words) => {
                 tracing::warn!(left = engine.held.len(), "jobs on threads that can't be stopped are left to run out");
             }

@@ -13,6 +13,7 @@ on_every_storage!(
     what_ends_within_the_grace_is_settled,
     what_does_not_is_given_back_at_once,
     a_thread_that_can_not_be_stopped_is_not_given_away,
+    a_stop_that_meets_a_claim_leaves_nothing_running,
 );
 
 #[task]
@@ -93,4 +94,24 @@ async fn a_thread_that_can_not_be_stopped_is_not_given_away(place: Place) {
 #[task]
 async fn unrelated() -> Result<(), TaskError> {
     Ok(())
+}
+
+async fn a_stop_that_meets_a_claim_leaves_nothing_running(place: Place) {
+    let hour = Duration::from_secs(3_600);
+    for turns in 0..60 {
+        let jobs = place.client.enqueue_all((0..3).map(|_| unrelated::new())).await.unwrap();
+        let worker = Worker::builder(&place.client).tasks(tasks![unrelated]).lease(hour).build().unwrap();
+        // Told to stop a little later each time: before the first claim, while it is under way, after it.
+        let shutdown = async {
+            for _ in 0..turns {
+                tokio::task::yield_now().await;
+            }
+        };
+        worker.run_until(shutdown).await.unwrap();
+        for job in jobs {
+            let facts = job.status().await.unwrap().facts().cloned().unwrap();
+            assert!(matches!(facts.state, State::Ready | State::Completed), "after {turns} turns: {facts:?}");
+            assert_eq!(facts.crashes, 0);
+        }
+    }
 }
