@@ -65,8 +65,9 @@ impl<T: ?Sized + fmt::Debug> fmt::Debug for Data<T> {
 pub(crate) struct DataMap(HashMap<TypeId, Arc<dyn Any + Send + Sync>>);
 
 impl DataMap {
-    pub(crate) fn insert<T: ?Sized + Send + Sync + 'static>(&mut self, data: Data<T>) {
-        self.0.insert(TypeId::of::<T>(), Arc::new(data));
+    /// Puts a value in; whether there was one of its type already.
+    pub(crate) fn insert<T: ?Sized + Send + Sync + 'static>(&mut self, data: Data<T>) -> bool {
+        self.0.insert(TypeId::of::<T>(), Arc::new(data)).is_some()
     }
 
     pub(crate) fn get<T: ?Sized + Send + Sync + 'static>(&self) -> Option<Data<T>> {

@@ -1,10 +1,10 @@
 //! The exchange, step by step, and the renewal.
 
-use std::collections::HashSet;
+use std::collections::{BTreeSet, HashSet};
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, Fence, Input, JobId, Lease, Move, Parked, State};
+use queue_storage::model::{Claimed, Fence, Input, JobId, Lease, Move, Parked, State, TaskName};
 use queue_storage::storage::{
     Exchange, Exchanged, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed,
     SettleAnswer, StorageError,
@@ -82,9 +82,10 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
     number.remember(tx, &shard, &worker)?;
     let look_again = if more { Some(Duration::ZERO) } else { leases::look_again(tx, &shard, &worker)? };
     let left = shard.in_line() > 0 && (tx.hints.ready || call.want > 0);
-    let wake = left || claim.parked || (tx.hints.ready && shard.suspects > 0) || tx.is_due_sooner(&shard)?;
+    let wake =
+        left || !claim.parked.is_empty() || (tx.hints.ready && shard.suspects > 0) || tx.is_due_sooner(&shard)?;
     tx.finish(&mut shard, wake)?;
-    Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left })
+    Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left, parked: claim.parked })
 }
 
 /// Answers a number again: what it claimed and still holds runs anew from now; nothing else changes.
@@ -106,7 +107,13 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, last: &Last)
     }
     let look_again = leases::look_again(tx, shard, worker)?;
     shard.save(tx.conn)?;
-    Ok(Exchanged { settled: last.settled.clone(), claimed, look_again, suspects_left: shard.suspects > 0 })
+    Ok(Exchanged {
+        settled: last.settled.clone(),
+        claimed,
+        look_again,
+        suspects_left: shard.suspects > 0,
+        ..Exchanged::default()
+    })
 }
 
 /// What a claim took.
@@ -118,7 +125,7 @@ struct Taken {
     /// Whether it stopped at a bound with more to do.
     stopped: bool,
     suspects_left: bool,
-    parked: bool,
+    parked: BTreeSet<TaskName>,
 }
 
 fn claim(tx: &Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, call: &Exchange) -> Result<Taken> {
@@ -154,9 +161,8 @@ fn claim(tx: &Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, call: &Exchange) 
     let next = lines.peek(tx, shard, worker)?;
     taken.suspects_left |= suspects == 0 && next.is_some_and(|head| head.suspect);
     taken.stopped = taken.jobs.len() < call.want as usize && next.is_some();
-    taken.parked = !parkings.is_empty();
     for (n, reason) in parkings {
-        park(tx, shard, n, &reason)?;
+        taken.parked.insert(park(tx, shard, n, &reason)?);
     }
     if !taken.jobs.is_empty() {
         (taken.fence, shard.fence) = (fence, fence);
@@ -164,11 +170,14 @@ fn claim(tx: &Tx<'_>, shard: &mut Ledger, worker: &Arc<Known>, call: &Exchange) 
     Ok(taken)
 }
 
-/// Sets a head aside that this worker can't run; it keeps its sequence.
-fn park(tx: &Tx<'_>, shard: &mut Ledger, n: i64, reason: &Parked) -> Result<()> {
-    tx.conn.prepare_cached("UPDATE queue_jobs SET parked = ?2 WHERE n = ?1")?.execute(params![n, reason.as_str()])?;
+/// Sets a head aside that this worker can't run; it keeps its sequence. Its task.
+fn park(tx: &Tx<'_>, shard: &mut Ledger, n: i64, reason: &Parked) -> Result<TaskName> {
+    let task: String = tx
+        .conn
+        .prepare_cached("UPDATE queue_jobs SET parked = ?2 WHERE n = ?1 RETURNING task")?
+        .query_row(params![n, reason.as_str()], |row| row.get(0))?;
     shard.parked += 1;
-    Ok(())
+    TaskName::new(&task).map_err(|error| Error::corrupt(format!("a job's task: {error}")))
 }
 
 /// Leases a job to the worker.

@@ -47,7 +47,7 @@ pub(crate) trait Inline: Send + Sync {
     fn check(&self, task: &TaskName) -> Result<(), String>;
 
     /// Runs what is ready in the shard until nothing is.
-    async fn run(&self, client: &Client, shard: &Shard) -> Result<(), StorageError>;
+    async fn run(self: Arc<Self>, client: Client, shard: Shard) -> Result<(), StorageError>;
 }
 
 /// Settings of a client, defaulted here and set by [`ClientBuilder`].

@@ -1,8 +1,9 @@
 //! A client's numbered enqueue calls to one shard: one in flight, and what comes meanwhile rides on the next.
 //!
-//! There is no task behind it: whoever enqueues takes the turn if it is free and sends for all who wait (flat
-//! combining; Hendler, Incze, Shavit, Tzafrir, SPAA 2010). A lone call therefore goes out at once. A sender whose
-//! future is dropped leaves the unanswered call behind; the next to take the turn repeats it with its number, so
+//! Whoever enqueues takes the turn if it is free and sends for all who wait (flat combining; Hendler, Incze, Shavit,
+//! Tzafrir, SPAA 2010), so a lone call goes out at once. Sending is a task of its own as soon as it has to wait: a
+//! future of the user's may live on without being polled, and would hold up everyone behind it. A sender that is
+//! dropped with its runtime leaves the unanswered call behind; the next to take the turn repeats it with its number, so
 //! nobody who waits is lost and nothing is stored twice.
 
 use std::collections::VecDeque;
@@ -12,8 +13,10 @@ use std::time::Duration;
 use queue_storage::clock::Clock;
 use queue_storage::model::{CallerId, NewJob, Shard, Timestamp};
 use queue_storage::storage::{Admission, EnqueueCall, MAX_ENQUEUE, Storage, StorageError};
-use tokio::sync::oneshot;
+use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
 
+/// A call carries no further submission once the envelopes in it hold this many bytes.
+const MAX_CALL_BYTES: usize = 4 * 1024 * 1024;
 /// Pauses between repeats of an unanswered call: doubling from the first to the second.
 const REPEAT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 
@@ -36,7 +39,9 @@ pub(crate) struct Producer {
     /// What waits for the next call. Never locked across an await.
     waiting: Mutex<VecDeque<Submission>>,
     /// Held while a call is in flight: it makes the numbers rise one by one.
-    turn: tokio::sync::Mutex<Turn>,
+    turn: Arc<tokio::sync::Mutex<Turn>>,
+    /// Told when the turn is free.
+    freed: Notify,
     /// What the storage said last, for whoever runs out of time.
     last_error: Mutex<Option<Arc<StorageError>>>,
 }
@@ -44,6 +49,7 @@ pub(crate) struct Producer {
 #[derive(Debug)]
 struct Submission {
     jobs: Vec<NewJob>,
+    deadline: Timestamp,
     answer: oneshot::Sender<Answer>,
 }
 
@@ -68,7 +74,8 @@ impl Producer {
             caller,
             shard,
             waiting: Mutex::default(),
-            turn: tokio::sync::Mutex::default(),
+            turn: Arc::default(),
+            freed: Notify::new(),
             last_error: Mutex::default(),
         }
     }
@@ -78,67 +85,73 @@ impl Producer {
     /// # Cancel safety
     /// When the future is dropped, the jobs may be stored or not.
     pub(crate) async fn submit(
-        &self,
+        self: &Arc<Self>,
         jobs: Vec<NewJob>,
-        clock: &dyn Clock,
+        clock: &Arc<dyn Clock>,
         deadline: Timestamp,
     ) -> Result<Vec<Admission>, Unanswered> {
         debug_assert!(jobs.len() <= MAX_ENQUEUE);
-        let (answer, answered) = oneshot::channel();
-        locked(&self.waiting).push_back(Submission { jobs, answer });
-        tokio::select! {
-            // An answer that has come counts before anything else.
-            biased;
-            answer = self.answered(answered, clock) => answer.map_err(Unanswered::Refused),
-            () = clock.sleep_until(deadline) => Err(Unanswered::TimedOut(locked(&self.last_error).clone())),
-        }
-    }
-
-    /// Waits for the answer, or for the turn; then sends calls until this submission has been in one that was answered.
-    async fn answered(&self, mut mine: oneshot::Receiver<Answer>, clock: &dyn Clock) -> Answer {
-        let mut turn = tokio::select! {
-            biased;
-            Ok(answer) = &mut mine => return answer,
-            turn = self.turn.lock() => turn,
-        };
-        let mut pause = REPEAT_PAUSE.0;
+        let (answer, mut mine) = oneshot::channel();
+        locked(&self.waiting).push_back(Submission { jobs, deadline, answer });
+        let late = clock.sleep_until(deadline);
+        tokio::pin!(late);
         loop {
-            if let Ok(answer) = mine.try_recv() {
-                return answer;
+            // Heard from before the turn is tried, so that no turn falls free between the two.
+            let freed = self.freed.notified();
+            tokio::pin!(freed);
+            freed.as_mut().enable();
+            if let Ok(turn) = Arc::clone(&self.turn).try_lock_owned() {
+                let sender = Sender { producer: Arc::clone(self), turn: Some(turn) };
+                let mut sending = Box::pin(sender.send_all(Arc::clone(clock)));
+                // A storage that answers at once needs no task.
+                if futures_util::poll!(sending.as_mut()).is_pending() {
+                    tokio::spawn(sending);
+                }
             }
-            self.load(&mut turn);
-            if self.send(&mut turn).await {
-                pause = REPEAT_PAUSE.0;
-            } else {
-                clock.sleep_until(clock.now() + pause).await;
-                pause = (pause * 2).min(REPEAT_PAUSE.1);
+            tokio::select! {
+                // An answer that has come counts before anything else.
+                biased;
+                answer = &mut mine => return match answer {
+                    Ok(answer) => answer.map_err(Unanswered::Refused),
+                    // Given up at its deadline.
+                    Err(_) => Err(Unanswered::TimedOut(locked(&self.last_error).clone())),
+                },
+                () = &mut late => return Err(Unanswered::TimedOut(locked(&self.last_error).clone())),
+                () = freed => {}
             }
         }
     }
 
     /// Sees to it that there is a call to send: the unanswered one if anyone still waits for it, else what has come.
-    fn load(&self, turn: &mut Turn) {
-        let given_up = |pending: &Pending| pending.submissions.iter().all(|s| s.answer.is_closed());
+    fn load(&self, turn: &mut Turn, now: Timestamp) -> bool {
+        let given_up =
+            |pending: &Pending| pending.submissions.iter().all(|s| s.answer.is_closed() || s.deadline <= now);
         // A call whose callers are all gone is not repeated: the next number sees to it that it comes late or never.
         if turn.unanswered.as_ref().is_some_and(given_up) {
             turn.unanswered = None;
         }
         if turn.unanswered.is_none() {
             let submissions = self.next_batch();
+            if submissions.is_empty() {
+                return false;
+            }
             turn.number += 1;
             turn.unanswered = Some(Pending { number: turn.number, submissions });
         }
+        true
     }
 
     /// What waits and is still waited for, as much as fits one call.
     fn next_batch(&self) -> Vec<Submission> {
         let mut waiting = locked(&self.waiting);
-        let (mut batch, mut jobs): (Vec<Submission>, usize) = (Vec::new(), 0);
+        let (mut batch, mut jobs, mut bytes): (Vec<Submission>, usize, usize) = (Vec::new(), 0, 0);
         while let Some(next) = waiting.front() {
-            if !next.answer.is_closed() && !batch.is_empty() && jobs + next.jobs.len() > MAX_ENQUEUE {
+            let full = jobs + next.jobs.len() > MAX_ENQUEUE || bytes >= MAX_CALL_BYTES;
+            if !next.answer.is_closed() && !batch.is_empty() && full {
                 break;
             }
             jobs += next.jobs.len();
+            bytes += next.jobs.iter().map(|job| job.envelope.len()).sum::<usize>();
             batch.extend(waiting.pop_front().filter(|next| !next.answer.is_closed()));
         }
         batch
@@ -167,6 +180,46 @@ impl Producer {
     }
 }
 
+/// Who has the turn: a task of its own, because a future of the user's may live on without being polled.
+struct Sender {
+    producer: Arc<Producer>,
+    turn: Option<OwnedMutexGuard<Turn>>,
+}
+
+impl Sender {
+    /// Sends until nobody waits.
+    async fn send_all(mut self, clock: Arc<dyn Clock>) {
+        let mut pause = REPEAT_PAUSE.0;
+        let producer = Arc::clone(&self.producer);
+        while let Some(turn) = self.turn.as_mut() {
+            if !producer.load(turn, clock.now()) {
+                break;
+            }
+            let waiting = turn.unanswered.iter().flat_map(|pending| &pending.submissions);
+            let latest = waiting.map(|s| s.deadline).max().unwrap_or_default();
+            let sent = tokio::select! {
+                sent = producer.send(turn) => sent,
+                // Whoever waits for this call has gone: the next number makes sure that it comes late or never.
+                () = clock.sleep_until(latest) => continue,
+            };
+            if sent {
+                pause = REPEAT_PAUSE.0;
+            } else {
+                clock.sleep_until(clock.now() + pause).await;
+                pause = (pause * 2).min(REPEAT_PAUSE.1);
+            }
+        }
+    }
+}
+
+impl Drop for Sender {
+    fn drop(&mut self) {
+        self.turn = None;
+        // Also when the runtime goes down: whoever waits elsewhere takes the turn.
+        self.producer.freed.notify_waiters();
+    }
+}
+
 fn locked<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
     mutex.lock().unwrap_or_else(PoisonError::into_inner)
 }
@@ -175,7 +228,7 @@ impl Pending {
     /// Gives each submission its part of the answer. Whoever waited for it may have gone.
     fn deliver(self, answer: &Answer) {
         let mut at = 0;
-        for Submission { jobs, answer: waiting } in self.submissions {
+        for Submission { jobs, answer: waiting, .. } in self.submissions {
             let part = at..at + jobs.len();
             at = part.end;
             let own = answer.as_ref().map(|admissions| admissions.get(part).unwrap_or_default().to_vec());

@@ -9,7 +9,8 @@ use std::time::Duration;
 use bytes::Bytes;
 use futures_util::FutureExt;
 use queue_storage::model::{
-    Claimed, Envelope, Failure, FailureKind, Input, Outcome, RetryPolicy, Run, Settled, Settlement, Verdict, decide,
+    Claimed, Envelope, Failure, FailureKind, Input, Outcome, RetryPolicy, Run, Settled, Settlement, Verdict, When,
+    decide,
 };
 use queue_storage::storage::{Renewal, Renewed};
 use tokio_util::sync::CancellationToken;
@@ -44,7 +45,12 @@ pub(crate) async fn execute(engine: &Engine, claimed: Claimed, lost: Cancellatio
 }
 
 async fn perform(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Option<Settled> {
-    confirm(engine, claimed, lost).await?;
+    let options = RunOptions::of(engine, None);
+    match confirm(engine, claimed, lost).await {
+        Confirmed::Held => {}
+        Confirmed::Lost => return None,
+        Confirmed::Stopped => return Some(settled(claimed, Outcome::Released, &options)),
+    }
     let started = engine.clock().now();
     let (options, begun) = begin(engine, claimed, lost);
     let outcome = match begun {
@@ -52,30 +58,54 @@ async fn perform(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -
         Err(outcome) => *outcome,
     };
     let outcome = limited(outcome, engine.config.result_limit);
-    let (attempts, settlement) = decide(outcome, &options.facts(claimed.job.attempts));
-    report(&settlement, attempts, engine.clock().now() - started);
-    Some(Settled { job: claimed.job.id, fence: claimed.fence, attempts, settlement })
+    let settled = settled(claimed, outcome, &options);
+    report(&settled.settlement, engine.clock().now() - started);
+    Some(settled)
 }
 
-/// Confirms the delivery of a job that asks for it, before anything of it is touched. `None` when the lease is lost.
-async fn confirm(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Option<()> {
+fn settled(claimed: &Claimed, outcome: Outcome, options: &RunOptions) -> Settled {
+    let (attempts, settlement) = decide(outcome, &options.facts(claimed.job.attempts));
+    Settled { job: claimed.job.id, fence: claimed.fence, attempts, settlement }
+}
+
+/// What became of confirming a delivery.
+enum Confirmed {
+    /// The lease is held, and the storage knows that the job has come.
+    Held,
+    /// The lease is lost.
+    Lost,
+    /// The worker stops before that was known: the job has not been touched.
+    Stopped,
+}
+
+/// Confirms the delivery of a job that asks for it, before anything of it is touched.
+async fn confirm(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Confirmed {
     if !claimed.job.confirm_first() {
-        return Some(());
+        return Confirmed::Held;
     }
+    if claimed.job.crashes > 0 {
+        tracing::info!(crashes = claimed.job.crashes, "taken over: the worker that ran it vanished");
+    }
+    tokio::select! {
+        biased;
+        answer = confirmed(engine, claimed) => answer,
+        () = lost.cancelled() => Confirmed::Lost,
+        () = engine.cut.cancelled() => Confirmed::Stopped,
+    }
+}
+
+/// Renews the one lease until the storage answers.
+async fn confirmed(engine: &Engine, claimed: &Claimed) -> Confirmed {
     let leases = vec![(claimed.job.id, claimed.fence)];
     let renewal = Renewal { worker: engine.id, shard: claimed.job.shard.clone(), leases };
     let mut backoff = Backoff::new();
     loop {
         match engine.storage().renew(renewal.clone()).await.as_deref() {
-            Ok([Renewed::Held]) => return Some(()),
-            Ok(_) => return None,
+            Ok([Renewed::Held]) => return Confirmed::Held,
+            Ok(_) => return Confirmed::Lost,
             Err(error) => tracing::debug!(%error, "can't confirm the delivery yet"),
         }
-        tokio::select! {
-            () = lost.cancelled() => return None,
-            () = engine.cut.cancelled() => return None,
-            () = engine.sleep(backoff.pause()) => {}
-        }
+        engine.sleep(backoff.pause()).await;
     }
 }
 
@@ -204,22 +234,27 @@ async fn run(
 ) -> Option<Outcome> {
     let on_thread = Arc::new(AtomicBool::new(false));
     let guarded = ON_THREAD.scope(Arc::clone(&on_thread), AssertUnwindSafe(future).catch_unwind());
-    tokio::pin!(guarded);
+    let mut guarded = Box::pin(guarded);
     if let Some(timeout) = timeout {
         let overdue = engine.clock().now() + timeout + OVERDUE_AFTER;
         engine.held.expect_end(claimed.job.id, claimed.fence, overdue);
     }
     tracing::debug!("started");
-    tokio::select! {
+    let outcome = tokio::select! {
         biased;
-        answer = &mut guarded => Some(answer.unwrap_or_else(|panic| panicked(&*panic))),
+        answer = &mut guarded => Some(answer.unwrap_or_else(panicked)),
         () = lost.cancelled() => {
             tracing::warn!("lease lost: the job runs elsewhere, this run is dropped");
             None
         }
         () = timed_out(engine, timeout) => {
-            // Whoever runs on a thread learns from its context that it should stop.
+            // Whoever runs on a thread learns from its context that it should stop; until it does, its slot is taken and
+            // its lease is kept, so that no two copies run.
             lost.cancel();
+            if on_thread.load(Ordering::Acquire) {
+                engine.held.run_ended(claimed.job.id, claimed.fence);
+                let _ = (&mut guarded).await;
+            }
             let limit = timeout.unwrap_or_default();
             let message = format!("the attempt took longer than its timeout of {limit:?}");
             let failure = Failure::new(FailureKind::Timeout, message);
@@ -229,12 +264,14 @@ async fn run(
             lost.cancel();
             if on_thread.load(Ordering::Acquire) {
                 // It can't be stopped, so it can't be given to anyone else: it settles if it ends in time.
-                return Some(guarded.await.unwrap_or_else(|panic| panicked(&*panic)));
+                return Some(guarded.await.unwrap_or_else(panicked));
             }
             tracing::info!("released: the worker stops before the job has ended");
             Some(Outcome::Released)
         }
-    }
+    };
+    discard(guarded);
+    outcome
 }
 
 async fn timed_out(engine: &Engine, timeout: Option<Duration>) {
@@ -244,8 +281,17 @@ async fn timed_out(engine: &Engine, timeout: Option<Duration>) {
     }
 }
 
-fn panicked(panic: &(dyn Any + Send)) -> Outcome {
-    let failure = Failure::new(FailureKind::Panic, panic_text(panic));
+/// Drops what is the user's: its drop may panic, and that is no reason to lose the outcome.
+fn discard<T>(users: T) {
+    if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(users))) {
+        tracing::warn!(panic = panic_text(&*panic), "dropping the run panicked");
+        std::mem::forget(panic);
+    }
+}
+
+fn panicked(panic: Box<dyn Any + Send>) -> Outcome {
+    let failure = Failure::new(FailureKind::Panic, panic_text(&*panic));
+    discard(panic);
     Outcome::Failed { failure, verdict: Verdict::Policy }
 }
 
@@ -270,16 +316,14 @@ fn limited(outcome: Outcome, limit: usize) -> Outcome {
 }
 
 /// Says in the log what became of the run.
-fn report(settlement: &Settlement, attempts: u32, took: Duration) {
-    let duration_seconds = took.as_secs_f64();
+fn report(settlement: &Settlement, took: Duration) {
     match settlement {
-        Settlement::Complete { .. } => tracing::debug!(duration_seconds, "completed"),
-        Settlement::Retry { failure, .. } => {
-            tracing::warn!(attempts, duration_seconds, error = %failure, "failed, will retry");
+        Settlement::Complete { .. } => tracing::debug!(?took, "completed"),
+        Settlement::Retry { failure, when: When::In(delay) } => {
+            tracing::warn!(?took, retry_in = ?delay, error = %failure, "failed, will retry");
         }
-        Settlement::Die { failure, reason, .. } => {
-            tracing::error!(attempts, duration_seconds, %reason, error = %failure, "dead");
-        }
-        _ => tracing::debug!(duration_seconds, "not ended"),
+        Settlement::Retry { failure, .. } => tracing::warn!(?took, error = %failure, "failed, will retry"),
+        Settlement::Die { failure, reason, .. } => tracing::error!(?took, %reason, error = %failure, "dead"),
+        _ => tracing::debug!(?took, "not ended"),
     }
 }

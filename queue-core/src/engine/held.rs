@@ -45,6 +45,13 @@ impl Held {
         }
     }
 
+    /// The run has ended, and its outcome is to be written: until then the lease is renewed, timeout or not.
+    pub(crate) fn run_ended(&self, id: JobId, fence: Fence) {
+        if let Some(hold) = self.lock().get_mut(&id).filter(|hold| hold.fence == fence) {
+            hold.overdue = None;
+        }
+    }
+
     /// Lets a job go; a later claim of the same job stays.
     pub(crate) fn remove(&self, id: JobId, fence: Fence) {
         let mut jobs = self.lock();

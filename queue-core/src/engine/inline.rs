@@ -71,13 +71,13 @@ impl Inline for Immediate {
         }
     }
 
-    async fn run(&self, client: &Client, shard: &Shard) -> Result<(), StorageError> {
+    async fn run(self: Arc<Self>, client: Client, shard: Shard) -> Result<(), StorageError> {
         let (registry, data) = (Arc::clone(&self.registry), Arc::clone(&self.data));
-        let engine = Engine::new(self.id, client.clone(), self.config, registry, data);
+        let engine = Engine::new(self.id, client, self.config, registry, data);
         let mut settlements = Vec::new();
         loop {
             let settled = settlements.is_empty();
-            let claimed = self.exchange(&engine, shard, std::mem::take(&mut settlements)).await?;
+            let claimed = self.exchange(&engine, &shard, std::mem::take(&mut settlements)).await?;
             if claimed.is_empty() && settled {
                 return Ok(());
             }

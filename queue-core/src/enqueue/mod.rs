@@ -18,6 +18,8 @@ use crate::task::Task;
 use error::Cause;
 pub use error::EnqueueError;
 
+/// A call of many jobs is cut where their envelopes hold this many bytes.
+const MAX_CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// The most steps of a pipeline: they are stored in one call.
 const MAX_STEPS: usize = 100;
 
@@ -130,10 +132,16 @@ impl Client {
             by_shard.entry(shard).or_default().push(job);
         }
         for (shard, jobs) in by_shard {
-            let mut jobs = jobs.into_iter().peekable();
-            while jobs.peek().is_some() {
-                self.submit(&shard, jobs.by_ref().take(MAX_ENQUEUE).collect()).await?;
+            let (mut chunk, mut bytes) = (Vec::new(), 0);
+            for job in jobs {
+                if chunk.len() == MAX_ENQUEUE || bytes >= MAX_CHUNK_BYTES {
+                    self.submit(&shard, std::mem::take(&mut chunk)).await?;
+                    bytes = 0;
+                }
+                bytes += job.envelope.len();
+                chunk.push(job);
             }
+            self.submit(&shard, chunk).await?;
         }
         Ok(())
     }
@@ -160,7 +168,7 @@ impl Client {
             let inline = inline.as_ref().ok_or_else(unattached)?;
             jobs.iter().try_for_each(|job| inline.check(&job.task)).map_err(Cause::Immediate)?;
         }
-        let admissions = self.producer(shard).submit(jobs, &*clock, deadline).await.map_err(|unanswered| {
+        let admissions = self.producer(shard).submit(jobs, &clock, deadline).await.map_err(|unanswered| {
             let location = self.location();
             match unanswered {
                 Unanswered::Refused(error) => Cause::Storage { location, error },
@@ -172,7 +180,11 @@ impl Client {
         }
         if let Some(inline) = inline {
             let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
-            inline.run(self, shard).await.map_err(failed)?;
+            // A task of its own: a dropped enqueue leaves no job half run, and jobs that enqueue jobs need no deeper stack.
+            let run = tokio::spawn(inline.run(self.clone(), shard.clone()));
+            if let Ok(ended) = run.await {
+                ended.map_err(failed)?;
+            }
         }
         Ok(admissions)
     }

@@ -3,7 +3,7 @@
 use std::fmt;
 use std::time::Duration;
 
-use queue_storage::model::{EndReason, Failure, JobId};
+use queue_storage::model::{EndReason, Failure, Job, JobId, Parked, State, TaskName};
 use queue_storage::storage::StorageError;
 
 /// Why there is no result.
@@ -15,14 +15,66 @@ pub struct WaitError {
 
 #[derive(Debug)]
 pub(super) enum WaitErrorKind {
-    TimedOut(Duration),
+    TimedOut(Duration, Option<Live>),
     Dead(Option<EndReason>, Option<Failure>),
-    Cancelled(Option<JobId>),
+    Cancelled(Option<Culprit>),
     Expired,
     Gone,
     Unknown,
     Undecodable(String),
     Storage(StorageError),
+}
+
+/// Where a live job is.
+#[derive(Debug)]
+pub(super) struct Live {
+    state: State,
+    parked: Option<Parked>,
+    task: TaskName,
+}
+
+impl Live {
+    pub(super) fn of(job: Job) -> Self {
+        Self { state: job.state, parked: job.parked, task: job.task }
+    }
+}
+
+impl fmt::Display for Live {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let task = &self.task;
+        match (self.state, &self.parked) {
+            (_, Some(Parked::UnknownTask)) => {
+                write!(
+                    f,
+                    "it is parked, because the workers there do not know task `{task}`: add it to `.tasks(tasks![…])`"
+                )
+            }
+            (_, Some(reason)) => write!(f, "it is parked ({reason})"),
+            (State::Ready, None) => f.write_str("it is ready, and no worker has taken it yet"),
+            (State::Running, None) => f.write_str("it runs and goes on"),
+            (state, None) => write!(f, "it is {state} and goes on"),
+        }
+    }
+}
+
+/// The job whose end cancelled another: its task and failure, if it is still stored.
+#[derive(Debug)]
+pub(super) struct Culprit {
+    pub(super) id: JobId,
+    pub(super) job: Option<(TaskName, Option<Failure>)>,
+}
+
+impl fmt::Display for Culprit {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "job {}", self.id)?;
+        match &self.job {
+            Some((task, Some(failure))) => {
+                write!(f, " of task `{task}`, which it waited for, did not complete: {failure}")
+            }
+            Some((task, None)) => write!(f, " of task `{task}`, which it waited for, did not complete"),
+            None => f.write_str(", which it waited for, did not complete"),
+        }
+    }
 }
 
 impl WaitError {
@@ -39,7 +91,7 @@ impl WaitError {
     /// Whether the timeout passed before the job ended; it goes on.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind, WaitErrorKind::TimedOut(_))
+        matches!(self.kind, WaitErrorKind::TimedOut(..))
     }
 
     /// Whether the job failed for good.
@@ -52,6 +104,15 @@ impl WaitError {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         matches!(self.kind, WaitErrorKind::Cancelled(_))
+    }
+
+    /// The job whose end cancelled this one.
+    #[must_use]
+    pub fn culprit(&self) -> Option<JobId> {
+        match &self.kind {
+            WaitErrorKind::Cancelled(culprit) => culprit.as_ref().map(|culprit| culprit.id),
+            _ => None,
+        }
     }
 
     /// Whether the job ended and was pruned, or was never stored.
@@ -80,7 +141,8 @@ impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
         match &self.kind {
-            WaitErrorKind::TimedOut(after) => write!(f, "job {id} has not ended within {after:?}; it goes on"),
+            WaitErrorKind::TimedOut(after, None) => write!(f, "job {id} has not ended within {after:?}"),
+            WaitErrorKind::TimedOut(after, Some(live)) => write!(f, "job {id} has not ended within {after:?}; {live}"),
             WaitErrorKind::Dead(reason, failure) => {
                 write!(f, "job {id} is dead")?;
                 if let Some(reason) = reason {
@@ -91,9 +153,7 @@ impl fmt::Display for WaitError {
                     None => Ok(()),
                 }
             }
-            WaitErrorKind::Cancelled(Some(culprit)) => {
-                write!(f, "job {id} was cancelled: job {culprit}, which it waited for, did not complete")
-            }
+            WaitErrorKind::Cancelled(Some(culprit)) => write!(f, "job {id} was cancelled: {culprit}"),
             WaitErrorKind::Cancelled(None) => write!(f, "job {id} was cancelled"),
             WaitErrorKind::Expired => write!(f, "job {id} was not started in time and has expired"),
             WaitErrorKind::Gone => write!(f, "job {id} ended, and the time it is kept has passed"),

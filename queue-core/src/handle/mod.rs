@@ -8,7 +8,7 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use queue_storage::model::{Job, JobId, State};
+use queue_storage::model::{JobId, State};
 use queue_storage::storage::{Lookup, StorageError, Topic};
 
 use crate::client::Client;
@@ -16,12 +16,14 @@ use crate::codec;
 use crate::task::TaskOutput;
 
 pub use error::WaitError;
-use error::WaitErrorKind;
+use error::{Culprit, Live, WaitErrorKind};
 pub use find::{HandleError, IntoJobId};
 pub use status::{JobFacts, JobStatus};
 
 /// How often a waiting handle looks although nothing told it to: hints may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
+/// How long a look may take, even when that is longer than the wait.
+const LOOK_TAKES: Duration = Duration::from_secs(1);
 /// How long it waits before it looks again after the storage could not be asked.
 const RETRY_AFTER: Duration = Duration::from_millis(250);
 
@@ -64,12 +66,7 @@ impl<Out: TaskOutput> JobHandle<Out> {
     /// # Errors
     /// The job ended otherwise, is gone, or the storage can't be asked.
     pub async fn result(&self) -> Result<Option<Out>, WaitError> {
-        match self.client.storage().get(self.id).await {
-            Ok(Lookup::Found(job)) => self.ended(&job).transpose(),
-            Ok(Lookup::Gone) => Err(self.error(WaitErrorKind::Gone)),
-            Ok(Lookup::Unknown) => Err(self.error(WaitErrorKind::Unknown)),
-            Err(error) => Err(self.error(WaitErrorKind::Storage(error))),
-        }
+        Ok(self.look().await?.ok())
     }
 
     /// Waits until the job has ended, at most `timeout`, and returns what it returned. Reading does not delete it.
@@ -77,8 +74,8 @@ impl<Out: TaskOutput> JobHandle<Out> {
     /// While the storage can't be asked it goes on trying until the timeout.
     ///
     /// # Errors
-    /// The timeout passed first (the job goes on); the job is dead, cancelled or expired; it ended and was pruned; what
-    /// it returned is not an `Out`.
+    /// The timeout passed first (the error says where the job is; it is not stopped); the job is dead, cancelled or
+    /// expired; it ended and was pruned; what it returned is not an `Out`.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait; the job goes on.
@@ -87,39 +84,66 @@ impl<Out: TaskOutput> JobHandle<Out> {
         let deadline = clock.now() + timeout;
         // Interest is registered before the first look, so that no end falls between look and listening.
         let listener = self.client.storage().listen(Topic::Job(self.id));
+        let mut last = Err(WaitErrorKind::TimedOut(timeout, None));
         loop {
-            let (again, unavailable) = match self.result().await {
-                Ok(Some(output)) => return Ok(output),
-                Ok(None) => (LOOK_EVERY, None),
-                Err(error) => match error.kind {
-                    WaitErrorKind::Storage(storage) if storage.is_unavailable() => (RETRY_AFTER, Some(storage)),
-                    kind => return Err(self.error(kind)),
-                },
+            let latest = deadline.max(clock.now() + LOOK_TAKES);
+            let looked = tokio::select! {
+                looked = self.look() => looked,
+                () = clock.sleep_until(latest) => return self.give_up(last),
+            };
+            let again = match looked {
+                Ok(Ok(output)) => return Ok(output),
+                Ok(Err(live)) => {
+                    last = Err(WaitErrorKind::TimedOut(timeout, Some(live)));
+                    LOOK_EVERY
+                }
+                Err(error) if error.is_unavailable() => {
+                    last = Err(error.kind);
+                    RETRY_AFTER
+                }
+                Err(error) => return Err(error),
             };
             tokio::select! {
-                () = listener.changed(), if unavailable.is_none() => {}
+                () = listener.changed(), if again == LOOK_EVERY => {}
                 () = clock.sleep_until((clock.now() + again).min(deadline)) => {
                     if clock.now() >= deadline {
-                        return Err(self.error(unavailable.map_or(WaitErrorKind::TimedOut(timeout), WaitErrorKind::Storage)));
+                        return self.give_up(last);
                     }
                 }
             }
         }
     }
 
-    /// The result of an ended job, or why it has none; `None` while it is live.
-    fn ended(&self, job: &Job) -> Option<Result<Out, WaitError>> {
-        let kind = match job.state {
+    fn give_up(&self, last: Result<Out, WaitErrorKind>) -> Result<Out, WaitError> {
+        last.map_err(|kind| self.error(kind))
+    }
+
+    /// One look: the result of an ended job, or where it is while it is live.
+    async fn look(&self) -> Result<Result<Out, Live>, WaitError> {
+        let job = match self.client.storage().get(self.id).await {
+            Ok(Lookup::Found(job)) => job,
+            Ok(Lookup::Gone) => return Err(self.error(WaitErrorKind::Gone)),
+            Ok(Lookup::Unknown) => return Err(self.error(WaitErrorKind::Unknown)),
+            Err(error) => return Err(self.error(WaitErrorKind::Storage(error))),
+        };
+        Err(self.error(match job.state {
             State::Completed => {
                 let bytes = job.result.as_deref().unwrap_or(codec::NIL);
-                return Some(codec::decode(bytes).map_err(|why| self.error(WaitErrorKind::Undecodable(why))));
+                let output = codec::decode(bytes).map_err(|why| self.error(WaitErrorKind::Undecodable(why)));
+                return Ok(Ok(output?));
             }
-            State::Dead => WaitErrorKind::Dead(job.reason.clone(), job.failure.clone()),
-            State::Cancelled => WaitErrorKind::Cancelled(job.culprit),
+            State::Dead => WaitErrorKind::Dead(job.reason, job.failure),
+            State::Cancelled => WaitErrorKind::Cancelled(self.culprit(job.culprit).await),
             State::Expired => WaitErrorKind::Expired,
-            _ => return None,
-        };
-        Some(Err(self.error(kind)))
+            _ => return Ok(Err(Live::of(*job))),
+        }))
+    }
+
+    /// The job whose end cancelled this one, as far as it is still known.
+    async fn culprit(&self, id: Option<JobId>) -> Option<Culprit> {
+        let id = id?;
+        let job = self.client.storage().get(id).await.ok().and_then(Lookup::found);
+        Some(Culprit { id, job: job.map(|job| (job.task, job.failure)) })
     }
 
     fn error(&self, kind: WaitErrorKind) -> WaitError {

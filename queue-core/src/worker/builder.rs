@@ -21,13 +21,15 @@ pub struct WorkerBuilder {
     config: WorkerConfig,
     tasks: Vec<Registered>,
     data: DataMap,
+    /// Types of data that were given more than once.
+    twice: Vec<&'static str>,
     queues: Vec<(String, Option<u32>)>,
 }
 
 impl WorkerBuilder {
     pub(super) fn new(client: Client) -> Self {
         let (config, tasks, data) = (WorkerConfig::default(), Vec::new(), DataMap::default());
-        Self { client, config, tasks, data, queues: Vec::new() }
+        Self { client, config, tasks, data, twice: Vec::new(), queues: Vec::new() }
     }
 
     /// Adds tasks it can run: `tasks![send_email, reports::build]`. Lists add up.
@@ -43,7 +45,9 @@ impl WorkerBuilder {
 
     /// Hands a shared value to every task that takes a `Data<T>`; the way to a `Data<dyn Trait>`.
     pub fn data_arc<T: ?Sized + Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
-        self.data.insert(Data::from_arc(value));
+        if self.data.insert(Data::from_arc(value)) {
+            self.twice.push(std::any::type_name::<T>());
+        }
         self
     }
 
@@ -131,6 +135,10 @@ impl WorkerBuilder {
         let mut problems = self.config.problems();
         let lines = lines(&self.queues, &mut problems);
         let registry = Registry::new(self.tasks, &self.data, &mut problems);
+        for name in &self.twice {
+            problems
+                .push(format!("`.data(..)` was called twice with a `{name}`: wrap one of them in a type of its own"));
+        }
         if registry.tasks().is_empty() {
             problems.push("it has no tasks: call `.tasks(tasks![…])`".to_owned());
         }

@@ -4,11 +4,11 @@
 //! storage's `look_again` has passed, or a settlement is to be sent. Settlements that finish while a call is in flight
 //! ride on the next one.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeSet, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, Settled, Settlement, Shard, Timestamp};
+use queue_storage::model::{Claimed, Settled, Settlement, Shard, TaskName, Timestamp};
 use queue_storage::storage::{Exchange, Exchanged, Listener, MAX_CLAIM, MAX_SETTLEMENTS, SettleAnswer, Topic};
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -86,6 +86,8 @@ struct Next {
     look_at: Timestamp,
     hungry: bool,
     suspects_left: bool,
+    /// Tasks it has said that it does not know.
+    unknown: BTreeSet<TaskName>,
 }
 
 impl Lane {
@@ -93,7 +95,13 @@ impl Lane {
     pub(super) async fn run(mut self) {
         // It listens before its first look, so that no job falls between look and sleep.
         let listener = self.engine.storage().listen(Topic::Worker(self.engine.id, self.shard.clone()));
-        let mut next = Next { number: 0, look_at: self.engine.clock().now(), hungry: true, suspects_left: false };
+        let mut next = Next {
+            number: 0,
+            look_at: self.engine.clock().now(),
+            hungry: true,
+            suspects_left: false,
+            unknown: BTreeSet::new(),
+        };
         let mut changes = self.slots.watch();
         let mut permit = None;
         loop {
@@ -102,7 +110,10 @@ impl Lane {
                 self.claiming = None;
             }
             if let Some(call) = self.compose(&mut next, &mut permit) {
-                let (want, answer) = self.exchange(call).await;
+                let written: Vec<_> = call.settlements.iter().map(|settled| (settled.job, settled.fence)).collect();
+                let (want, answer) = self.exchange(call, &mut next, &mut permit).await;
+                // Until its outcome was written, a job that had ended kept its lease.
+                written.into_iter().for_each(|(id, fence)| self.engine.held.remove(id, fence));
                 self.take_in(answer, want, &mut next, permit.take());
             } else if self.last.is_cancelled() && self.outbox.is_empty() {
                 return;
@@ -121,6 +132,10 @@ impl Lane {
             self.set_hungry(next, true);
         }
         let want = if next.hungry && !stopping { self.slots.reserve(self.index, MAX_CLAIM) } else { 0 };
+        if want == 0 {
+            // No room for a suspect now: another lane or worker may have it.
+            *permit = None;
+        }
         if settlements.is_empty() && want == 0 && !due {
             return None;
         }
@@ -138,34 +153,40 @@ impl Lane {
     }
 
     /// Asks until there is an answer, and returns it with what the answered call wanted.
-    async fn exchange(&self, mut call: Exchange) -> (u32, Exchanged) {
+    async fn exchange(
+        &self,
+        mut call: Exchange,
+        next: &mut Next,
+        permit: &mut Option<suspects::Permit>,
+    ) -> (u32, Exchanged) {
         let mut backoff = Backoff::new();
+        let mut registered = false;
         loop {
             let error = match self.engine.storage().exchange(call.clone()).await {
                 Ok(answer) => {
                     if !backoff.is_fresh() {
                         tracing::info!(storage = %self.engine.client.location(), "the storage answers again");
+                        self.set_hungry(next, true);
                     }
                     return (call.want, answer);
                 }
                 Err(error) => error,
             };
-            if error.is_unknown_worker() {
+            if error.is_unknown_worker() && !registered {
                 tracing::info!(queue = %self.shard, "the storage does not know this worker: registering again");
-                if self.engine.register(self.shards.to_vec()).await.is_ok() {
+                registered = self.engine.register(self.shards.to_vec()).await.is_ok();
+                if registered {
                     continue;
                 }
             }
+            // Nobody waits for a shard that does not answer: its slots, its turn and the permit are others'.
+            self.slots.give_back(self.index, call.want);
+            (call.want, call.suspects, *permit) = (0, 0, None);
+            self.set_hungry(next, false);
             let storage = self.engine.client.location();
             let pause = backoff.pause();
             tracing::warn!(%error, storage, queue = %self.shard, ?pause, "the storage does not answer: trying again");
-            tokio::select! {
-                () = self.engine.sleep(pause) => {}
-                () = self.stop.cancelled(), if call.want > 0 => {
-                    self.slots.give_back(self.index, call.want);
-                    (call.want, call.suspects) = (0, 0);
-                }
-            }
+            self.engine.sleep(pause).await;
         }
     }
 
@@ -175,6 +196,7 @@ impl Lane {
         if lost > 0 {
             tracing::warn!(lost, queue = %self.shard, "outcomes discarded: their leases were lost meanwhile");
         }
+        self.say_unknown(&answer.parked, next);
         let claimed = u32::try_from(answer.claimed.len()).unwrap_or(u32::MAX);
         let config = &self.engine.config;
         if self.stop.is_cancelled() {
@@ -183,6 +205,8 @@ impl Lane {
             answer.claimed.into_iter().for_each(|job| self.outbox.push(given_back(&job)));
         } else {
             self.slots.give_back(self.index, want.saturating_sub(claimed));
+            // A repeat that wanted nothing may bring what its first try claimed: it is run all the same.
+            self.slots.take(self.index, claimed.saturating_sub(want));
             let limited = config.lease.crash_limit.is_some();
             for job in answer.claimed {
                 let own = if job.job.suspect && limited { permit.take() } else { None };
@@ -201,14 +225,33 @@ impl Lane {
         }
     }
 
+    /// Says once for each task that its jobs wait for another worker.
+    fn say_unknown(&self, parked: &BTreeSet<TaskName>, next: &mut Next) {
+        for task in parked {
+            if next.unknown.insert(task.clone()) {
+                tracing::warn!(
+                    %task, queue = %self.shard,
+                    "this worker can't run jobs of this task: they are parked for a worker that can; add it to \
+                     `.tasks(tasks![…])`, or upgrade the worker"
+                );
+            }
+        }
+    }
+
     fn start(&self, claimed: Claimed, permit: Option<suspects::Permit>) {
         let engine = Arc::clone(&self.engine);
         let (outbox, slots) = (Arc::clone(&self.outbox), Arc::clone(&self.slots));
         let (id, fence) = (claimed.job.id, claimed.fence);
+        let must_wait = permit.is_none() && claimed.job.suspect && engine.config.lease.crash_limit.is_some();
         let lost = engine.held.insert(id, claimed.job.shard.clone(), fence);
         self.runs.spawn(async move {
+            // A suspect that a repeat brought has no permit yet.
+            let permit = if must_wait { until_cut(&engine, &lost).await } else { permit };
             let settled = executor::execute(&engine, claimed, lost).await;
-            engine.held.remove(id, fence);
+            match settled {
+                Some(_) => engine.held.run_ended(id, fence),
+                None => engine.held.remove(id, fence),
+            }
             drop(permit);
             // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
             slots.free_one();
@@ -247,6 +290,15 @@ impl Lane {
     fn set_hungry(&self, next: &mut Next, hungry: bool) {
         next.hungry = hungry;
         self.slots.set_hungry(self.index, hungry);
+    }
+}
+
+/// Waits for the permit, unless the run is not to begin any more.
+async fn until_cut(engine: &Engine, lost: &CancellationToken) -> Option<suspects::Permit> {
+    tokio::select! {
+        permit = suspects::acquire() => permit,
+        () = lost.cancelled() => None,
+        () = engine.cut.cancelled() => None,
     }
 }
 

@@ -19,7 +19,8 @@ pub(super) struct Slots {
 
 #[derive(Debug)]
 struct State {
-    free: u32,
+    /// Below zero while jobs run that came after their slots were given back.
+    free: i64,
     lanes: Vec<LaneState>,
 }
 
@@ -35,7 +36,7 @@ impl Slots {
     /// `total` slots for lanes given as (tier, weight), the lowest tier first; every lane hungry.
     pub(super) fn new(total: u32, lanes: impl IntoIterator<Item = (usize, u32)>) -> Self {
         let lane = |(tier, weight)| LaneState { tier, weight, pass: 0.0, hungry: true };
-        let state = State { free: total, lanes: lanes.into_iter().map(lane).collect() };
+        let state = State { free: i64::from(total), lanes: lanes.into_iter().map(lane).collect() };
         Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
     }
 
@@ -54,18 +55,33 @@ impl Slots {
 
     /// Reserves up to `max` slots for a lane; 0 when none is free or another lane comes first.
     pub(super) fn reserve(&self, lane: usize, max: u32) -> u32 {
-        self.lock().reserve(lane, max)
+        let mut state = self.lock();
+        let grant = state.reserve(lane, max);
+        let left = grant > 0 && state.free > 0;
+        drop(state);
+        if left {
+            // Another lane may be next now.
+            self.tell();
+        }
+        grant
     }
 
     /// Gives back slots the lane reserved and did not fill.
     pub(super) fn give_back(&self, lane: usize, unused: u32) {
         if unused > 0 {
             let mut state = self.lock();
-            state.free += unused;
+            state.free += i64::from(unused);
             state.lanes[lane].pass -= f64::from(unused) / f64::from(state.lanes[lane].weight);
             drop(state);
             self.tell();
         }
+    }
+
+    /// Takes slots that were not reserved: what a late answer brought is run all the same.
+    pub(super) fn take(&self, lane: usize, slots: u32) {
+        let mut state = self.lock();
+        state.free -= i64::from(slots);
+        state.lanes[lane].pass += f64::from(slots) / f64::from(state.lanes[lane].weight);
     }
 
     /// A job has ended: its slot is free.
@@ -93,11 +109,12 @@ impl State {
         if peers().any(|other| other.pass < me.pass) {
             return 0;
         }
-        let weights: u32 = peers().map(|other| other.weight).sum();
+        let weights: u64 = peers().map(|other| u64::from(other.weight)).sum();
+        let free = u32::try_from(self.free).unwrap_or(0);
         // At least one: whoever is next may take the last slot.
-        let share = (u64::from(self.free) * u64::from(me.weight)).div_ceil(u64::from(weights.max(1)));
-        let grant = u32::try_from(share).unwrap_or(u32::MAX).min(max).min(self.free);
-        self.free -= grant;
+        let share = (u64::from(free) * u64::from(me.weight)).div_ceil(weights.max(1));
+        let grant = u32::try_from(share).unwrap_or(u32::MAX).min(max).min(free);
+        self.free -= i64::from(grant);
         self.lanes[lane].pass += f64::from(grant) / f64::from(me.weight);
         grant
     }
@@ -109,6 +126,10 @@ impl State {
         let tier = self.lanes[lane].tier;
         let peers = self.lanes.iter().filter(|other| other.hungry && other.tier == tier);
         let lowest = peers.map(|other| other.pass).fold(f64::INFINITY, f64::min);
+        if hungry && !lowest.is_finite() {
+            // Nobody else wants anything: a new round, in which nobody is behind.
+            self.lanes.iter_mut().filter(|other| other.tier == tier).for_each(|other| other.pass = 0.0);
+        }
         let me = &mut self.lanes[lane];
         me.hungry = hungry;
         if hungry && lowest.is_finite() {
@@ -176,6 +197,41 @@ mod tests {
             }
         }
         assert_eq!(got, [5, 5]);
+    }
+
+    #[test]
+    fn who_was_busy_alone_owes_nothing() {
+        let slots = Slots::new(1, [(0, 1), (0, 1)]);
+        slots.set_hungry(0, false);
+        for _ in 0..300 {
+            assert_eq!(slots.reserve(1, 1), 1);
+            slots.free_one();
+        }
+        slots.set_hungry(1, false);
+        slots.set_hungry(0, true);
+        assert_eq!(slots.reserve(0, 1), 1);
+        slots.set_hungry(1, true);
+        let mut got = [0u32; 2];
+        for _ in 0..10 {
+            slots.free_one();
+            (0..2).for_each(|lane| got[lane] += slots.reserve(lane, 1));
+        }
+        assert_eq!(got, [5, 5], "the 300 it ran alone are forgotten");
+    }
+
+    #[test]
+    fn the_turn_that_moves_on_is_told() {
+        let slots = Slots::new(3, [(0, 1), (0, 1)]);
+        assert_eq!(slots.reserve(1, 1), 1);
+        let watch = slots.watch();
+        assert_eq!((slots.reserve(1, 1), watch.has_changed().unwrap()), (0, false));
+        assert_eq!((slots.reserve(0, 1), watch.has_changed().unwrap()), (1, true));
+    }
+
+    #[test]
+    fn the_largest_weights_add_up() {
+        let slots = Slots::new(2, [(0, u32::MAX), (0, u32::MAX)]);
+        assert_eq!((slots.reserve(0, 9), slots.reserve(1, 9)), (1, 1));
     }
 
     #[tokio::test]

@@ -45,6 +45,7 @@ macro_rules! __conformance_cases {
             }
             park {
                 an_unknown_task_is_parked
+                who_parks_is_told
                 a_newer_job_is_parked
                 parked_jobs_keep_their_place
                 the_park_is_emptied_by_room

@@ -16,6 +16,15 @@ pub(super) async fn an_unknown_task_is_parked(stage: &Stage) {
     assert_eq!((stage.counts().await.parked, stage.counts().await.pending()), (1, 1));
 }
 
+/// Whoever parks jobs is told of which tasks, so that it can say so.
+pub(super) async fn who_parks_is_told(stage: &Stage) {
+    stage.enqueue([stage.job_of("b"), stage.job_of("a"), stage.job(), stage.job_of("b")]).await;
+    let mut worker = stage.worker().await;
+    let parked = worker.look(9).await.parked;
+    assert_eq!(parked.iter().map(crate::model::TaskName::as_str).collect::<Vec<_>>(), ["a", "b"]);
+    assert!(worker.look(9).await.parked.is_empty(), "once is enough");
+}
+
 /// A job that needs a newer program is parked for whoever understands it.
 pub(super) async fn a_newer_job_is_parked(stage: &Stage) {
     let newer = NewJob { needs: LEVEL + 1, ..stage.job() };

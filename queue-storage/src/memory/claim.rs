@@ -128,5 +128,5 @@ fn exchange(
     hints.shard &=
         !(line.ready.is_empty() && line.suspects.is_empty() && line.parked.is_empty() && line.due.is_empty());
     let look_again = if claim.more { Some(Duration::ZERO) } else { line.look_again(worker, now) };
-    Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left })
+    Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left, parked: claim.parked })
 }

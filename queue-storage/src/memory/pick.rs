@@ -1,10 +1,11 @@
 //! The claim itself: which jobs a worker gets, and when it should look again.
 
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 use super::Hints;
 use super::line::{Line, Rank};
-use crate::model::{Claimed, Fence, Input, Job, JobId, Lease, Move, Parked, State, Timestamp};
+use crate::model::{Claimed, Fence, Input, Job, JobId, Lease, Move, Parked, State, TaskName, Timestamp};
 use crate::storage::{Exchange, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, StorageError, WorkerRecord};
 
 /// What a claim got.
@@ -13,6 +14,7 @@ pub(super) struct Taken {
     /// Whether it stopped at a bound with more to do.
     pub(super) more: bool,
     pub(super) suspects_left: bool,
+    pub(super) parked: BTreeSet<TaskName>,
 }
 
 impl Line {
@@ -25,7 +27,7 @@ impl Line {
         hints: &mut Hints,
     ) -> Result<Taken, StorageError> {
         let want = call.want.min(MAX_CLAIM) as usize;
-        let (candidates, more_heads) = self.candidates(worker, want, hints);
+        let (candidates, more_heads, parked) = self.candidates(worker, want, hints);
         let (mut jobs, mut suspects, mut bytes, mut suspects_left) = (Vec::new(), call.suspects, 0, false);
         for (_, _, id) in candidates {
             let Some(job) = self.jobs.get(&id) else {
@@ -51,12 +53,17 @@ impl Line {
         let upkeep_left = !self.follow.is_empty()
             || self.due.first().is_some_and(|&(due, _)| due <= now)
             || !self.lost_leases(worker.id, now).is_empty();
-        Ok(Taken { jobs, more: stopped || upkeep_left, suspects_left })
+        Ok(Taken { jobs, more: stopped || upkeep_left, suspects_left, parked })
     }
 
     /// Jobs this worker can run, in order: from the head of the line (parking what it can't run), from the park, and
-    /// from the suspects. Also whether heads were left unseen.
-    fn candidates(&mut self, worker: &WorkerRecord, want: usize, hints: &mut Hints) -> (Vec<Rank>, bool) {
+    /// from the suspects. Also whether heads were left unseen, and the tasks of what was parked.
+    fn candidates(
+        &mut self,
+        worker: &WorkerRecord,
+        want: usize,
+        hints: &mut Hints,
+    ) -> (Vec<Rank>, bool, BTreeSet<TaskName>) {
         let mut found: Vec<Rank> = Vec::new();
         let (mut runnable, mut misfits) = (0, Vec::new());
         let heads = if want == 0 { 0 } else { MAX_HEADS as usize };
@@ -86,11 +93,13 @@ impl Line {
                 found.extend(ranks.iter().take(want));
             }
         }
+        let mut strange = BTreeSet::new();
         for (id, reason) in misfits {
+            strange.extend(self.jobs.get(&id).map(|job| job.task.clone()));
             self.park(id, Some(reason), hints);
         }
         found.sort_unstable();
-        (found, more)
+        (found, more, strange)
     }
 
     pub(super) fn claimed(&self, id: JobId, fence: Fence) -> Option<Claimed> {

@@ -106,8 +106,8 @@ pub struct Exchange {
     /// The shard it asks.
     pub shard: Shard,
     /// One more than the worker's previous exchange with this shard; the first is 1. An exchange whose answer was lost
-    /// is repeated with its number and its settlements (`want` and `suspects` may be lower, for a worker that stops)
-    /// until it is answered; only then comes the next.
+    /// is repeated with its number and its settlements (`want` and `suspects` may be lower, so that a worker can use its
+    /// room elsewhere meanwhile) until it is answered; only then comes the next.
     pub number: u64,
     /// What must become true of jobs it ran; at most [`MAX_SETTLEMENTS`], no job twice.
     pub settlements: Vec<Settled>,
@@ -129,6 +129,9 @@ pub struct Exchanged {
     /// Whether a suspect is ready that was not claimed because no more suspects were asked for: another look is worth
     /// while as soon as one may be. Says nothing when `want` was 0.
     pub suspects_left: bool,
+    /// The tasks of the jobs that this call parked, so that the worker can say that it does not know them. A repeat may
+    /// leave them out.
+    pub parked: BTreeSet<TaskName>,
 }
 
 /// What became of a settlement.

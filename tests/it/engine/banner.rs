@@ -18,6 +18,11 @@ async fn elsewhere() -> Result<(), TaskError> {
     Ok(())
 }
 
+#[task]
+async fn stranger() -> Result<(), TaskError> {
+    Ok(())
+}
+
 #[derive(Clone, Default)]
 struct Pages(Arc<Mutex<Vec<u8>>>);
 
@@ -42,6 +47,7 @@ fn log_of_a_run() -> String {
         runtime.block_on(async {
             let client = Client::memory();
             let builder = Worker::builder(&client).tasks(tasks![deliver, elsewhere]).queue("mail").concurrency(3);
+            stranger::new().queue("mail").enqueue(&client).await.unwrap();
             let job = deliver::new().enqueue(&client).await.unwrap();
             builder.build().unwrap().run_until(async { job.wait(PATIENCE).await.unwrap() }).await.unwrap();
         });
@@ -59,10 +65,13 @@ fn the_log_tells_the_story() {
         "task deliver (queue mail, priority 5, 1 retry, timeout 90s, also post)",
         "task elsewhere (queue default, priority 0, 0 retries)",
         "this worker does not serve the task's queue: its jobs wait until a worker does; add `.queue(\"default\")`",
+        "this worker can't run jobs of this task: they are parked for a worker that can; add it to `.tasks(tasks![…])`",
+        "task=stranger queue=mail",
         "task=deliver queue=mail attempt=1}: it::engine::banner: on my way",
-        "attempt=1}: queue_core::engine::executor: failed, will retry attempts=1",
+        "attempt=1}: queue_core::engine::executor: failed, will retry took=",
+        "retry_in=",
         "error=the dog bit me",
-        "attempt=2}: queue_core::engine::executor: completed duration_seconds=",
+        "attempt=2}: queue_core::engine::executor: completed took=",
         "worker stops: claiming no more running=0 grace=25s",
         "worker stopped worker=",
     ] {

@@ -29,12 +29,14 @@ async fn every_problem_is_named() {
         .queue("mail")
         .queue("mail")
         .concurrency(0)
+        .data(1_u8)
+        .data(2_u8)
         .build()
         .unwrap_err();
     let text = error.to_string();
-    assert_eq!(error.problems().len(), 6, "{text}");
+    assert_eq!(error.problems().len(), 7, "{text}");
     for part in [
-        "the worker can't be built, for 6 reasons:",
+        "the worker can't be built, for 7 reasons:",
         "`concurrency` is 0",
         "`a b` can't name a queue: it holds ' '",
         "queue `mail` is named twice",
@@ -42,6 +44,7 @@ async fn every_problem_is_named() {
         "give one of two different tasks another name with `#[task(name = \"…\")]`",
         "takes `Data<it::engine::builds::Mailer>`, which the worker was not given: call `.data(..)`",
         "takes `Data<str>`",
+        "`.data(..)` was called twice with a `u8`: wrap one of them in a type of its own",
     ] {
         assert!(text.contains(part), "{part}\nnot in\n{text}");
     }

@@ -60,7 +60,10 @@ async fn waiting_times_out_and_the_job_goes_on(place: Place) {
     let job = double::new(3).enqueue(&place.client).await.unwrap();
     let error = job.wait(Duration::from_millis(10)).await.unwrap_err();
     assert!(error.is_timeout() && !error.is_dead());
-    assert_eq!(error.to_string(), format!("job {} has not ended within 10ms; it goes on", job.id()));
+    assert_eq!(
+        error.to_string(),
+        format!("job {} has not ended within 10ms; it is ready, and no worker has taken it yet", job.id())
+    );
     assert_eq!(job.result().await.unwrap(), None);
     assert_eq!(job.status().await.unwrap().state(), Some(State::Ready));
     assert_eq!(running(&place, tasks![double], job.wait(PATIENCE)).await.unwrap(), 6);

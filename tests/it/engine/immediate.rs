@@ -70,3 +70,26 @@ async fn many_at_once() {
         assert_eq!(job.result().await.unwrap(), Some(n + 1));
     }
 }
+
+#[task]
+async fn naps() -> Result<u32, TaskError> {
+    tokio::time::sleep(Duration::from_millis(30)).await;
+    Ok(7)
+}
+
+#[tokio::test]
+async fn a_dropped_enqueue_leaves_nothing_half_run() {
+    let client = Client::immediate(tasks![naps]).build().unwrap();
+    let call = naps::new();
+    let dropped = tokio::time::timeout(Duration::from_millis(5), call.clone().enqueue(&client)).await;
+    assert!(dropped.is_err(), "it sleeps longer than that");
+    let job = call.enqueue(&client).await.unwrap();
+    assert_eq!(job.wait(Duration::from_secs(10)).await.unwrap(), 7);
+}
+
+#[tokio::test]
+async fn jobs_that_enqueue_jobs_need_no_deep_stack() {
+    let client = Client::immediate(tasks![enqueues]).build().unwrap();
+    let job = enqueues::new(500).enqueue(&client).await.unwrap();
+    assert_eq!(job.result().await.unwrap(), Some(500));
+}

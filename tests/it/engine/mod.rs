@@ -11,6 +11,7 @@ mod lost_replies;
 mod order;
 mod pipelines;
 mod retries;
+mod rough;
 mod stopping;
 
 use std::sync::atomic::{AtomicU32, Ordering};

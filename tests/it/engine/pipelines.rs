@@ -67,7 +67,8 @@ async fn a_dead_step_cancels_what_follows(place: Place) {
     let last = pipeline.enqueue(&place.client).await.unwrap();
     let error = running(&place, tasks![fails, label, fetch], last.wait(PATIENCE)).await.unwrap_err();
     assert!(error.is_cancelled());
-    assert!(error.to_string().contains("which it waited for, did not complete"), "{error}");
+    assert_eq!(error.culprit(), Some(culprit_of(&place, &last).await));
+    assert!(error.to_string().contains("of task `label`, which it waited for, did not complete"), "{error}");
     let dead = place.client.handle::<fails>(culprit).await.unwrap();
     assert_eq!(dead.status().await.unwrap().state(), Some(State::Dead));
     let counts = place.client.counts("default").await.unwrap();
@@ -93,4 +94,9 @@ async fn steps_in_two_queues_are_refused(place: Place) {
          pipeline are in one queue; put the step there with `.queue(\"default\")`"
     );
     assert_eq!(place.client.counts("default").await.unwrap().enqueued, 0);
+}
+
+/// The step before the last: what cancelled it.
+async fn culprit_of<Out>(place: &Place, last: &queue::JobHandle<Out>) -> queue::JobId {
+    place.client.job(last.id()).await.unwrap().found().unwrap().waits_for[0]
 }

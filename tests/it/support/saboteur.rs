@@ -35,6 +35,8 @@ pub struct Saboteur {
     inner: Arc<dyn Storage>,
     /// What is to be lost: the n-th call (from 1) of a kind.
     plan: Mutex<VecDeque<(Call, u64, Lose)>>,
+    /// The shard whose exchanges are all refused.
+    broken: Mutex<Option<Shard>>,
     counts: [AtomicU64; 4],
     pub lost: AtomicU64,
 }
@@ -42,7 +44,12 @@ pub struct Saboteur {
 impl Saboteur {
     pub fn new(inner: Arc<dyn Storage>, plan: impl IntoIterator<Item = (Call, u64, Lose)>) -> Arc<Self> {
         let plan = Mutex::new(plan.into_iter().collect());
-        Arc::new(Self { inner, plan, counts: Default::default(), lost: AtomicU64::new(0) })
+        Arc::new(Self { inner, plan, broken: Mutex::default(), counts: Default::default(), lost: AtomicU64::new(0) })
+    }
+
+    /// Refuses every exchange of the shard from now on, as a storage with a damaged shard would.
+    pub fn damage(&self, shard: Shard) {
+        *self.broken.lock().unwrap() = Some(shard);
     }
 
     pub fn calls(&self, call: Call) -> u64 {
@@ -89,6 +96,9 @@ impl Claim for Saboteur {
     }
 
     async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
+        if self.broken.lock().unwrap().as_ref() == Some(&call.shard) {
+            return Err(StorageError::corrupt("the shard is damaged"));
+        }
         self.carry(Call::Exchange, self.inner.exchange(call)).await
     }
 
