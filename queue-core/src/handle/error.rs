@@ -10,7 +10,7 @@ use queue_storage::storage::StorageError;
 #[derive(Debug)]
 pub struct WaitError {
     id: JobId,
-    pub(super) kind: WaitErrorKind,
+    pub(super) kind: Box<WaitErrorKind>,
 }
 
 #[derive(Debug)]
@@ -79,7 +79,7 @@ impl fmt::Display for Culprit {
 
 impl WaitError {
     pub(super) fn new(id: JobId, kind: WaitErrorKind) -> Self {
-        Self { id, kind }
+        Self { id, kind: Box::new(kind) }
     }
 
     /// The job.
@@ -91,25 +91,25 @@ impl WaitError {
     /// Whether the timeout passed before the job ended; it goes on.
     #[must_use]
     pub fn is_timeout(&self) -> bool {
-        matches!(self.kind, WaitErrorKind::TimedOut(..))
+        matches!(*self.kind, WaitErrorKind::TimedOut(..))
     }
 
     /// Whether the job failed for good.
     #[must_use]
     pub fn is_dead(&self) -> bool {
-        matches!(self.kind, WaitErrorKind::Dead(..))
+        matches!(*self.kind, WaitErrorKind::Dead(..))
     }
 
     /// Whether the job was called off.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(self.kind, WaitErrorKind::Cancelled(_))
+        matches!(*self.kind, WaitErrorKind::Cancelled(_))
     }
 
     /// The job whose end cancelled this one.
     #[must_use]
     pub fn culprit(&self) -> Option<JobId> {
-        match &self.kind {
+        match &*self.kind {
             WaitErrorKind::Cancelled(culprit) => culprit.as_ref().map(|culprit| culprit.id),
             _ => None,
         }
@@ -118,19 +118,19 @@ impl WaitError {
     /// Whether the job ended and was pruned, or was never stored.
     #[must_use]
     pub fn is_gone(&self) -> bool {
-        matches!(self.kind, WaitErrorKind::Gone | WaitErrorKind::Unknown)
+        matches!(*self.kind, WaitErrorKind::Gone | WaitErrorKind::Unknown)
     }
 
     /// Whether the storage could not be asked.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(self.kind, WaitErrorKind::Storage(_))
+        matches!(*self.kind, WaitErrorKind::Storage(_))
     }
 
     /// What went wrong in the job's last run.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
-        match &self.kind {
+        match &*self.kind {
             WaitErrorKind::Dead(_, failure) => failure.as_ref(),
             _ => None,
         }
@@ -140,7 +140,7 @@ impl WaitError {
 impl fmt::Display for WaitError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let id = self.id;
-        match &self.kind {
+        match &*self.kind {
             WaitErrorKind::TimedOut(after, None) => write!(f, "job {id} has not ended within {after:?}"),
             WaitErrorKind::TimedOut(after, Some(live)) => write!(f, "job {id} has not ended within {after:?}; {live}"),
             WaitErrorKind::Dead(reason, failure) => {
@@ -168,7 +168,7 @@ impl fmt::Display for WaitError {
 
 impl std::error::Error for WaitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
-        match &self.kind {
+        match &*self.kind {
             WaitErrorKind::Storage(error) => error.source(),
             _ => None,
         }

@@ -84,21 +84,21 @@ impl<Out: TaskOutput> JobHandle<Out> {
         let deadline = clock.now() + timeout;
         // Interest is registered before the first look, so that no end falls between look and listening.
         let listener = self.client.storage().listen(Topic::Job(self.id));
-        let mut last = Err(WaitErrorKind::TimedOut(timeout, None));
+        let mut last = WaitErrorKind::TimedOut(timeout, None);
         loop {
             let latest = deadline.max(clock.now() + LOOK_TAKES);
             let looked = tokio::select! {
                 looked = self.look() => looked,
-                () = clock.sleep_until(latest) => return self.give_up(last),
+                () = clock.sleep_until(latest) => return Err(self.error(last)),
             };
             let again = match looked {
                 Ok(Ok(output)) => return Ok(output),
                 Ok(Err(live)) => {
-                    last = Err(WaitErrorKind::TimedOut(timeout, Some(live)));
+                    last = WaitErrorKind::TimedOut(timeout, Some(live));
                     LOOK_EVERY
                 }
                 Err(error) if error.is_unavailable() => {
-                    last = Err(error.kind);
+                    last = *error.kind;
                     RETRY_AFTER
                 }
                 Err(error) => return Err(error),
@@ -107,15 +107,11 @@ impl<Out: TaskOutput> JobHandle<Out> {
                 () = listener.changed(), if again == LOOK_EVERY => {}
                 () = clock.sleep_until((clock.now() + again).min(deadline)) => {
                     if clock.now() >= deadline {
-                        return self.give_up(last);
+                        return Err(self.error(last));
                     }
                 }
             }
         }
-    }
-
-    fn give_up(&self, last: Result<Out, WaitErrorKind>) -> Result<Out, WaitError> {
-        last.map_err(|kind| self.error(kind))
     }
 
     /// One look: the result of an ended job, or where it is while it is live.
