@@ -25,14 +25,17 @@ use queue_storage::memory::MemoryStorage;
 /// assert_eq!(client.location(), "memory:");
 /// let error = queue::connect("postgres://db/jobs").await.unwrap_err();
 /// assert!(error.to_string().contains("sqlite://"));
+/// let error = queue::connect("jobs.db").await.unwrap_err();
+/// assert!(error.to_string().ends_with("did you mean sqlite://jobs.db?"));
 /// # Ok(()) }
 /// ```
 pub async fn connect(url: &str) -> Result<Client, ConnectError> {
     let memory = || Arc::new(MemoryStorage::new());
-    match url.split_once(':').map(|(scheme, rest)| (scheme, rest.trim_start_matches('/'))) {
+    let parts = url.split_once(':').map(|(scheme, rest)| (scheme.to_ascii_lowercase(), rest.trim_start_matches('/')));
+    match parts.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest)) {
         Some(("memory", "")) => Ok(Client::new(memory())),
         Some(("immediate", "")) => Ok(Client::builder(memory()).immediate().build()),
-        Some(("sqlite", _)) => sqlite(url).await,
+        Some(("sqlite", _)) => sqlite(&format!("sqlite{}", &url["sqlite".len()..])).await,
         _ => Err(ConnectError(Kind::UnknownUrl { url: masked(url) })),
     }
 }
@@ -106,10 +109,10 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::UnknownUrl { url } => {
-                write!(
-                    f,
-                    "`{url}` names no storage: use sqlite://jobs.db, sqlite:///absolute/path.db, memory: or immediate:"
-                )
+                let known = "sqlite://jobs.db, sqlite:///absolute/path.db, memory: or immediate:";
+                write!(f, "`{url}` names no storage: use {known}")?;
+                // A path alone was meant as a file.
+                if url.contains(':') { Ok(()) } else { write!(f, "; did you mean sqlite://{url}?") }
             }
             Kind::FeatureOff { url, feature } => write!(
                 f,

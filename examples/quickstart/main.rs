@@ -1,7 +1,7 @@
 //! Real work through a real queue: counts the lines and words of files and digests them, a job for each file.
 //!
 //! ```text
-//! cargo run --release --example quickstart -- [--storage URL] [PATH…]
+//! cargo run --release --example quickstart -- [--storage URL] [--slow] [PATH…]
 //! ```
 //!
 //! Without paths it takes the project's own documents. Jobs and results live in `jobs.db`: run it again, or kill it
@@ -23,7 +23,7 @@ use queue::{BoxError, Client, State, Worker, tasks};
 use files::Work;
 use options::Options;
 use screen::Screen;
-use tasks::{measure, moody};
+use tasks::{Pause, measure, moody};
 
 /// A worker that is killed loses its leases this soon, so that the next run goes on quickly.
 const LEASE: Duration = Duration::from_secs(3);
@@ -51,7 +51,8 @@ async fn quickstart(options: &Options, screen: &Screen) -> Result<(), BoxError> 
         screen.print("no files there: nothing to do")?;
         return Ok(());
     }
-    let worker = Worker::builder(&client).tasks(tasks![measure, moody]).lease(LEASE).build()?;
+    let pause = Pause(if options.slow { Duration::from_millis(500) } else { Duration::ZERO });
+    let worker = Worker::builder(&client).tasks(tasks![measure, moody]).data(pause).lease(LEASE).build()?;
     let work = Work::take_up(&client, found).await?;
     screen.print(&work.introduction(&client.location()))?;
     let moody = moody::new().enqueue(&client).await?;
@@ -101,8 +102,9 @@ async fn tally(client: &Client) -> Result<String, BoxError> {
 
 fn next_steps(storage: &str) -> String {
     format!(
-        "\nNext: run it again (results are kept for an hour, so it has nothing to do), or kill it half-way and run it \
-         again.\nThe jobs are in {storage}. The tasks are 40 lines: examples/quickstart/tasks.rs. How it works: ARCHITECTURE.md."
+        "\nNext: run it again (results are kept for an hour, so only the moody job runs anew), or give it more to do, kill \
+         it half-way and run it again:\n  cargo run --release --example quickstart -- --slow queue-core queue-storage\nThe \
+         jobs are in {storage}. The tasks are 40 lines: examples/quickstart/tasks.rs. How it works: ARCHITECTURE.md."
     )
 }
 

@@ -73,7 +73,7 @@ impl Place {
 
     /// `sqlite:` and the path.
     pub(crate) fn location(&self) -> String {
-        format!("sqlite:{}", self.path.display())
+        format!("sqlite://{}", self.path.display())
     }
 
     /// The storage was closed, or its thread is gone.

@@ -61,7 +61,7 @@ pub use rusqlite;
 /// # let folder = tempfile::tempdir()?;
 /// # let path = folder.path().join("jobs.db");
 /// let storage = SqliteStorage::open(&path).await?;
-/// assert_eq!(storage.location(), format!("sqlite:{}", path.display()));
+/// assert_eq!(storage.location(), format!("sqlite://{}", path.display()));
 /// storage.close().await;
 /// # Ok(()) }
 /// ```

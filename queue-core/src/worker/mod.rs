@@ -69,6 +69,9 @@ impl Worker {
 
     /// Runs jobs until the process is asked to stop: SIGTERM or ctrl-c.
     ///
+    /// From then on the process does not end by these signals any more, for tokio keeps them once anyone has listened: a
+    /// process that has more to stop than this worker uses [`run_until`](Self::run_until) with a shutdown of its own.
+    ///
     /// # Errors
     /// As [`run_until`](Self::run_until).
     ///
