@@ -111,7 +111,7 @@ impl Lane {
             }
             if let Some(call) = self.compose(&mut next, &mut permit) {
                 let written: Vec<_> = call.settlements.iter().map(|settled| (settled.job, settled.fence)).collect();
-                let (want, answer) = self.exchange(call, &mut next, &mut permit).await;
+                let Some((want, answer)) = self.exchange(call, &mut next, &mut permit).await else { return };
                 // Until its outcome was written, a job that had ended kept its lease.
                 written.into_iter().for_each(|(id, fence)| self.engine.held.remove(id, fence));
                 self.take_in(answer, want, &mut next, permit.take());
@@ -152,13 +152,14 @@ impl Lane {
         Some(Exchange { worker, shard, number, settlements, want, suspects })
     }
 
-    /// Asks until there is an answer, and returns it with what the answered call wanted.
+    /// Asks until there is an answer, and returns it with what the answered call wanted. `None` when the worker stops,
+    /// the storage does not answer, and there is nothing to settle any more.
     async fn exchange(
-        &self,
+        &mut self,
         mut call: Exchange,
         next: &mut Next,
         permit: &mut Option<suspects::Permit>,
-    ) -> (u32, Exchanged) {
+    ) -> Option<(u32, Exchanged)> {
         let mut backoff = Backoff::new();
         let mut registered = false;
         loop {
@@ -168,7 +169,7 @@ impl Lane {
                         tracing::info!(storage = %self.engine.client.location(), "the storage answers again");
                         self.set_hungry(next, true);
                     }
-                    return (call.want, answer);
+                    return Some((call.want, answer));
                 }
                 Err(error) => error,
             };
@@ -186,7 +187,13 @@ impl Lane {
             let storage = self.engine.client.location();
             let pause = backoff.pause();
             tracing::warn!(%error, storage, queue = %self.shard, ?pause, "the storage does not answer: trying again");
-            self.engine.sleep(pause).await;
+            let settled = call.settlements.is_empty() && self.outbox.is_empty();
+            tokio::select! {
+                () = self.engine.sleep(pause) => {}
+                // What it may have claimed is not known and not begun: the stop need not wait for it.
+                () = self.stop.cancelled(), if self.claiming.is_some() => self.claiming = None,
+                () = self.last.cancelled(), if settled => return None,
+            }
         }
     }
 
