@@ -236,8 +236,10 @@ async fn run(
     let guarded = ON_THREAD.scope(Arc::clone(&on_thread), AssertUnwindSafe(future).catch_unwind());
     let mut guarded = Box::pin(guarded);
     if let Some(timeout) = timeout {
-        let overdue = engine.clock().now() + timeout + OVERDUE_AFTER;
-        engine.held.expect_end(claimed.job.id, claimed.fence, overdue);
+        let renewals =
+            timeout.saturating_add(OVERDUE_AFTER).as_secs_f64() / engine.config.lease.renew_every.as_secs_f64();
+        // A float that is too large becomes the largest number: for ever, as far as anyone can tell.
+        engine.held.expect_end(claimed.job.id, claimed.fence, renewals.ceil() as u32);
     }
     tracing::debug!("started");
     let outcome = tokio::select! {

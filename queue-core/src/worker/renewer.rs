@@ -49,7 +49,7 @@ impl Drop for Renewer {
 async fn renew_for_ever(engine: &Engine) {
     loop {
         engine.sleep(engine.config.lease.renew_every).await;
-        for (shard, leases) in engine.held.to_renew(engine.clock().now()) {
+        for (shard, leases) in engine.held.to_renew() {
             for leases in leases.chunks(MAX_RENEWALS) {
                 let renewal = Renewal { worker: engine.id, shard: shard.clone(), leases: leases.to_vec() };
                 renew(engine, renewal).await;
