@@ -33,16 +33,6 @@ pub(crate) fn parent(tx: &Tx<'_>, shard: &Ledger, id: JobId) -> Result<Option<Pa
     Ok(Some(Parent { n, id, state: row::state(state)?, held, has_result, keep_until }))
 }
 
-/// Where a job goes that waits no more, and when it is due.
-pub(crate) fn reached(when: When, now: Timestamp) -> (State, Option<Timestamp>) {
-    let due = when.resolve(now);
-    match when {
-        When::Now => (State::Ready, None),
-        _ if due > now => (State::Scheduled, Some(due)),
-        _ => (State::Ready, Some(due)),
-    }
-}
-
 /// Ties a live job to those it waits for, and holds them for it.
 pub(crate) fn tie(tx: &Tx<'_>, shard: &mut Ledger, child: i64, parents: &[Parent]) -> Result<()> {
     for parent in parents {
@@ -173,7 +163,7 @@ fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Resul
         return Ok(());
     }
     let (id, from, when) = child_of(tx, child)?;
-    let (to, due_at) = reached(when, tx.now);
+    let (to, due_at) = when.start(tx.now);
     shard.moves(Move::Reach, from, to)?;
     let sequence = (to == State::Ready).then(|| shard.next_sequence().cast_signed());
     tx.conn

@@ -115,7 +115,7 @@ fn settle_dependencies(tx: &Tx<'_>, job: &mut Job, parents: &[edges::Parent]) ->
         job.reason = Some(EndReason::Dependency);
         job.culprit = Some(culprit.id);
     } else if parents.iter().all(|parent| parent.state == State::Completed) {
-        let (state, due_at) = edges::reached(job.when, tx.now);
+        let (state, due_at) = job.when.start(tx.now);
         Move::Reach.check(job.state, state)?;
         (job.state, job.due_at) = (state, due_at);
     }

@@ -15,7 +15,7 @@ use queue_storage::model::{CallerId, JobId, QueueName, Shard, TaskName};
 use queue_storage::storage::{Counts, JobPage, JobQuery, Lookup, Storage, StorageError, WorkerRecord};
 
 pub use builder::ClientBuilder;
-pub(crate) use producer::{Producer, Unanswered};
+pub(crate) use producer::{MAX_CALL_BYTES, Producer, Unanswered};
 
 /// The cheap, cloneable handle to one storage: what enqueues calls and looks at jobs.
 ///

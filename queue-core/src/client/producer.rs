@@ -16,7 +16,7 @@ use queue_storage::storage::{Admission, EnqueueCall, MAX_ENQUEUE, Storage, Stora
 use tokio::sync::{Notify, OwnedMutexGuard, oneshot};
 
 /// A call carries no further submission once the envelopes in it hold this many bytes.
-const MAX_CALL_BYTES: usize = 4 * 1024 * 1024;
+pub(crate) const MAX_CALL_BYTES: usize = 4 * 1024 * 1024;
 /// Pauses between repeats of an unanswered call: doubling from the first to the second.
 const REPEAT_PAUSE: (Duration, Duration) = (Duration::from_millis(20), Duration::from_millis(500));
 

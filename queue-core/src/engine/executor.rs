@@ -35,8 +35,7 @@ pub(crate) fn note_thread(busy: bool) {
     let _ = ON_THREAD.try_with(|flag| flag.store(busy, Ordering::Release));
 }
 
-/// Runs a claimed job. `None` when its lease was lost, or it holds a thread that can't be stopped: then nothing is
-/// settled.
+/// Runs a claimed job. `None` when its lease was lost: then nothing is settled.
 pub(crate) async fn execute(engine: &Engine, claimed: Claimed, lost: CancellationToken) -> Option<Settled> {
     let job = &claimed.job;
     let attempt = job.attempts.saturating_add(1);
@@ -45,11 +44,10 @@ pub(crate) async fn execute(engine: &Engine, claimed: Claimed, lost: Cancellatio
 }
 
 async fn perform(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Option<Settled> {
-    let options = RunOptions::of(engine, None);
     match confirm(engine, claimed, lost).await {
         Confirmed::Held => {}
         Confirmed::Lost => return None,
-        Confirmed::Stopped => return Some(settled(claimed, Outcome::Released, &options)),
+        Confirmed::Stopped => return Some(given_back(claimed)),
     }
     let started = engine.clock().now();
     let (options, begun) = begin(engine, claimed, lost);
@@ -61,6 +59,12 @@ async fn perform(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -
     let settled = settled(claimed, outcome, &options);
     report(&settled.settlement, engine.clock().now() - started);
     Some(settled)
+}
+
+/// A job goes back as it came, unbegun.
+pub(crate) fn given_back(claimed: &Claimed) -> Settled {
+    let (job, attempts) = (claimed.job.id, claimed.job.attempts);
+    Settled { job, fence: claimed.fence, attempts, settlement: Settlement::Release }
 }
 
 fn settled(claimed: &Claimed, outcome: Outcome, options: &RunOptions) -> Settled {
@@ -83,14 +87,15 @@ async fn confirm(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -
     if !claimed.job.confirm_first() {
         return Confirmed::Held;
     }
-    if claimed.job.crashes > 0 {
+    if claimed.job.suspect {
         tracing::info!(crashes = claimed.job.crashes, "taken over: the worker that ran it vanished");
     }
     tokio::select! {
+        // Nothing begins any more once it should end.
         biased;
-        answer = confirmed(engine, claimed) => answer,
         () = lost.cancelled() => Confirmed::Lost,
         () = engine.cut.cancelled() => Confirmed::Stopped,
+        answer = confirmed(engine, claimed) => answer,
     }
 }
 

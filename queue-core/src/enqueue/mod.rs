@@ -9,7 +9,7 @@ use queue_storage::model::{JobId, NewJob, Shard};
 use queue_storage::storage::{Admission, MAX_ENQUEUE};
 
 use crate::call::Call;
-use crate::client::{Client, Unanswered};
+use crate::client::{Client, MAX_CALL_BYTES, Unanswered};
 use crate::draft::Draft;
 use crate::handle::JobHandle;
 use crate::step::Pipeline;
@@ -18,8 +18,6 @@ use crate::task::Task;
 use error::Cause;
 pub use error::EnqueueError;
 
-/// A call of many jobs is cut where their envelopes hold this many bytes.
-const MAX_CHUNK_BYTES: usize = 4 * 1024 * 1024;
 /// The most steps of a pipeline: they are stored in one call.
 const MAX_STEPS: usize = 100;
 
@@ -79,8 +77,8 @@ impl<T: Task> Pipeline<T> {
 }
 
 impl Client {
-    /// Stores many calls of one task: in calls of at most 1,000 jobs to the storage, in order, one call per queue where
-    /// they fit.
+    /// Stores many calls of one task: in calls of at most 1,000 jobs and some 4 MiB to the storage, in order, one call per
+    /// queue where they fit.
     ///
     /// # Errors
     /// As [`Call::enqueue`]. A fault in any call is found before anything is stored. When the storage fails half-way,
@@ -134,7 +132,7 @@ impl Client {
         for (shard, jobs) in by_shard {
             let (mut chunk, mut bytes) = (Vec::new(), 0);
             for job in jobs {
-                if chunk.len() == MAX_ENQUEUE || bytes >= MAX_CHUNK_BYTES {
+                if chunk.len() == MAX_ENQUEUE || bytes >= MAX_CALL_BYTES {
                     self.submit(&shard, std::mem::take(&mut chunk)).await?;
                     bytes = 0;
                 }

@@ -209,7 +209,7 @@ impl Lane {
         if self.stop.is_cancelled() {
             // What was claimed while the worker was told to stop goes back unbegun.
             self.slots.give_back(self.index, want);
-            answer.claimed.into_iter().for_each(|job| self.outbox.push(given_back(&job)));
+            answer.claimed.into_iter().for_each(|job| self.outbox.push(executor::given_back(&job)));
         } else {
             self.slots.give_back(self.index, want.saturating_sub(claimed));
             // A repeat that wanted nothing may bring what its first try claimed: it is run all the same.
@@ -307,11 +307,6 @@ async fn until_cut(engine: &Engine, lost: &CancellationToken) -> Option<suspects
         () = lost.cancelled() => None,
         () = engine.cut.cancelled() => None,
     }
-}
-
-fn given_back(claimed: &Claimed) -> Settled {
-    let (job, attempts) = (claimed.job.id, claimed.job.attempts);
-    Settled { job, fence: claimed.fence, attempts, settlement: Settlement::Release }
 }
 
 /// The longest wait of an idle lane is spread, so that many workers do not look at once.

@@ -9,7 +9,7 @@ use async_trait::async_trait;
 use super::line::{LastExchange, Line};
 use super::steps::Workers;
 use super::{Hints, Inner, MemoryStorage, line_of};
-use crate::model::{Fence, Timestamp, WorkerId};
+use crate::model::{Fence, JobId, Timestamp, WorkerId};
 use crate::storage::{
     Claim, Exchange, Exchanged, MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed, StorageError, WorkerRecord,
 };
@@ -28,11 +28,9 @@ impl Claim for MemoryStorage {
         inner.workers.remove(&worker);
         for line in inner.lines.values_mut() {
             line.exchanges.remove(&worker);
-            for job in line.jobs.values_mut().filter(|job| !job.at_most_once) {
-                if let Some(lease) = job.lease.as_mut().filter(|lease| lease.worker == worker) {
-                    lease.delivered = false;
-                }
-            }
+            let again = |id: &JobId| line.jobs.get(id).is_some_and(|job| !job.at_most_once);
+            let held: Vec<_> = line.held_by(worker).filter(again).collect();
+            held.into_iter().for_each(|id| line.touch(id, |lease| lease.delivered = false));
         }
         Ok(())
     }

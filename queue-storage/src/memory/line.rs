@@ -5,7 +5,7 @@ use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
 
 use super::Hints;
 use crate::model::{
-    CallerId, EndReason, Fence, Job, JobId, Lease, Move, Parked, Shard, State, TaskName, Timestamp, When, WorkerId,
+    CallerId, EndReason, Fence, Job, JobId, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
 };
 use crate::storage::{Admission, Ends, MAX_UPKEEP, SettleAnswer, StorageError};
 
@@ -62,7 +62,7 @@ pub(super) struct LastCall {
 }
 
 /// The last exchange of a worker, with what its answer is made of.
-#[derive(Clone, Debug)]
+#[derive(Debug)]
 pub(super) struct LastExchange {
     pub(super) number: u64,
     pub(super) settled: Vec<SettleAnswer>,
@@ -213,27 +213,9 @@ impl Line {
             return Ok(());
         }
         self.outstanding.remove(&child);
-        let sequence = self.sequence + 1;
-        self.shift(child, Move::Reach, hints, |job| match job.when {
-            When::Now => {
-                job.state = State::Ready;
-                job.sequence = Some(sequence);
-            }
-            when => {
-                let due = when.resolve(now);
-                job.due_at = Some(due);
-                if due > now {
-                    job.state = State::Scheduled;
-                } else {
-                    job.state = State::Ready;
-                    job.sequence = Some(sequence);
-                }
-            }
-        })?;
-        if self.jobs.get(&child).is_some_and(|job| job.sequence == Some(sequence)) {
-            self.sequence = sequence;
-        }
-        Ok(())
+        let (state, due) = self.jobs.get(&child).map_or((State::Ready, None), |job| job.when.start(now));
+        let sequence = (state == State::Ready).then(|| self.next_sequence());
+        self.shift(child, Move::Reach, hints, |job| (job.state, job.due_at, job.sequence) = (state, due, sequence))
     }
 
     fn cancel_for(
@@ -350,12 +332,18 @@ impl Line {
         self.lift(id);
     }
 
-    /// Sets a ready job aside, or back in its place.
-    pub(super) fn park(&mut self, id: JobId, reason: Option<Parked>, hints: &mut Hints) {
+    /// Sets a ready job aside.
+    pub(super) fn park(&mut self, id: JobId, reason: Parked, hints: &mut Hints) {
         if let Some(mut job) = self.lift(id) {
-            job.parked = reason;
+            job.parked = Some(reason);
             self.put(job, hints);
         }
+    }
+
+    /// The running jobs that a worker holds.
+    pub(super) fn held_by(&self, worker: WorkerId) -> impl Iterator<Item = JobId> + '_ {
+        let lease = |id: &JobId| self.jobs.get(id).and_then(|job| job.lease);
+        self.leases.iter().map(|&(_, id)| id).filter(move |id| lease(id).is_some_and(|lease| lease.worker == worker))
     }
 
     /// Changes a lease of a running job without moving it.

@@ -34,10 +34,7 @@ impl Inner {
     fn forget_workers(&mut self, now: Timestamp) {
         let lines = &self.lines;
         self.workers.retain(|id, worker| {
-            let holds = || {
-                let mut jobs = lines.values().flat_map(|line| line.jobs.values());
-                jobs.any(|job| job.lease.is_some_and(|lease| lease.worker == *id))
-            };
+            let holds = || lines.values().any(|line| line.held_by(*id).next().is_some());
             now - worker.seen_at < FORGET_AFTER || holds()
         });
     }

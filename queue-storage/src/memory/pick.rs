@@ -96,7 +96,7 @@ impl Line {
         let mut strange = BTreeSet::new();
         for (id, reason) in misfits {
             strange.extend(self.jobs.get(&id).map(|job| job.task.clone()));
-            self.park(id, Some(reason), hints);
+            self.park(id, reason, hints);
         }
         found.sort_unstable();
         (found, more, strange)

@@ -123,13 +123,7 @@ impl Job {
     /// else ready.
     #[must_use]
     pub fn admitted(new: NewJob, shard: Shard, now: Timestamp) -> Self {
-        let due = new.when.resolve(now);
-        let (state, due_at) = match new.when {
-            _ if !new.waits_for.is_empty() => (State::Waiting, None),
-            When::Now => (State::Ready, None),
-            _ if due > now => (State::Scheduled, Some(due)),
-            _ => (State::Ready, Some(due)),
-        };
+        let (state, due_at) = if new.waits_for.is_empty() { new.when.start(now) } else { (State::Waiting, None) };
         Self {
             id: new.id,
             shard,

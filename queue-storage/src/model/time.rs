@@ -6,6 +6,8 @@ use std::time::{Duration, SystemTime, UNIX_EPOCH};
 
 use serde::{Deserialize, Serialize};
 
+use super::state::State;
+
 /// A moment, in whole microseconds since the Unix epoch.
 ///
 /// Integers, because they compare and store exactly everywhere: SQLite keeps them as they are and a Redis score (a
@@ -178,6 +180,17 @@ impl When {
             Self::Now => now,
             Self::In(delay) => now + delay,
             Self::At(at) => at,
+        }
+    }
+
+    /// Where a job of this time goes when nothing else holds it, and when it is due: at once, or scheduled for later.
+    #[must_use]
+    pub fn start(self, now: Timestamp) -> (State, Option<Timestamp>) {
+        let due = self.resolve(now);
+        match self {
+            Self::Now => (State::Ready, None),
+            _ if due > now => (State::Scheduled, Some(due)),
+            _ => (State::Ready, Some(due)),
         }
     }
 }
