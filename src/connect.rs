@@ -11,6 +11,7 @@ use queue_storage::memory::MemoryStorage;
 /// | URL | storage |
 /// |---|---|
 /// | `sqlite://jobs.db`, `sqlite:///var/lib/app/jobs.db` | one file, beside the program or at an absolute path (feature `sqlite`) |
+/// | `redis://host:6379`, `rediss://user:password@host`, `redis-sentinel://…`, `redis-cluster://…`, `redis+unix://…` | a Redis or Valkey server, a Sentinel group, a cluster (feature `redis`; TLS `redis-tls`) |
 /// | `memory:` | this process's memory: a new, empty storage each time |
 /// | `immediate:` | memory, and each job runs at once inside `enqueue`, with the tasks of the worker built on the client |
 ///
@@ -35,6 +36,7 @@ pub async fn connect(url: &str) -> Result<Client, ConnectError> {
     match parts.as_ref().map(|(scheme, rest)| (scheme.as_str(), *rest)) {
         Some(("memory", "")) => Ok(Client::new(memory())),
         Some(("immediate", "")) => Ok(Client::builder(memory()).immediate().build()),
+        Some((scheme, _)) if is_redis(scheme) => redis(url).await,
         Some(("sqlite", _)) => sqlite(&format!("sqlite{}", &url["sqlite".len()..])).await,
         _ => Err(ConnectError(Kind::UnknownUrl { url: masked(url) })),
     }
@@ -50,6 +52,24 @@ async fn sqlite(url: &str) -> Result<Client, ConnectError> {
 #[expect(clippy::unused_async, reason = "the same shape as with the feature")]
 async fn sqlite(url: &str) -> Result<Client, ConnectError> {
     Err(ConnectError(Kind::FeatureOff { url: masked(url), feature: "sqlite" }))
+}
+
+/// Whether a server of this sort is meant: `redis`, `rediss-cluster`, `valkey+unix` and the like.
+fn is_redis(scheme: &str) -> bool {
+    let server = scheme.split(['-', '+']).next().unwrap_or_default();
+    matches!(server, "redis" | "rediss" | "valkey" | "valkeys")
+}
+
+#[cfg(feature = "redis")]
+async fn redis(url: &str) -> Result<Client, ConnectError> {
+    let options = queue_redis::RedisOptions::from_url(url)?;
+    Ok(Client::new(Arc::new(options.connect().await?)))
+}
+
+#[cfg(not(feature = "redis"))]
+#[expect(clippy::unused_async, reason = "the same shape as with the feature")]
+async fn redis(url: &str) -> Result<Client, ConnectError> {
+    Err(ConnectError(Kind::FeatureOff { url: masked(url), feature: "redis" }))
 }
 
 /// The URL without its password.
@@ -74,7 +94,10 @@ enum Kind {
     UnknownUrl {
         url: String,
     },
-    #[cfg_attr(feature = "sqlite", expect(dead_code, reason = "needed when a storage's feature is off"))]
+    #[cfg_attr(
+        all(feature = "sqlite", feature = "redis"),
+        expect(dead_code, reason = "needed when a storage's feature is off")
+    )]
     FeatureOff {
         url: String,
         feature: &'static str,
@@ -109,7 +132,7 @@ impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match &self.0 {
             Kind::UnknownUrl { url } => {
-                let known = "sqlite://jobs.db, sqlite:///absolute/path.db, memory: or immediate:";
+                let known = "sqlite://jobs.db, sqlite:///absolute/path.db, redis://host:6379, memory: or immediate:";
                 write!(f, "`{url}` names no storage: use {known}")?;
                 // A path alone was meant as a file.
                 if url.contains(':') { Ok(()) } else { write!(f, "; did you mean sqlite://{url}?") }

@@ -7,6 +7,8 @@ pub use connect::{ConnectError, connect};
 pub use queue_core::*;
 #[cfg(feature = "macros")]
 pub use queue_macros::task;
+#[cfg(feature = "redis")]
+pub use queue_redis as redis;
 #[cfg(feature = "sqlite")]
 pub use queue_sqlite as sqlite;
 /// The contract between the engine and its storages, for whoever writes one.

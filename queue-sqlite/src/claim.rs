@@ -6,8 +6,7 @@ use std::time::Duration;
 
 use queue_storage::model::{Claimed, Fence, Input, JobId, Lease, Move, Parked, State, TaskName};
 use queue_storage::storage::{
-    Exchange, Exchanged, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed,
-    SettleAnswer, StorageError,
+    Exchange, Exchanged, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, Renewal, Renewed, SettleAnswer, StorageError,
 };
 use rusqlite::{OptionalExtension, params};
 
@@ -21,31 +20,6 @@ use crate::row;
 use crate::settle;
 use crate::tx::Tx;
 use crate::workers::{Known, Workers};
-
-/// Refuses what breaks the contract, before anything is touched.
-pub(crate) fn check(call: &Exchange) -> Result<(), StorageError> {
-    let count = call.settlements.len();
-    if count > MAX_SETTLEMENTS {
-        return Err(StorageError::invalid(format!(
-            "{count} settlements in one exchange; the most is {MAX_SETTLEMENTS}"
-        )));
-    }
-    let mut seen = HashSet::with_capacity(count);
-    match call.settlements.iter().find(|settled| !seen.insert(settled.job)) {
-        Some(twice) => Err(StorageError::invalid(format!("job {} is settled twice in one exchange", twice.job))),
-        None => Ok(()),
-    }
-}
-
-/// Refuses a renewal of too many leases.
-pub(crate) fn check_renewal(call: &Renewal) -> Result<(), StorageError> {
-    match call.leases.len() {
-        count if count > MAX_RENEWALS => {
-            Err(StorageError::invalid(format!("{count} leases in one renewal; the most is {MAX_RENEWALS}")))
-        }
-        _ => Ok(()),
-    }
-}
 
 /// Settles, follows, promotes, reclaims, claims.
 pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) -> Result<Exchanged> {

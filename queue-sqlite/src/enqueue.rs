@@ -1,7 +1,7 @@
 //! Taking jobs in.
 
 use queue_storage::model::{EndReason, Job, JobId, Move, NewJob, State};
-use queue_storage::storage::{Admission, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, StorageError};
+use queue_storage::storage::{Admission, EnqueueCall, StorageError};
 use rusqlite::{OptionalExtension, params};
 
 use crate::edges;
@@ -9,21 +9,6 @@ use crate::error::{Error, Result};
 use crate::ledger::Ledger;
 use crate::row;
 use crate::tx::Tx;
-
-/// Refuses what breaks the contract, before anything is touched.
-pub(crate) fn check(jobs: &[NewJob], shard_tag: u16) -> Result<(), StorageError> {
-    if jobs.len() > MAX_ENQUEUE {
-        return Err(StorageError::invalid(format!("{} jobs in one call; the most is {MAX_ENQUEUE}", jobs.len())));
-    }
-    let edges: usize = jobs.iter().map(|job| job.waits_for.len()).sum();
-    if edges > MAX_WAITS_FOR {
-        return Err(StorageError::invalid(format!("{edges} dependencies in one call; the most is {MAX_WAITS_FOR}")));
-    }
-    match jobs.iter().find(|job| job.id.home_tag() != shard_tag) {
-        Some(job) => Err(StorageError::invalid(format!("job {} was made for another shard", job.id))),
-        None => Ok(()),
-    }
-}
 
 /// A numbered call: answered from memory when it was applied before.
 pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admission>> {

@@ -40,7 +40,7 @@ use queue_storage::clock::Clock;
 use queue_storage::model::{JobId, Namespace, NewJob, Shard, WorkerId};
 use queue_storage::storage::{
     Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Hub, JobPage, JobQuery, Lookup, Maintain,
-    Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, WorkerRecord,
+    Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, WorkerRecord, check_jobs,
 };
 use rusqlite::Transaction;
 
@@ -165,7 +165,7 @@ impl SqliteStorage {
         shard: &Shard,
         jobs: Vec<NewJob>,
     ) -> Result<Vec<Admission>, StorageError> {
-        enqueue::check(&jobs, shard.tag())?;
+        check_jobs(&jobs, shard)?;
         self.same_file(transaction)?;
         let done = self.enqueue_under(transaction, shard, jobs);
         done.map_err(|error| error.at(&self.place))
@@ -232,7 +232,7 @@ impl Storage for SqliteStorage {
 #[async_trait]
 impl Enqueue for SqliteStorage {
     async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError> {
-        enqueue::check(&call.jobs, call.shard.tag())?;
+        call.check()?;
         self.writer.call(|reply| writer::Message::work(reply, |tx, _| enqueue::enqueue(tx, call))).await
     }
 }
@@ -248,14 +248,14 @@ impl Claim for SqliteStorage {
     }
 
     async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
-        claim::check(&call)?;
+        call.check()?;
         self.writer
             .call(|reply| writer::Message::work(reply, move |tx, workers| claim::exchange(tx, workers, &call)))
             .await
     }
 
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
-        claim::check_renewal(&call)?;
+        call.check()?;
         self.writer
             .call(|reply| writer::Message::work(reply, move |tx, workers| claim::renew(tx, workers, &call)))
             .await

@@ -44,7 +44,7 @@ pub(crate) fn promote(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<bool> {
 pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
     WHERE shard = ?1 AND state >= 5 AND held = 0 AND keep_until <= ?2 ORDER BY keep_until LIMIT ?3";
 pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
-    WHERE shard = ?1 AND state = 5 AND held = 0 AND result IS NULL ORDER BY ended_at LIMIT ?2";
+    WHERE shard = ?1 AND state = 5 AND held = 0 AND result IS NULL ORDER BY keep_until LIMIT ?2";
 pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
     WHERE shard = ?1 AND state = 8 AND held = 0 ORDER BY ended_at LIMIT ?2";
 

@@ -1,5 +1,7 @@
 //! Looking.
 
+use std::collections::HashMap;
+
 use queue_storage::model::{JobId, Shard, Timestamp};
 use queue_storage::storage::{Counts, Cursor, JobPage, JobQuery, Lookup, MAX_PAGE, StorageError, WorkerRecord};
 use rusqlite::{Row, params};
@@ -13,8 +15,8 @@ use crate::workers;
 /// The most records one page looks at.
 const MAX_LOOKED_AT: u32 = 10_000;
 
-pub(crate) const PAGE: &str =
-    concat!("SELECT ", columns!(), " FROM queue_jobs WHERE shard = ?1 AND id > ?2 ORDER BY id LIMIT ?3");
+/// No more than tells whether a job is shown: what does not fit is not read.
+pub(crate) const WALK: &str = "SELECT n, shard, state, task FROM queue_jobs WHERE n > ?1 ORDER BY n LIMIT ?2";
 
 /// The job, in whichever shard bears the tag in its id.
 pub(crate) fn get(look: &Snapshot<'_>, id: JobId) -> Result<Lookup> {
@@ -37,51 +39,47 @@ pub(crate) fn get(look: &Snapshot<'_>, id: JobId) -> Result<Lookup> {
     Ok(if gone { Lookup::Gone } else { Lookup::Unknown })
 }
 
-/// A page of jobs, shard by shard in the order of their names.
+/// A page of jobs, over all shards in the order of their rows. A row of a job that is taken in comes behind all others
+/// and never moves; that is the order of the contract, and needs no index.
 pub(crate) fn list(look: &Snapshot<'_>, query: &JobQuery) -> Result<JobPage> {
-    let after = query.after.as_ref().map(Place::parse).transpose()?;
+    let mut last = query.after.as_ref().map_or(Ok(0), place)?;
     let limit = if query.limit == 0 { MAX_PAGE } else { query.limit.min(MAX_PAGE) } as usize;
+    let mut shards: HashMap<_, _> = shards_where(look, "AND enqueued > 0", [look.namespace])?.into_iter().collect();
+    shards.retain(|_, shard| query.queue.as_ref().is_none_or(|queue| *queue == shard.queue));
     let mut page = JobPage::default();
+    if shards.is_empty() {
+        return Ok(page);
+    }
     let mut left = MAX_LOOKED_AT;
-    for (n, shard) in shards_where(look, "AND enqueued > 0 ORDER BY queue, idx", params![look.namespace])? {
-        if query.queue.as_ref().is_some_and(|queue| *queue != shard.queue) {
-            continue;
+    let mut statement = look.conn.prepare_cached(WALK)?;
+    let mut rows = statement.query(params![last, left + 1])?;
+    while let Some(found) = rows.next()? {
+        if left == 0 || page.jobs.len() == limit {
+            page.next = Some(Cursor(last.to_string()));
+            break;
         }
-        let mut from = JobId::from_u128(0);
-        if let Some(place) = &after {
-            match (shard.queue.as_str(), shard.index).cmp(&(place.queue.as_str(), place.index)) {
-                std::cmp::Ordering::Less => continue,
-                std::cmp::Ordering::Equal => from = place.id,
-                std::cmp::Ordering::Greater => {}
-            }
-        }
-        let mut statement = look.conn.prepare_cached(PAGE)?;
-        let mut rows = statement.query(params![n, row::id_bytes(from), left + 1])?;
-        let mut last = from;
-        while let Some(found) = rows.next()? {
-            if left == 0 || page.jobs.len() == limit {
-                page.next = Some(Place { id: last, index: shard.index, queue: shard.queue.to_string() }.cursor());
-                return Ok(page);
-            }
-            left -= 1;
-            last = id_of(found)?;
-            if fits(found, query)? {
-                page.jobs.push(row::job(found, &shard)?);
-            }
+        left -= 1;
+        last = found.get(0)?;
+        if let Some(shard) = shards.get(&found.get(1)?)
+            && fits(found, query)
+        {
+            page.jobs.extend(row::find(look.conn, shard, last)?);
         }
     }
     Ok(page)
 }
 
-fn id_of(row: &Row<'_>) -> Result<JobId> {
-    row::job_id(row.get_ref(0)?.as_blob().map_err(|_| Error::corrupt("a job's id is not 16 bytes"))?)
+/// Whether a row of [`WALK`] passes the filters by state and task.
+fn fits(row: &Row<'_>, query: &JobQuery) -> bool {
+    let state = query.state.is_none_or(|state| row.get_ref(2).is_ok_and(|v| v.as_i64() == Ok(row::number(state))));
+    let task = query.task.as_ref().is_none_or(|task| row.get_ref(3).is_ok_and(|v| v.as_str() == Ok(task.as_str())));
+    state && task
 }
 
-/// Whether the row passes the filters, without reading more of it.
-fn fits(row: &Row<'_>, query: &JobQuery) -> Result<bool> {
-    let state = query.state.is_none_or(|state| row.get_ref(1).is_ok_and(|v| v.as_i64() == Ok(row::number(state))));
-    let task = query.task.as_ref().is_none_or(|task| row.get_ref(6).is_ok_and(|v| v.as_str() == Ok(task.as_str())));
-    Ok(state && task)
+/// The row behind which a list goes on.
+fn place(cursor: &Cursor) -> Result<i64> {
+    let n = cursor.0.parse().ok().filter(|n| *n > 0);
+    n.ok_or_else(|| Error::Refused(StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0))))
 }
 
 /// The counts of one shard.
@@ -128,29 +126,4 @@ fn shards_where(look: &Snapshot<'_>, condition: &str, values: impl rusqlite::Par
         found.push((row.get(0)?, Shard { queue, index: row.get(2)? }));
     }
     Ok(found)
-}
-
-/// A place in a list: after this job of this shard.
-struct Place {
-    id: JobId,
-    index: u16,
-    queue: String,
-}
-
-impl Place {
-    fn cursor(&self) -> Cursor {
-        Cursor(format!("{}.{}.{}", self.id, self.index, self.queue))
-    }
-
-    fn parse(cursor: &Cursor) -> Result<Self> {
-        let refused = || Error::Refused(StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0)));
-        let mut parts = cursor.0.splitn(3, '.');
-        let mut part = || parts.next().ok_or_else(refused);
-        let (id, index, queue) = (part()?, part()?, part()?);
-        Ok(Self {
-            id: id.parse().map_err(|_| refused())?,
-            index: index.parse().map_err(|_| refused())?,
-            queue: queue.to_owned(),
-        })
-    }
 }

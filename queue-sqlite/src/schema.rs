@@ -125,7 +125,7 @@ mod tests {
             (maintain::KEPT, "queue_kept (shard=? AND keep_until<?)"),
             (maintain::TRACES, "queue_traces (shard=?)"),
             (maintain::LETTERS, "queue_letters (shard=?)"),
-            (operate::PAGE, "queue_jobs_by_id (shard=? AND id>?)"),
+            (operate::WALK, "INTEGER PRIMARY KEY (rowid>?)"),
             (crate::settle::HELD, "queue_jobs_by_id (shard=? AND id=?)"),
         ];
         for (sql, index) in plans {

@@ -154,10 +154,13 @@ impl Client {
         self.0.storage.get(id).await
     }
 
-    /// A page of jobs, oldest first; see [`JobQuery`].
+    /// A page of jobs, those of a queue in the order in which they were enqueued; see [`JobQuery`].
+    ///
+    /// Pages are not a snapshot, yet a job that is stored throughout is shown exactly once; a job whose state changes
+    /// between two pages may be missed by a query for its state.
     ///
     /// # Errors
-    /// The storage can't be asked.
+    /// The storage can't be asked, or `query.after` is not from a page of this storage.
     pub async fn jobs(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
         self.0.storage.list(query).await
     }

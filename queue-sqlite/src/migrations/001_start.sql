@@ -41,7 +41,7 @@ CREATE TABLE queue_shards (
 CREATE INDEX queue_shards_by_tag ON queue_shards (namespace, tag);
 
 CREATE TABLE queue_jobs (
-    n             INTEGER PRIMARY KEY,
+    n             INTEGER PRIMARY KEY,         -- a new one is above all that are stored: lists follow it
     shard         INTEGER NOT NULL,
     id            BLOB    NOT NULL,
     state         INTEGER NOT NULL,
@@ -84,7 +84,7 @@ CREATE INDEX queue_parked   ON queue_jobs (shard, suspect, task, needs, rank, se
 CREATE INDEX queue_due      ON queue_jobs (shard, due_at) WHERE state IN (1, 4);
 CREATE INDEX queue_leases   ON queue_jobs (shard, lease_until, worker) WHERE state = 3;
 CREATE INDEX queue_kept     ON queue_jobs (shard, keep_until) WHERE state >= 5 AND held = 0;
-CREATE INDEX queue_traces   ON queue_jobs (shard, ended_at) WHERE state = 5 AND held = 0 AND result IS NULL;
+CREATE INDEX queue_traces   ON queue_jobs (shard, keep_until) WHERE state = 5 AND held = 0 AND result IS NULL;
 CREATE INDEX queue_letters  ON queue_jobs (shard, ended_at) WHERE state = 8 AND held = 0;
 
 -- Large envelopes, apart, so that a change of state does not write them anew.

@@ -179,6 +179,7 @@ macro_rules! __conformance_cases {
                 the_living_stay
                 pruning_is_bounded
                 traces_are_capped
+                the_trace_with_the_least_time_left_goes_first
                 dead_letters_are_capped
                 counts_survive
                 the_cancelled_go_too
@@ -192,10 +193,12 @@ macro_rules! __conformance_cases {
             }
             operate {
                 pages_show_everything_once
-                pages_are_ordered_by_id
+                pages_are_in_order_of_arrival
                 filters_fit
                 pages_and_look_ups_agree
                 pages_bear_change
+                who_comes_anew_comes_last
+                a_strange_cursor_is_invalid
                 nothing_is_empty
                 counts_tell
                 due_jobs_are_counted

@@ -1,11 +1,12 @@
 //! Looking: pages, counts, shards, workers; nothing here changes anything.
 
+use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::all_jobs;
 use super::stage::{HOUR, MINUTE, Stage, completed, died, retry_in, shard, snooze_in, task};
-use crate::model::{Job, JobId, NewJob, Shard, State, Timestamp, When};
-use crate::storage::{Counts, JobQuery, Lookup, MAX_PAGE, Retention, WorkerRecord};
+use crate::model::{Job, JobId, NewJob, Settlement, Shard, State, Timestamp, When};
+use crate::storage::{Counts, Cursor, JobQuery, Lookup, MAX_PAGE, Retention, WorkerRecord};
 
 /// Walks the pages of a query; every page within the limit.
 async fn walk(stage: &Stage, mut query: JobQuery) -> Vec<Job> {
@@ -44,26 +45,55 @@ async fn fill(stage: &Stage) {
     stage.enqueue_many(3).await;
 }
 
-/// Pages of any size show every job once, the oldest id first.
+/// Those of the stage's shard, in the order in which they were shown.
+fn of(stage: &Stage, jobs: &[Job]) -> Vec<JobId> {
+    jobs.iter().filter(|job| job.shard == *stage.shard()).map(|job| job.id).collect()
+}
+
+/// Jobs to enqueue, the youngest id first.
+fn youngest_first(stage: &Stage, count: usize) -> Vec<NewJob> {
+    let mut jobs: Vec<_> = (0..count).map(|_| stage.job()).collect();
+    jobs.sort_by_key(|job| Reverse(job.id));
+    jobs
+}
+
+/// Pages of any size show every job of every shard once, in each shard the first that came first.
 pub(super) async fn pages_show_everything_once(stage: &Stage) {
-    let mut expected = [stage.enqueue_many(1_000).await, stage.enqueue_many(50).await].concat();
-    expected.sort();
+    let other = stage.beside("other");
+    let (first, second) = (stage.enqueue_many(1_000).await, other.enqueue_many(20).await);
+    let expected = [first, stage.enqueue_many(50).await].concat();
+    let expected_there = [second, other.enqueue_many(10).await].concat();
     for limit in [0, 1_000, 5_000, 7, 1] {
         let query = JobQuery { limit, ..JobQuery::default() };
         let jobs = walk(stage, query).await;
-        assert!(ids(&jobs) == expected, "pages of {limit}");
+        assert_eq!(jobs.len(), expected.len() + expected_there.len(), "pages of {limit}");
+        assert!(of(stage, &jobs) == expected && of(&other, &jobs) == expected_there, "pages of {limit}");
     }
 }
 
-/// The order is that of ids, whatever their order of arrival and state.
-pub(super) async fn pages_are_ordered_by_id(stage: &Stage) {
-    let mut jobs: Vec<_> = (0..40).map(|_| stage.job()).collect();
-    jobs.reverse();
-    let mut expected = stage.enqueue_all(jobs).await;
-    stage.worker().await.claim(20).await;
-    expected.sort();
-    let query = JobQuery { limit: 7, ..JobQuery::default() };
-    assert_eq!(ids(&walk(stage, query).await), expected);
+/// The order is that of arrival, whatever the order of ids, and whatever has become of the jobs since.
+pub(super) async fn pages_are_in_order_of_arrival(stage: &Stage) {
+    let mut jobs = youngest_first(stage, 40);
+    let (late, waiting) = (jobs.split_off(15), [stage.job_after([jobs[0].id])]);
+    let expected = [stage.enqueue_all(jobs).await, stage.enqueue(waiting).await.into(), stage.enqueue_all(late).await];
+    let expected = expected.concat();
+    let in_order = async || {
+        for limit in [0, 7, 1] {
+            let query = JobQuery { limit, ..JobQuery::default() };
+            assert_eq!(ids(&walk(stage, query).await), expected, "pages of {limit}");
+        }
+    };
+    in_order().await;
+    let mut worker = stage.worker().await;
+    for settlement in [completed(), retry_in(MINUTE), snooze_in(HOUR), Settlement::Release, died()] {
+        worker.run_one(settlement).await;
+    }
+    worker.claim(20).await;
+    in_order().await;
+    stage.advance(MINUTE).await;
+    worker.upkeep().await;
+    assert_eq!(stage.counts().await.stored.len(), 5, "ready, running, scheduled, completed, dead");
+    in_order().await;
 }
 
 /// Filters by queue, task and state show what fits and nothing else, alone and together.
@@ -102,18 +132,51 @@ pub(super) async fn pages_and_look_ups_agree(stage: &Stage) {
     }
 }
 
-/// A job that comes or goes between two pages disturbs no other.
+/// Jobs that come, go or move between two pages disturb no other: who is stored throughout is shown once.
 pub(super) async fn pages_bear_change(stage: &Stage) {
-    let ids_before = stage.enqueue_many(6).await;
+    let before = stage.enqueue_all(youngest_first(stage, 8)).await;
     let mut query = JobQuery { limit: 3, ..JobQuery::default() };
     let first = stage.storage().list(&query).await.unwrap();
-    stage.worker().await.run_one(completed()).await;
+    let shown = ids(&first.jobs);
+    assert!(!shown.is_empty() && first.next.is_some(), "a first page, with more to come");
+    let mut worker = stage.worker().await;
+    let runs = worker.claim(8).await;
+    for (n, run) in runs.iter().enumerate() {
+        worker.finish(run, if n % 2 == 0 { completed() } else { retry_in(MINUTE) }).await;
+    }
     stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
     let added = stage.enqueue_many(1).await;
-    let mut seen = ids(&first.jobs);
+    stage.advance(MINUTE).await;
+    worker.upkeep().await;
+    let stays = |(n, id): (usize, JobId)| (n % 2 == 1 || shown.contains(&id)).then_some(id);
+    let expected: Vec<_> = before.into_iter().enumerate().filter_map(stays).chain(added).collect();
+    let mut seen = shown.clone();
     query.after = first.next;
     seen.extend(ids(&walk(stage, query).await));
-    assert_eq!(seen, [ids_before, added].concat());
+    assert_eq!(seen, expected);
+}
+
+/// A job that was pruned and is enqueued anew is shown once, as the last that came.
+pub(super) async fn who_comes_anew_comes_last(stage: &Stage) {
+    let job = stage.job();
+    let [first, again] = stage.enqueue([stage.job(), job.clone()]).await;
+    let others = stage.enqueue_many(2).await;
+    let mut worker = stage.worker().await;
+    let runs = worker.claim(2).await;
+    worker.finish(&runs[1], completed()).await;
+    stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
+    stage.enqueue([job]).await;
+    let jobs = walk(stage, JobQuery::default()).await;
+    assert_eq!(ids(&jobs), [first, others[0], others[1], again]);
+}
+
+/// A cursor that no page gave is refused, not read as the start or the end.
+pub(super) async fn a_strange_cursor_is_invalid(stage: &Stage) {
+    stage.enqueue_many(2).await;
+    for text in ["", "nowhere", "ü.ü.ü"] {
+        let query = JobQuery { after: Some(Cursor(text.to_owned())), ..JobQuery::default() };
+        assert!(stage.storage().list(&query).await.unwrap_err().is_invalid(), "`{text}`");
+    }
 }
 
 /// An empty storage shows nothing.

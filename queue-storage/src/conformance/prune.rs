@@ -85,7 +85,8 @@ pub(super) async fn pruning_is_bounded(stage: &Stage) {
     assert_eq!(prune(stage).await, Step::default());
 }
 
-/// No more traces are kept than the retention says, the oldest go first, and results do not count as traces.
+/// No more traces are kept than the retention says, of those kept equally long the oldest go first, and results do not
+/// count as traces.
 pub(super) async fn traces_are_capped(stage: &Stage) {
     let result = end_one(stage, returned(b"x", DAY)).await;
     let empty = Settlement::Complete { result: Some(Bytes::new()), keep: DAY };
@@ -105,12 +106,30 @@ pub(super) async fn traces_are_capped(stage: &Stage) {
     assert_eq!(prune_to(stage, Retention { traces: 0, dead: 9 }).await, 3);
 }
 
-/// No more dead letters are kept than the retention says, and the oldest go first.
+/// Of too many traces those go first whose time to be kept ends first, whenever they ended.
+pub(super) async fn the_trace_with_the_least_time_left_goes_first(stage: &Stage) {
+    let mut traces = Vec::new();
+    for keep in [DAY, HOUR * 2, HOUR, DAY * 2] {
+        traces.push(end_one(stage, Settlement::Complete { result: None, keep }).await);
+    }
+    for (cap, kept) in
+        [(3, [true, true, false, true]), (2, [true, false, false, true]), (1, [false, false, false, true])]
+    {
+        assert_eq!(prune_to(stage, Retention { traces: cap, dead: 0 }).await, 1);
+        for (id, kept) in traces.iter().zip(kept) {
+            assert_eq!(is_kept(stage, *id).await, kept);
+        }
+    }
+}
+
+/// No more dead letters are kept than the retention says, and those that died first go first, however long they were to
+/// be kept.
 pub(super) async fn dead_letters_are_capped(stage: &Stage) {
     let trace = end_one(stage, completed()).await;
     let mut dead = Vec::new();
-    for _ in 0..4 {
-        dead.push(end_one(stage, died()).await);
+    for hours in [4, 3, 2, 1] {
+        let die = Settlement::Die { reason: EndReason::Fatal, failure: boom(), keep: HOUR * hours };
+        dead.push(end_one(stage, die).await);
     }
     assert_eq!(prune_to(stage, Retention { traces: 9, dead: 1 }).await, 3);
     for (id, kept) in dead.iter().zip([false, false, false, true]) {

@@ -1,7 +1,6 @@
 //! Settling, claiming, renewing: the steps of the exchange, in order.
 
 use std::cmp::Ordering;
-use std::collections::HashSet;
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -10,9 +9,7 @@ use super::line::{LastExchange, Line};
 use super::steps::Workers;
 use super::{Hints, Inner, MemoryStorage, line_of};
 use crate::model::{Fence, JobId, Timestamp, WorkerId};
-use crate::storage::{
-    Claim, Exchange, Exchanged, MAX_RENEWALS, MAX_SETTLEMENTS, Renewal, Renewed, StorageError, WorkerRecord,
-};
+use crate::storage::{Claim, Exchange, Exchanged, Renewal, Renewed, StorageError, WorkerRecord};
 
 #[async_trait]
 impl Claim for MemoryStorage {
@@ -36,7 +33,7 @@ impl Claim for MemoryStorage {
     }
 
     async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
-        check(&call)?;
+        call.check()?;
         let mut hints = Hints::default();
         let answer = {
             let (mut inner, now) = self.lock()?;
@@ -51,10 +48,7 @@ impl Claim for MemoryStorage {
     }
 
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
-        if call.leases.len() > MAX_RENEWALS {
-            let message = format!("{} leases in one renewal, the limit is {MAX_RENEWALS}", call.leases.len());
-            return Err(StorageError::invalid(message));
-        }
+        call.check()?;
         let (mut inner, now) = self.lock()?;
         let Some(worker) = inner.workers.get_mut(&call.worker) else {
             return Ok(vec![Renewed::Lost; call.leases.len()]);
@@ -74,20 +68,6 @@ impl Claim for MemoryStorage {
             Renewed::Held
         });
         Ok(answers.collect())
-    }
-}
-
-fn check(call: &Exchange) -> Result<(), StorageError> {
-    let count = call.settlements.len();
-    if count > MAX_SETTLEMENTS {
-        return Err(StorageError::invalid(format!(
-            "{count} settlements in one exchange, the limit is {MAX_SETTLEMENTS}"
-        )));
-    }
-    let mut seen = HashSet::new();
-    match call.settlements.iter().find(|settled| !seen.insert(settled.job)) {
-        Some(twice) => Err(StorageError::invalid(format!("job {} is settled twice in one exchange", twice.job))),
-        None => Ok(()),
     }
 }
 

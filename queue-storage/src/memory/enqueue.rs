@@ -5,12 +5,12 @@ use async_trait::async_trait;
 use super::line::{LastCall, Line};
 use super::{Hints, MemoryStorage, line_of};
 use crate::model::{Job, JobId, NewJob, State, Timestamp};
-use crate::storage::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, StorageError};
+use crate::storage::{Admission, Enqueue, EnqueueCall, StorageError};
 
 #[async_trait]
 impl Enqueue for MemoryStorage {
     async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError> {
-        check(&call)?;
+        call.check()?;
         let mut hints = Hints::default();
         let shard = call.shard.clone();
         let answer = {
@@ -19,21 +19,6 @@ impl Enqueue for MemoryStorage {
         };
         self.tell(&shard, &hints);
         answer
-    }
-}
-
-fn check(call: &EnqueueCall) -> Result<(), StorageError> {
-    let EnqueueCall { jobs, shard, .. } = call;
-    if jobs.len() > MAX_ENQUEUE {
-        return Err(StorageError::invalid(format!("{} jobs in one call, the limit is {MAX_ENQUEUE}", jobs.len())));
-    }
-    let edges: usize = jobs.iter().map(|job| job.waits_for.len()).sum();
-    if edges > MAX_WAITS_FOR {
-        return Err(StorageError::invalid(format!("{edges} dependencies in one call, the limit is {MAX_WAITS_FOR}")));
-    }
-    match jobs.iter().find(|job| job.id.home_tag() != shard.tag()) {
-        Some(job) => Err(StorageError::invalid(format!("job {} was made for another shard than {shard}", job.id))),
-        None => Ok(()),
     }
 }
 

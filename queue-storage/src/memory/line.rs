@@ -19,6 +19,9 @@ pub(super) type ParkKey = (TaskName, u16, bool);
 pub(super) struct Line {
     pub(super) shard: Shard,
     pub(super) jobs: BTreeMap<JobId, Job>,
+    /// Stored jobs in the order in which they were taken in, and the place of each.
+    pub(super) arrivals: BTreeMap<u64, JobId>,
+    places: HashMap<JobId, u64>,
     pub(super) ready: BTreeSet<Rank>,
     pub(super) suspects: BTreeSet<Rank>,
     pub(super) parked: BTreeMap<ParkKey, BTreeSet<Rank>>,
@@ -26,7 +29,8 @@ pub(super) struct Line {
     pub(super) due: BTreeSet<(Timestamp, JobId)>,
     /// Running jobs by lease end.
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
-    /// Ended jobs that nobody needs, by the end of their keep; of them the completed without result, and the dead, by end.
+    /// Ended jobs that nobody needs, by the end of their keep; of them the completed without result, likewise; and the
+    /// dead, by their end.
     pub(super) kept: BTreeSet<(Timestamp, JobId)>,
     pub(super) traces: BTreeSet<(Timestamp, JobId)>,
     pub(super) dead: BTreeSet<(Timestamp, JobId)>,
@@ -75,6 +79,8 @@ impl Line {
         Self {
             shard,
             jobs: BTreeMap::new(),
+            arrivals: BTreeMap::new(),
+            places: HashMap::new(),
             ready: BTreeSet::new(),
             suspects: BTreeSet::new(),
             parked: BTreeMap::new(),
@@ -101,6 +107,8 @@ impl Line {
     pub(super) fn admit(&mut self, job: Job, hints: &mut Hints) {
         self.enqueued += 1;
         let id = job.id;
+        self.arrivals.insert(self.enqueued, id);
+        self.places.insert(id, self.enqueued);
         if job.state == State::Waiting {
             self.outstanding.insert(id, job.waits_for.iter().copied().collect());
             for parent in &job.waits_for {
@@ -308,9 +316,10 @@ impl Line {
             return;
         }
         let ended = job.ended_at.unwrap_or(Timestamp::EPOCH);
-        self.kept.insert((job.keep_until.unwrap_or(ended), id));
+        let kept = (job.keep_until.unwrap_or(ended), id);
+        self.kept.insert(kept);
         match job.state {
-            State::Completed if job.result.is_none() => drop(self.traces.insert((ended, id))),
+            State::Completed if job.result.is_none() => drop(self.traces.insert(kept)),
             State::Dead => drop(self.dead.insert((ended, id))),
             _ => {}
         }
@@ -322,14 +331,18 @@ impl Line {
             return;
         };
         let ended = job.ended_at.unwrap_or(Timestamp::EPOCH);
-        self.kept.remove(&(job.keep_until.unwrap_or(ended), id));
-        self.traces.remove(&(ended, id));
+        let kept = (job.keep_until.unwrap_or(ended), id);
+        self.kept.remove(&kept);
+        self.traces.remove(&kept);
         self.dead.remove(&(ended, id));
     }
 
     /// Forgets an ended job.
     pub(super) fn forget(&mut self, id: JobId) {
         self.lift(id);
+        if let Some(place) = self.places.remove(&id) {
+            self.arrivals.remove(&place);
+        }
     }
 
     /// Sets a ready job aside.

@@ -1,6 +1,6 @@
 //! Settling, claiming, renewing; called by workers.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashSet};
 use std::time::Duration;
 
 use async_trait::async_trait;
@@ -117,6 +117,25 @@ pub struct Exchange {
     pub suspects: u32,
 }
 
+impl Exchange {
+    /// Refuses what breaks the contract; every storage asks this before it touches anything.
+    ///
+    /// # Errors
+    /// *Invalid*: more than [`MAX_SETTLEMENTS`], or a job twice.
+    pub fn check(&self) -> Result<(), StorageError> {
+        let count = self.settlements.len();
+        if count > MAX_SETTLEMENTS {
+            let message = format!("{count} settlements in one exchange; the most is {MAX_SETTLEMENTS}");
+            return Err(StorageError::invalid(message));
+        }
+        let mut seen = HashSet::with_capacity(count);
+        match self.settlements.iter().find(|settled| !seen.insert(settled.job)) {
+            Some(twice) => Err(StorageError::invalid(format!("job {} is settled twice in one exchange", twice.job))),
+            None => Ok(()),
+        }
+    }
+}
+
 /// The answer to an [`Exchange`].
 #[derive(Clone, Debug, PartialEq, Default)]
 pub struct Exchanged {
@@ -152,6 +171,21 @@ pub struct Renewal {
     pub shard: Shard,
     /// Leases it holds there, at most [`MAX_RENEWALS`].
     pub leases: Vec<(JobId, Fence)>,
+}
+
+impl Renewal {
+    /// Refuses what breaks the contract; every storage asks this before it touches anything.
+    ///
+    /// # Errors
+    /// *Invalid*: more than [`MAX_RENEWALS`].
+    pub fn check(&self) -> Result<(), StorageError> {
+        match self.leases.len() {
+            count if count > MAX_RENEWALS => {
+                Err(StorageError::invalid(format!("{count} leases in one renewal; the most is {MAX_RENEWALS}")))
+            }
+            _ => Ok(()),
+        }
+    }
 }
 
 /// What became of one lease of a [`Renewal`].

@@ -25,6 +25,34 @@ pub struct EnqueueCall {
     pub jobs: Vec<NewJob>,
 }
 
+impl EnqueueCall {
+    /// Refuses what breaks the contract; every storage asks this before it touches anything.
+    ///
+    /// # Errors
+    /// *Invalid*: as [`Enqueue::enqueue`] says.
+    pub fn check(&self) -> Result<(), StorageError> {
+        check_jobs(&self.jobs, &self.shard)
+    }
+}
+
+/// Refuses jobs that no shard, or not this one, may be sent in one call.
+///
+/// # Errors
+/// *Invalid*: as [`Enqueue::enqueue`] says.
+pub fn check_jobs(jobs: &[NewJob], shard: &Shard) -> Result<(), StorageError> {
+    if jobs.len() > MAX_ENQUEUE {
+        return Err(StorageError::invalid(format!("{} jobs in one call; the most is {MAX_ENQUEUE}", jobs.len())));
+    }
+    let edges: usize = jobs.iter().map(|job| job.waits_for.len()).sum();
+    if edges > MAX_WAITS_FOR {
+        return Err(StorageError::invalid(format!("{edges} dependencies in one call; the most is {MAX_WAITS_FOR}")));
+    }
+    match jobs.iter().find(|job| job.id.home_tag() != shard.tag()) {
+        Some(job) => Err(StorageError::invalid(format!("job {} was made for another shard than {shard}", job.id))),
+        None => Ok(()),
+    }
+}
+
 /// What became of one job of an [`EnqueueCall`].
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]

@@ -39,9 +39,11 @@ pub struct Step {
 #[async_trait]
 pub trait Maintain: Send + Sync {
     /// Removes up to [`MAX_PRUNE`] ended jobs of the shard whose time to be kept has passed, or that exceed the
-    /// retention: first those kept too long, then the oldest of what is too many; never one whose result a live job waits for. Also drops what is remembered of
-    /// workers without leases and of callers that have not called for a day, within the same bound. The counts of ends
-    /// stay.
+    /// retention: first those kept too long, then what is too many: of completed jobs without a result beyond
+    /// [`Retention::traces`] those go first whose time to be kept ends first, of dead letters beyond
+    /// [`Retention::dead`] those that died first. One whose result a live job waits for never goes. Also drops what is
+    /// remembered of workers without leases and of callers that have not called for a day, within the same bound. The
+    /// counts of ends stay.
     ///
     /// # Errors
     /// *Unavailable*.

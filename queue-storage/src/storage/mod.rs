@@ -36,7 +36,7 @@ pub use claim::{
     Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES, MAX_RENEWALS,
     MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer, WorkerRecord,
 };
-pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR};
+pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, check_jobs};
 pub use maintain::{MAX_PRUNE, MAX_UPKEEP, Maintain, Retention, Step};
 pub use notify::{Hold, Hub, Listener, Notify, Topic};
 pub use operate::{Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate};

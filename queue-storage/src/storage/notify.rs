@@ -13,7 +13,7 @@ use crate::model::{JobId, Shard, WorkerId};
 pub enum Topic {
     /// A job became ready for this worker in this shard, or is due sooner than it was told.
     Worker(WorkerId, Shard),
-    /// This job changed.
+    /// This job ended, or may have changed otherwise: a storage must tell of ends and may tell of more.
     Job(JobId),
 }
 
@@ -109,9 +109,12 @@ impl Hub {
         self.signal(&Key::Job(id));
     }
 
-    /// Tells one worker, wherever it listens.
-    pub fn signal_worker(&self, worker: WorkerId) {
-        self.visit(|ear| matches!(ear.topic, Topic::Worker(id, _) if id == worker));
+    /// Tells one worker that listens for the shard.
+    pub fn signal_worker(&self, worker: WorkerId, shard: &Shard) {
+        let topic = Topic::Worker(worker, shard.clone());
+        let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
+        let listening = ears.get(&topic.key()).into_iter().flatten().filter_map(Weak::upgrade);
+        listening.filter(|ear| ear.topic == topic).for_each(|ear| ear.signal.notify_one());
     }
 
     /// Tells everyone: hints may have been lost, or what changed is not known.
@@ -161,7 +164,7 @@ mod tests {
         let (mail, web) = (Shard::of("mail".parse().unwrap()), Shard::of("web".parse().unwrap()));
         let (a, b) = (WorkerId::generate(), WorkerId::generate());
         let on_mail = hub.listen(Topic::Worker(a, mail.clone()));
-        let on_web = hub.listen(Topic::Worker(b, web));
+        let on_web = hub.listen(Topic::Worker(b, web.clone()));
         let id = JobId::new(&mail);
         let on_job = hub.listen(Topic::Job(id));
 
@@ -171,7 +174,7 @@ mod tests {
         assert!(!heard(&on_web).await && !heard(&on_job).await);
         hub.signal_job(id);
         assert!(heard(&on_job).await && !heard(&on_mail).await);
-        hub.signal_worker(b);
+        hub.signal_worker(b, &web);
         assert!(heard(&on_web).await && !heard(&on_mail).await);
         hub.signal_all();
         assert!(heard(&on_mail).await && heard(&on_web).await && heard(&on_job).await);

@@ -140,12 +140,15 @@ pub trait Operate: Send + Sync {
     /// *Unavailable*. *Corrupt*.
     async fn get(&self, id: JobId) -> Result<Lookup, StorageError>;
 
-    /// A page of jobs; within a shard in the order of their ids, oldest first. Pages are not a snapshot: a job that moves
-    /// between two of them may be missed by a query for its state. A storage looks at a bounded number of records for
-    /// one page, so a filter that fits little gives short pages.
+    /// A page of jobs; within a shard in the order in which they were taken in, those of one call in its order. Nothing
+    /// is said of the order between shards. A job that moves keeps its place: every job that is stored throughout, and
+    /// fits throughout, is shown exactly once, whatever moves meanwhile. Pages are not a snapshot: a job that moves
+    /// between two of them may be missed by a query for its state; one that comes meanwhile comes last in its shard, and
+    /// may be missed where nothing was left to show when it came. A storage looks at a bounded number of records for one
+    /// page, so a filter that fits little gives short pages.
     ///
     /// # Errors
-    /// *Unavailable*. *Corrupt*.
+    /// *Unavailable*. *Invalid*: `after` is no cursor. *Corrupt*.
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError>;
 
     /// The counts of one shard, all of one moment; all zero for a shard that is not known.

@@ -1,0 +1,270 @@
+-- What every script of a shard shares: its keys, its clock, the form of a mark, and the moves that more than one makes.
+--
+-- Bytes are compared for equality only, never by `<`: the server's locale would decide. Numbers are big-endian, times
+-- whole microseconds, NONE8 stands for no time. Nothing is written before everything is validated.
+--
+-- Lua makes every function anew each time a script runs, and looks for each outer local that it uses. So what most calls
+-- do stands in the open, and what few need is in a kit, a function that makes functions when it is called.
+local META, JOBS, MARKS, NOTES, READY, SUSPECTS, PARKED, DELAYED, RETRYING, LEASED, DEAD, TRACES, KEPT, EDGES, FOLLOW,
+  BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST = unpack(KEYS)
+local call, sub, byte, rep, pack, open = redis.call, string.sub, string.byte, string.rep, struct.pack, struct.unpack
+local NONE8, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 8), rep('\0', 16)
+local MAX_TIME, MAX_UPKEEP, BLOCK = 9007199254740992, 100, 63
+
+-- The server's clock; ARGV[1] is 0, or the time that a test wants it to be.
+local now = tonumber(ARGV[1])
+if now == 0 then
+  local clock = call('TIME')
+  now = clock[1] * 1000000 + clock[2]
+end
+
+-- What this call makes of the shard: the last sequence given, how many jobs became ready, the earliest time at which one
+-- became due and what that was before, ends by state, and the ids of all that ended.
+local S = {now = now, sequence = 0, ready = 0, ends = {}, told = {}}
+
+-- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.
+--   1 state, 2 flags, 3-8 admission, 9-14 sequence, 15-18 priority, 19 the record's flags, 20-23 attempts, 24-25 crashes,
+--   26-27 lapses, 28-35 due, 36-43 started, 44-51 fence or end, 52-59 end of its keep, 60-75 worker or culprit, 76- word
+-- While it waits, 44-51 and 52-59 hold its time's value and kind. Flags: 1 delivered, 2 suspect, 4 held (a job takes its
+-- result), 8 has a failure, 16 has a result, 32 parked.
+local function kit()
+  local K = {}
+  local META, JOBS, MARKS, NOTES, READY, SUSPECTS, PARKED, DELAYED, RETRYING, LEASED, DEAD, TRACES, KEPT, EDGES, FOLLOW,
+    BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST = unpack(KEYS)
+  local call, sub, byte, char, rep = redis.call, string.sub, string.byte, string.char, string.rep
+  local pack, open, band = struct.pack, struct.unpack, bit.band
+  local NONE8, ZERO8, ZERO16, FAR = rep('\255', 8), rep('\0', 8), rep('\0', 16), rep('\255', 30)
+  local MAX_TIME, HELD, RESULT = 9007199254740992, 4, 16
+  local now = S.now
+  local SPEAK, CHANNEL = ARGV[2], sub(META, 1, -5) .. 'ear:'
+
+  -- A moment from its kind (`n` now, `i` in, `a` at) and value.
+  function K.moment(kind, value)
+    if kind == 'n' then return now end
+    if kind == 'i' then return math.min(now + value, MAX_TIME) end
+    return value
+  end
+
+  function K.priority_of(mark)
+    return open('>I4', mark, 15) - 2147483648
+  end
+
+  function K.with(flags, flag)
+    return band(flags, flag) == 0 and flags + flag or flags
+  end
+
+  function K.without(flags, flag)
+    return band(flags, flag) ~= 0 and flags - flag or flags
+  end
+
+  function K.is_end(state)
+    return state == 'c' or state == 'd' or state == 'x' or state == 'e'
+  end
+
+  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for.
+  function K.read(record)
+    local flags, length = byte(record, 14, 15)
+    local at = 16 + length
+    local job = {flags = flags, task = sub(record, 16, at - 1), needs = 1, priority = 0, kind = 'n', value = 0}
+    if band(flags, 2) ~= 0 then
+      job.needs = open('>I2', record, at)
+      at = at + 2
+    end
+    if band(flags, 4) ~= 0 then
+      job.priority = open('>i4', record, at)
+      at = at + 4
+    end
+    if band(flags, 8) ~= 0 then
+      job.kind, job.value = sub(record, at, at), open('>I8', record, at + 1)
+      at = at + 9
+    end
+    if band(flags, 16) ~= 0 then
+      job.parents = {}
+      for i = 1, open('>I2', record, at) do
+        job.parents[i] = sub(record, at + 2 + (i - 1) * 16, at + 1 + i * 16)
+      end
+    end
+    return job
+  end
+
+  -- The mark of a job that has none yet.
+  function K.fresh(state, record, job, seq, due)
+    return state .. '\0' .. sub(record, 1, 6) .. seq .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8
+      .. due .. NONE8 .. ZERO8 .. NONE8 .. ZERO16
+  end
+
+  function K.next_sequence()
+    S.sequence = S.sequence + 1
+    return pack('>I6', S.sequence)
+  end
+
+  -- The earliest due time of all jobs that are scheduled or retrying.
+  function K.next_due()
+    local delayed = call('ZRANGE', DELAYED, 0, 0, 'WITHSCORES')[2]
+    local retrying = call('ZRANGE', RETRYING, 0, 0, 'WITHSCORES')[2]
+    if delayed and retrying then return math.min(delayed, retrying) end
+    return tonumber(delayed or retrying)
+  end
+
+  -- A job comes due then; to be called before it is put in its line.
+  function K.comes_due(due)
+    if not S.due then S.due_before = K.next_due() end
+    S.due = math.min(S.due or due, due)
+  end
+
+  -- Messages to those who listen, each process on a channel of its own: first, that these jobs have ended.
+  function K.tell(ids)
+    for i, ears in ipairs(call('HMGET', INTEREST, unpack(ids))) do
+      if ears then
+        for at = 1, #ears, 26 do
+          call(SPEAK, CHANNEL .. sub(ears, at, at + 25), 'j' .. ids[i])
+        end
+        call('HDEL', INTEREST, ids[i])
+      end
+    end
+  end
+
+  -- Wakes up to `count` sleepers, trying no more than eight: one that died asleep hears nothing, and the next is tried.
+  function K.wake(count)
+    for _ = 1, 8 do
+      if count <= 0 then return end
+      local sleeper = call('ZPOPMIN', SLEEPERS)
+      if not sleeper[1] then return end
+      local alive = tonumber(sleeper[2]) > now
+      if alive and call(SPEAK, CHANNEL .. sub(sleeper[1], 1, 26), 'w' .. sub(sleeper[1], 27)) > 0 then
+        count = count - 1
+      end
+    end
+  end
+
+  -- Wakes for what this call made ready, or due sooner than sleepers know.
+  function K.wake_for(ready)
+    if ready > 0 then
+      K.wake(ready)
+    elseif S.due and (not S.due_before or S.due < S.due_before) then
+      K.wake(1)
+    end
+  end
+
+  -- The members under an edge's prefix, at most that many. Each edge is four members, told apart by their first letter:
+  -- o parent child and w child parent until it is struck, r parent child and p child parent until the child has ended.
+  local function edges(prefix, limit)
+    return call('ZRANGEBYLEX', EDGES, '[' .. prefix, '[' .. prefix .. FAR, 'LIMIT', 0, limit)
+  end
+
+  -- Lets an ended job be pruned.
+  local function keep(id, mark)
+    local state = sub(mark, 1, 1)
+    local is_trace = state == 'c' and band(byte(mark, 2), RESULT) == 0
+    call('ZADD', is_trace and TRACES or KEPT, open('>I8', mark, 52), id)
+    if state == 'd' then call('ZADD', DEAD, open('>I8', mark, 44), id) end
+  end
+
+  -- What follows from an end that is written as `mark`: it is counted and told, it may be pruned unless a job takes its
+  -- result, and what hangs on it is followed later.
+  function K.close(id, mark)
+    local state, held = sub(mark, 1, 1), band(byte(mark, 2), HELD) ~= 0
+    S.ends[state] = (S.ends[state] or 0) + 1
+    S.told[#S.told + 1] = id
+    if held or band(byte(mark, 19), 16) ~= 0 then call('RPUSH', FOLLOW, id) end
+    if not held then keep(id, mark) end
+  end
+
+  -- A waiting job is cancelled: one it waits for ended otherwise.
+  function K.cancel_for(culprit, culprit_mark, child, mark)
+    local keep_until = math.max(open('>I8', culprit_mark, 52), now)
+    mark = 'x' .. sub(mark, 2, 43) .. pack('>I8I8', now, keep_until) .. culprit .. 'dependency'
+    call('HSET', MARKS, child, mark)
+    K.close(child, mark)
+    return 'x'
+  end
+
+  -- A waiting job is reached: all it waits for have completed.
+  function K.reach(child, mark)
+    local kind = char((open('>I8', mark, 52)))
+    local due = K.moment(kind, open('>I8', mark, 44))
+    local tail = (kind == 'n' and NONE8 or pack('>I8', due)) .. NONE8 .. ZERO8 .. NONE8 .. ZERO16
+    if kind ~= 'n' and due > now then
+      call('HSET', MARKS, child, 's' .. sub(mark, 2, 27) .. tail)
+      K.comes_due(due)
+      call('ZADD', DELAYED, due, child .. sub(mark, 15, 18))
+      return 's'
+    end
+    local seq = K.next_sequence()
+    call('HSET', MARKS, child, 'r' .. sub(mark, 2, 8) .. seq .. sub(mark, 15, 27) .. tail)
+    call('ZADD', READY, 0 - K.priority_of(mark), seq .. child)
+    S.ready = S.ready + 1
+    return 'r'
+  end
+
+  -- Ties a waiting job to a job it waits for, whose mark is `other`.
+  function K.tie(parent, other, child)
+    call('ZADD', EDGES, 0, 'r' .. parent .. child, 0, 'p' .. child .. parent)
+    if byte(other) ~= 99 then call('ZADD', EDGES, 0, 'o' .. parent .. child, 0, 'w' .. child .. parent) end
+    if band(byte(other, 2), HELD) ~= 0 then return end
+    call('HSET', MARKS, parent, sub(other, 1, 1) .. char(byte(other, 2) + HELD) .. sub(other, 3))
+    if K.is_end(sub(other, 1, 1)) then
+      call('ZREM', TRACES, parent)
+      call('ZREM', KEPT, parent)
+      call('ZREM', DEAD, parent)
+    end
+  end
+
+  -- Whether a waiting job waits for nobody any more.
+  function K.is_free(child)
+    return #edges('w' .. child, 1) == 0
+  end
+
+  -- Strikes the edge from a completed job; the last one makes the waiting job reached.
+  local function strike(parent, child, mark)
+    call('ZREM', EDGES, 'o' .. parent .. child, 'w' .. child .. parent)
+    if K.is_free(child) then K.reach(child, mark) end
+  end
+
+  -- Forgets that `child` takes the result of `parent`, which may be pruned if nobody else does.
+  local function let_go(child, parent)
+    call('ZREM', EDGES, 'p' .. child .. parent, 'r' .. parent .. child, 'o' .. parent .. child, 'w' .. child .. parent)
+    if #edges('r' .. parent, 1) > 0 then return end
+    local mark = call('HGET', MARKS, parent)
+    if not mark or band(byte(mark, 2), HELD) == 0 then return end
+    call('HSET', MARKS, parent, sub(mark, 1, 1) .. char(byte(mark, 2) - HELD) .. sub(mark, 3))
+    if K.is_end(sub(mark, 1, 1)) then keep(parent, mark) end
+  end
+
+  -- Follows up to `budget` edges of jobs that have ended: to those they waited for, then to those that wait for them.
+  function K.follow(budget)
+    while budget > 0 do
+      local id = call('LINDEX', FOLLOW, 0)
+      if not id then return end
+      for _, edge in ipairs(edges('p' .. id, budget)) do
+        let_go(id, sub(edge, 18))
+        budget = budget - 1
+      end
+      local mark = call('HGET', MARKS, id)
+      for _, edge in ipairs(budget > 0 and edges('o' .. id, budget) or {}) do
+        local child = sub(edge, 18)
+        local waiting = call('HGET', MARKS, child)
+        budget = budget - 1
+        if not waiting or byte(waiting) ~= 119 then
+          call('ZREM', EDGES, edge)
+        elseif byte(mark) == 99 then
+          strike(id, child, waiting)
+        else
+          call('ZREM', EDGES, edge)
+          K.cancel_for(id, mark, child, waiting)
+        end
+      end
+      if budget > 0 then call('LPOP', FOLLOW) end
+    end
+  end
+
+  return K
+end
+
+-- Counts and tells the ends of this call.
+local function finish(K)
+  for state, count in pairs(S.ends) do
+    redis.call('HINCRBY', KEYS[1], 'e:' .. state, count)
+  end
+  if #S.told > 0 and redis.call('EXISTS', KEYS[20]) == 1 then (K or kit()).tell(S.told) end
+end

@@ -1,0 +1,163 @@
+-- Takes jobs in, in one step.
+--
+-- KEYS  all of the shard.
+-- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 caller (16 bytes), 4 number, then for each job its id (16 bytes) and the part
+--       of its record that the caller makes: flags, task, what is not usual, envelope.
+-- Returns  `ok` and the answers, one after the other: the state's letter for a job taken in, its capital for a duplicate,
+--       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; or `superseded` and the
+--       number that came first.
+-- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD; a job that waits costs 8
+--       commands for each job it waits for. At most 1,000 jobs and 1,000 edges, which the caller sees to.
+local caller, number, count = ARGV[3], tonumber(ARGV[4]), (#ARGV - 4) / 2
+local kept = call('HMGET', META, 'seq', 'c:' .. caller)
+if kept[2] then
+  local last = open('>I8', kept[2])
+  if number == last then return {'ok', sub(kept[2], 9)} end
+  if number < last then return {'superseded', last} end
+end
+S.sequence = tonumber(kept[1]) or 0
+
+local ids = {}
+for i = 1, count do
+  ids[i] = ARGV[3 + i * 2]
+end
+local stored = count > 0 and call('HMGET', JOBS, unpack(ids)) or ids
+local enqueued_at = pack('>I7', now)
+-- What is written together in the end: records, and places in the lines. `here` has the records of this call by id,
+-- `admitted` their ids and `numbered` their numbers, in their order.
+local W = {records = {}, places = {}, due = {}}
+local here, admitted, numbered, answers = {}, {}, {}, {}
+
+-- Writes what has been gathered, so that what follows can read it.
+local function flush()
+  local call = redis.call
+  if #W.records > 0 then call('HSET', KEYS[2], unpack(W.records)) end
+  if #W.places > 0 then call('ZADD', KEYS[5], unpack(W.places)) end
+  if #W.due > 0 then call('ZADD', KEYS[8], unpack(W.due)) end
+  W = {records = {}, places = {}, due = {}}
+end
+
+-- How jobs are taken in that are not plain: twins of stored ones, or with a priority, a time, or others to wait for.
+local function particular()
+  local call, sub, byte, char, rep, pack, open = redis.call, string.sub, string.byte, string.char, string.rep, struct.pack,
+    struct.unpack
+  local K = kit()
+  local MARKS, JOBS, now = KEYS[3], KEYS[2], S.now
+  local NONE8, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 8), rep('\0', 16)
+
+  -- The state and mark of a stored job.
+  local function look(id, record)
+    local mark = call('HGET', MARKS, id)
+    if mark then return sub(mark, 1, 1), mark end
+    local job = K.read(record)
+    if job.kind == 'n' then return 'r', K.fresh('r', record, job, sub(record, 1, 6), NONE8) end
+    local due = job.kind == 'i' and math.min(open('>I7', record, 7) + job.value, MAX_TIME) or job.value
+    return 's', K.fresh('s', record, job, rep('\0', 6), pack('>I8', due))
+  end
+
+  -- Ties a waiting job to those it waits for. Answers the state it then has.
+  local function tie(id, mark, parents)
+    local culprit, culprit_mark
+    for _, parent in ipairs(parents) do
+      local state, other = look(parent, here[parent] or call('HGET', JOBS, parent))
+      K.tie(parent, other, id)
+      if not culprit and state ~= 'c' and K.is_end(state) then
+        culprit, culprit_mark = parent, other
+      end
+    end
+    if culprit then return K.cancel_for(culprit, culprit_mark, id, mark) end
+    return K.is_free(id) and K.reach(id, mark) or 'w'
+  end
+
+  -- The first of those it waits for that is not there.
+  local function missing(parents)
+    for _, parent in ipairs(parents) do
+      if not here[parent] and call('HEXISTS', JOBS, parent) == 0 then return parent end
+    end
+  end
+
+  local function admit(id, part, twin)
+    if twin then
+      flush()
+      return string.upper((look(id, twin)))
+    end
+    local seq = pack('>I6', S.sequence + 1)
+    local record = seq .. enqueued_at .. part
+    local job = K.read(record)
+    local absent = job.parents and missing(job.parents)
+    if absent then return '?' .. absent end
+    S.sequence = S.sequence + 1
+    here[id], admitted[#admitted + 1], numbered[#numbered + 1] = record, id, S.sequence
+    local records, due = W.records, K.moment(job.kind, job.value)
+    records[#records + 1], records[#records + 2] = id, record
+    if job.parents then
+      flush()
+      local mark = 'w\0' .. seq .. rep('\0', 6) .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8 .. NONE8
+        .. NONE8 .. pack('>I8I8', job.value, byte(job.kind)) .. ZERO16
+      call('HSET', MARKS, id, mark)
+      return tie(id, mark, job.parents)
+    end
+    if job.kind ~= 'n' and due > now then
+      K.comes_due(due)
+      W.due[#W.due + 1], W.due[#W.due + 2] = due, id .. pack('>I4', job.priority + 2147483648)
+      return 's'
+    end
+    W.places[#W.places + 1], W.places[#W.places + 2] = 0 - job.priority, seq .. id
+    S.ready = S.ready + 1
+    if job.kind ~= 'n' then call('HSET', MARKS, id, K.fresh('r', record, job, seq, pack('>I8', due))) end
+    return 'r'
+  end
+
+  return admit
+end
+
+local admit
+for i = 1, count do
+  local id, part = ids[i], ARGV[4 + i * 2]
+  local twin = stored[i] or here[id]
+  if twin or byte(part) > 3 then
+    admit = admit or particular()
+    answers[i] = admit(id, part, twin)
+  else
+    local n, places, records = S.sequence + 1, W.places, W.records
+    local seq = pack('>I6', n)
+    local record = seq .. enqueued_at .. part
+    S.sequence, S.ready = n, S.ready + 1
+    here[id], admitted[#admitted + 1], numbered[#numbered + 1] = record, id, n
+    records[#records + 1] = id
+    records[#records + 1] = record
+    places[#places + 1] = '0'
+    places[#places + 1] = seq .. id
+    answers[i] = 'r'
+  end
+end
+flush()
+
+-- Notes in which order they came: each id goes to the block of its number.
+if #admitted > 0 then
+  local numbers, first = {}, {}
+  for i = 1, #admitted do
+    local block = math.floor(numbered[i] / BLOCK)
+    if numbers[#numbers] ~= block then
+      numbers[#numbers + 1], first[#first + 1] = block, i
+    end
+  end
+  local before, fields, new = call('HMGET', BLOCKS, unpack(numbers)), {}, {}
+  for i, block in ipairs(numbers) do
+    local to = (first[i + 1] or #admitted + 1) - 1
+    local old = before[i] or '\0'
+    fields[i * 2 - 1] = block
+    fields[i * 2] = string.char(byte(old) + to - first[i] + 1) .. sub(old, 2) .. table.concat(admitted, '', first[i], to)
+    if not before[i] then new[#new + 1], new[#new + 2] = block, block end
+  end
+  call('HSET', BLOCKS, unpack(fields))
+  if #new > 0 then call('ZADD', INDEX, unpack(new)) end
+  call('HINCRBY', META, 'enqueued', #admitted)
+end
+
+local answer = admit and table.concat(answers) or '*' .. count
+call('HSET', META, 'seq', S.sequence, 'c:' .. caller, pack('>I8', number) .. answer)
+call('ZADD', IDLE, now, 'c:' .. caller)
+finish()
+if (S.ready > 0 or S.due) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready) end
+return {'ok', answer}

@@ -1,0 +1,273 @@
+//! Settling, claiming, renewing.
+
+use std::collections::BTreeSet;
+use std::time::Duration;
+
+use async_trait::async_trait;
+use bytes::{Buf, BufMut, Bytes};
+use queue_storage::model::{
+    Claimed, Fence, Input, JobId, Lease, Settled, Settlement, Shard, State, TaskName, Timestamp, WorkerId,
+};
+use queue_storage::storage::{Claim, Exchange, Exchanged, Renewal, Renewed, SettleAnswer, StorageError, WorkerRecord};
+
+use crate::RedisStorage;
+use crate::driver::Reply;
+use crate::link::{id_bytes, number, odd};
+use crate::record::{self, Rest, micros};
+use crate::scripts::Step;
+
+/// What is remembered of a worker beside its record: shards it called without having registered there.
+pub(crate) type Registered = (WorkerRecord, Vec<Shard>);
+
+#[async_trait]
+impl Claim for RedisStorage {
+    async fn register(&self, worker: WorkerRecord) -> Result<(), StorageError> {
+        for shard in &worker.shards {
+            self.introduce(&worker, shard).await?;
+        }
+        self.remember(&(worker, Vec::new())).await
+    }
+
+    async fn deregister(&self, worker: WorkerId) -> Result<(), StorageError> {
+        let Some((record, guest_of)) = self.registered(worker).await? else { return Ok(()) };
+        for shard in record.shards.iter().chain(&guest_of) {
+            let mut args = self.link.args(1);
+            args.push(id_bytes(worker.as_u128()));
+            self.link.call(Step::Deregister, shard, args).await?;
+        }
+        let key = self.link.keys.workers();
+        self.link.driver().command("HDEL", Some(key.clone()), vec![key, worker.to_string().into()]).await?;
+        Ok(())
+    }
+
+    async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
+        call.check()?;
+        let args = self.exchange_args(&call);
+        let mut answer = self.link.list(Step::Exchange, &call.shard, args.clone()).await?;
+        if answer.first().and_then(Reply::text) == Some("unknown") {
+            let unknown = || StorageError::unknown_worker(format!("worker {} is not registered", call.worker));
+            let (record, guest_of) = self.registered(call.worker).await?.ok_or_else(unknown)?;
+            self.introduce(&record, &call.shard).await?;
+            if !record.shards.contains(&call.shard) && !guest_of.contains(&call.shard) {
+                let guest_of = guest_of.into_iter().chain([call.shard.clone()]).collect();
+                self.remember(&(record, guest_of)).await?;
+            }
+            answer = self.link.list(Step::Exchange, &call.shard, args).await?;
+        }
+        let how = answer.first().and_then(Reply::text).unwrap_or_default().to_owned();
+        match how.as_str() {
+            "ok" => exchanged(&call, answer).unwrap_or_else(|| Err(odd(Step::Exchange, "what can't be read"))),
+            "superseded" => Err(StorageError::superseded(format!(
+                "exchange {} of {} was overtaken by {}",
+                call.number,
+                call.worker,
+                answer.get(1).and_then(Reply::int).unwrap_or_default()
+            ))),
+            "unknown" => Err(StorageError::unknown_worker(format!("worker {} is not registered", call.worker))),
+            _ => Err(odd(Step::Exchange, how)),
+        }
+    }
+
+    async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
+        call.check()?;
+        let mut args = self.link.args(1 + call.leases.len());
+        args.push(id_bytes(call.worker.as_u128()));
+        for (id, fence) in &call.leases {
+            let mut lease = Vec::with_capacity(24);
+            lease.put_u128(id.as_u128());
+            lease.put_u64(fence.0);
+            args.push(lease.into());
+        }
+        let answer = self.link.call(Step::Renew, &call.shard, args).await?.bytes().unwrap_or_default();
+        if answer == "unknown" {
+            return Ok(vec![Renewed::Lost; call.leases.len()]);
+        }
+        let renewed = |held: &u8| if *held == b'1' { Renewed::Held } else { Renewed::Lost };
+        let answers: Vec<_> = answer.iter().map(renewed).collect();
+        if answers.len() == call.leases.len() { Ok(answers) } else { Err(odd(Step::Renew, answer)) }
+    }
+}
+
+impl RedisStorage {
+    /// Makes a worker known to one shard.
+    async fn introduce(&self, worker: &WorkerRecord, shard: &Shard) -> Result<(), StorageError> {
+        self.link.list_shard(shard).await?;
+        let mut args = self.link.args(2);
+        args.push(id_bytes(worker.id.as_u128()));
+        args.push(terms(worker));
+        self.link.call(Step::Register, shard, args).await.map(drop)
+    }
+
+    async fn remember(&self, worker: &Registered) -> Result<(), StorageError> {
+        let bytes = rmp_serde::to_vec_named(worker)
+            .map_err(|error| StorageError::invalid("the worker's record can't be encoded").because(error))?;
+        let key = self.link.keys.workers();
+        let args = vec![key.clone(), worker.0.id.to_string().into(), bytes.into()];
+        self.link.driver().command("HSET", Some(key), args).await.map(drop)
+    }
+
+    /// What is remembered of a worker.
+    async fn registered(&self, worker: WorkerId) -> Result<Option<Registered>, StorageError> {
+        let key = self.link.keys.workers();
+        let found = self.link.driver().command("HGET", Some(key.clone()), vec![key, worker.to_string().into()]).await?;
+        found.bytes().map(|bytes| read_registered(&bytes)).transpose()
+    }
+
+    fn exchange_args(&self, call: &Exchange) -> Vec<Bytes> {
+        let mut args = self.link.args(5 + call.settlements.len() * 2);
+        args.push(id_bytes(call.worker.as_u128()));
+        args.extend([number(call.number), number(call.want), number(call.suspects)]);
+        args.push(self.ears.of(call.worker, &call.shard));
+        for settled in &call.settlements {
+            let (head, body) = settlement(settled);
+            args.extend([head, body]);
+        }
+        args
+    }
+}
+
+pub(crate) fn read_registered(bytes: &[u8]) -> Result<Registered, StorageError> {
+    rmp_serde::from_slice(bytes)
+        .map_err(|error| StorageError::corrupt("redis: a worker's record can't be read").because(error))
+}
+
+/// A worker's terms and tasks, as shards keep them.
+fn terms(worker: &WorkerRecord) -> Bytes {
+    let mut out = Vec::with_capacity(64 + worker.tasks.len() * 24);
+    out.put_u64(micros(worker.lease.length));
+    out.put_u64(micros(worker.lease.renew_every));
+    out.put_u32(worker.lease.crash_limit.map_or(0, |limit| limit.max(1)));
+    out.put_u64(micros(worker.lease.keep_dead));
+    out.put_u16(worker.understands);
+    out.put_u8(0);
+    for task in &worker.tasks {
+        out.put_slice(task.as_str().as_bytes());
+        out.put_u8(0);
+    }
+    out.into()
+}
+
+/// A settlement's head and body.
+fn settlement(settled: &Settled) -> (Bytes, Bytes) {
+    let mut head = Vec::with_capacity(38);
+    head.put_u128(settled.job.as_u128());
+    head.put_u64(settled.fence.0);
+    head.put_u32(settled.attempts);
+    let mut kept = |kind: u8, keep: Duration, body: Vec<u8>| {
+        head.put_slice(&[kind, b'i']);
+        head.put_u64(micros(keep));
+        body
+    };
+    let body = match &settled.settlement {
+        Settlement::Complete { result: None, keep } => kept(b'c', *keep, Vec::new()),
+        Settlement::Complete { result: Some(result), keep } => {
+            kept(b'C', *keep, Vec::new());
+            return (head.into(), result.clone());
+        }
+        Settlement::Die { reason, failure, keep } => {
+            let reason = reason.as_str().as_bytes();
+            let mut body = vec![u8::try_from(reason.len()).unwrap_or(u8::MAX)];
+            body.extend(&reason[..reason.len().min(255)]);
+            body.extend(record::failure_bytes(failure));
+            kept(b'd', *keep, body)
+        }
+        Settlement::Retry { when, failure } => {
+            head.put_u8(b't');
+            record::put_when(&mut head, *when);
+            record::failure_bytes(failure)
+        }
+        Settlement::Snooze { when } => {
+            head.put_u8(b's');
+            record::put_when(&mut head, *when);
+            Vec::new()
+        }
+        _ => kept(b'l', Duration::ZERO, Vec::new()),
+    };
+    (head.into(), body.into())
+}
+
+/// The first part of an answer.
+struct Head {
+    now: Timestamp,
+    fence: Fence,
+    until: Timestamp,
+    look_again: Option<Duration>,
+    suspects_left: bool,
+}
+
+impl Head {
+    fn read(mut bytes: Bytes) -> Option<Self> {
+        let now = Timestamp::from_micros(bytes.try_get_i64().ok()?);
+        let fence = Fence(bytes.try_get_u64().ok()?);
+        let until = Timestamp::from_micros(bytes.try_get_i64().ok()?);
+        let look = bytes.try_get_u64().ok()?;
+        let look_again = (look != u64::MAX).then(|| Duration::from_micros(look));
+        Some(Self { now, fence, until, look_again, suspects_left: bytes.try_get_u8().ok()? == b'1' })
+    }
+}
+
+/// The answer of the script; `None` if it can't be read at all.
+fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, StorageError>> {
+    let mut parts = answer.into_iter().skip(1);
+    let head = Head::read(parts.next()?.bytes()?)?;
+    let settled = parts.next()?.bytes()?;
+    let answer = |one: &u8| if *one == b'1' { SettleAnswer::Applied } else { SettleAnswer::Lost };
+    let settled: Vec<_> = settled.iter().map(answer).collect();
+    let parked = parked(&parts.next()?.bytes()?)?;
+    let mut claimed = Vec::new();
+    while let Some(part) = parts.next() {
+        match claim(call, &head, part, &mut parts)? {
+            Ok(run) => claimed.push(run),
+            Err(error) => return Some(Err(error)),
+        }
+    }
+    let Head { look_again, suspects_left, .. } = head;
+    (settled.len() == call.settlements.len()).then_some(Ok(Exchanged {
+        settled,
+        claimed,
+        look_again,
+        suspects_left,
+        parked,
+    }))
+}
+
+fn parked(names: &[u8]) -> Option<BTreeSet<TaskName>> {
+    let names = std::str::from_utf8(names).ok()?;
+    names.split_terminator('\0').map(|name| TaskName::new(name).ok()).collect()
+}
+
+/// A claimed job that is as it was taken in but for the claim.
+fn first_run(call: &Exchange, head: &Head, id: JobId, stored: Bytes) -> Result<Claimed, StorageError> {
+    let mut job = record::job(&call.shard, id, stored, b"", Rest::default())?;
+    job.lease = Some(Lease { worker: call.worker, fence: head.fence, until: head.until, delivered: false });
+    (job.state, job.started_at) = (State::Running, Some(head.now));
+    Ok(Claimed::new(job, head.fence, Vec::new()))
+}
+
+/// One claimed job, from its parts.
+fn claim(
+    call: &Exchange,
+    head: &Head,
+    first: Reply,
+    parts: &mut impl Iterator<Item = Reply>,
+) -> Option<Result<Claimed, StorageError>> {
+    let mut mark = first.bytes()?;
+    let id = JobId::from_u128(mark.try_get_u128().ok()?);
+    let stored = parts.next()?.bytes()?;
+    if mark.is_empty() {
+        return Some(first_run(call, head, id, stored));
+    }
+    let failed = mark.get(1)? & record::FAILED != 0;
+    let failure = if failed { Some(parts.next()?.bytes()?) } else { None };
+    let rest = Rest { lease_until: Some(head.until), failure, ..Rest::default() };
+    let job = match record::job(&call.shard, id, stored, &mark, rest) {
+        Ok(job) => job,
+        Err(error) => return Some(Err(error)),
+    };
+    let inputs = job.waits_for.iter().map(|_| {
+        let result = parts.next()?;
+        Some(result.bytes().map_or(Input::Nothing, Input::Returned))
+    });
+    let inputs = inputs.collect::<Option<_>>()?;
+    Some(Ok(Claimed::new(job, head.fence, inputs)))
+}

@@ -1,0 +1,127 @@
+//! Every key, and what is in it. `docs/wire-format.md` tells the same to other languages.
+//!
+//! | key | type | what |
+//! |---|---|---|
+//! | `<ns>:layout` | string | the layout, `major.minor` |
+//! | `<ns>:shards` | set | every shard that was ever written to, as `queue` or `queue#index` |
+//! | `<ns>:workers` | hash | worker id → its record |
+//! | `<ns>:{<shard>}:…` | | one shard; the braces keep its keys in one slot of a cluster |
+//!
+//! Of a shard, in the order in which every script gets them:
+//!
+//! | key | type | what |
+//! |---|---|---|
+//! | `meta` | hash | counters, the last times, `w:` terms and `n:` numbers of workers, `c:` numbers of callers |
+//! | `jobs` | hash | id → record: what never changes |
+//! | `marks` | hash | id → mark: what has changed, absent while nothing has |
+//! | `notes` | hash | `f` + id → failure, `r` + id → result |
+//! | `ready` | zset | −priority; member sequence + id |
+//! | `suspects` | zset | the same for jobs whose last worker vanished |
+//! | `parked` | zset | by bytes: task, level, suspect, priority, sequence, id |
+//! | `delayed` | zset | due time; member id + priority |
+//! | `retrying` | zset | the same for jobs whose last attempt failed |
+//! | `leased` | zset | end of the lease; member id: these are the running jobs |
+//! | `dead` | zset | time of death; member id |
+//! | `traces` | zset | end of the keep of completed jobs without a result |
+//! | `kept` | zset | end of the keep of all other ended jobs |
+//! | `edges` | zset | by bytes: who waits for whom |
+//! | `follow` | list | ended jobs whose edges are still to be followed |
+//! | `blocks` | hash | ids in the order of admission, up to 63 a field |
+//! | `index` | zset | the numbers of the blocks |
+//! | `idle` | zset | when each worker and caller last called |
+//! | `sleepers` | zset | workers to wake; member ear + worker |
+//! | `interest` | hash | id → ears of the processes that wait for its end |
+
+use std::sync::Arc;
+
+use bytes::Bytes;
+use queue_storage::model::{Namespace, Shard};
+
+/// The keys of a shard, as scripts get them.
+const PARTS: [&str; 20] = [
+    "meta", "jobs", "marks", "notes", "ready", "suspects", "parked", "delayed", "retrying", "leased", "dead", "traces",
+    "kept", "edges", "follow", "blocks", "index", "idle", "sleepers", "interest",
+];
+
+/// The keys that no shard owns.
+#[derive(Clone, Debug)]
+pub(crate) struct Keys {
+    namespace: Namespace,
+}
+
+impl Keys {
+    pub(crate) fn new(namespace: Namespace) -> Self {
+        Self { namespace }
+    }
+
+    pub(crate) fn layout(&self) -> Bytes {
+        format!("{}:layout", self.namespace).into()
+    }
+
+    pub(crate) fn shards(&self) -> Bytes {
+        format!("{}:shards", self.namespace).into()
+    }
+
+    pub(crate) fn workers(&self) -> Bytes {
+        format!("{}:workers", self.namespace).into()
+    }
+
+    pub(crate) fn of(&self, shard: &Shard) -> ShardKeys {
+        let prefix = format!("{}:{{{shard}}}:", self.namespace);
+        let all = PARTS.iter().map(|part| Bytes::from(format!("{prefix}{part}"))).collect();
+        ShardKeys { prefix: prefix.into(), all }
+    }
+}
+
+/// The keys of one shard.
+#[derive(Clone, Debug)]
+pub(crate) struct ShardKeys {
+    prefix: Arc<str>,
+    all: Arc<[Bytes]>,
+}
+
+impl ShardKeys {
+    /// All of them, in the order of the scripts.
+    pub(crate) fn all(&self) -> &[Bytes] {
+        &self.all
+    }
+
+    pub(crate) fn meta(&self) -> Bytes {
+        self.all[0].clone()
+    }
+
+    pub(crate) fn idle(&self) -> Bytes {
+        self.all[17].clone()
+    }
+
+    /// The channel on which a process hears what concerns this shard.
+    pub(crate) fn channel(&self, ear: &str) -> String {
+        format!("{}ear:{ear}", self.prefix)
+    }
+}
+
+/// The shard of a member of the set of shards.
+pub(crate) fn shard(member: &str) -> Option<Shard> {
+    let (queue, index) = match member.rsplit_once('#') {
+        Some((queue, index)) => (queue, index.parse().ok()?),
+        None => (member, 0),
+    };
+    Some(Shard { queue: queue.parse().ok()?, index })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_shard_is_one_slot_and_namespaces_are_apart() {
+        let keys = Keys::new("shop".parse().unwrap());
+        let mail = Shard::of("mail".parse().unwrap());
+        let third = Shard { index: 3, ..mail.clone() };
+        assert_eq!(keys.of(&mail).meta(), "shop:{mail}:meta");
+        assert_eq!(keys.of(&mail).idle(), "shop:{mail}:idle");
+        assert_eq!(keys.of(&third).channel("E"), "shop:{mail#3}:ear:E");
+        assert_eq!([shard("mail"), shard("mail#3")], [Some(mail), Some(third)]);
+        assert_eq!(shard("mail#x"), None);
+    }
+}

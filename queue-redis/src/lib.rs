@@ -1,0 +1,117 @@
+//! The queue's storage on Redis or Valkey: sorted sets, one Lua script for each atomic step, nothing polled.
+//!
+//! An answered call is as durable as the server makes its writes: see `appendfsync` in its configuration.
+//!
+//! * `options` says where the server is; `driver` is the connection, the only place that knows the client library.
+//! * `keys` names every key and what is in it; `record` is a job as bytes; `scripts` are the atomic steps, in
+//!   `scripts/*.lua`, each with a header that tells what it takes, answers and costs.
+//! * `link` leads to a shard; `ears` hears what others did there.
+//! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract.
+
+mod claim;
+mod driver;
+mod ears;
+mod enqueue;
+mod error;
+mod keys;
+mod layout;
+mod link;
+mod maintain;
+mod notify;
+mod operate;
+mod options;
+mod record;
+mod scripts;
+
+use std::fmt;
+use std::sync::Arc;
+
+use async_trait::async_trait;
+use queue_storage::storage::{Storage, StorageError};
+
+use driver::{Driver, Hooks, Script};
+use ears::{Ears, Heard};
+use keys::Keys;
+use link::Link;
+
+pub use options::RedisOptions;
+
+/// A storage on a Redis or Valkey server, a Sentinel group, or a cluster.
+///
+/// It keeps its connections by itself: when the server goes away, calls are refused as unavailable at once, and work again
+/// once it is back. Cloning is not needed: share it by `Arc`.
+///
+/// ```no_run
+/// use queue_redis::RedisStorage;
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), Box<dyn std::error::Error>> {
+/// let storage = RedisStorage::connect("redis://localhost:6379").await?;
+/// # Ok(()) }
+/// ```
+pub struct RedisStorage {
+    location: String,
+    link: Arc<Link>,
+    ears: Arc<Ears>,
+    heard: Arc<Heard>,
+}
+
+impl RedisStorage {
+    /// Connects with the usual [options](RedisOptions).
+    ///
+    /// # Errors
+    /// See [`RedisOptions::connect`].
+    ///
+    /// # Cancel safety
+    /// Dropping the future lets go of the connections again.
+    pub async fn connect(url: &str) -> Result<Self, StorageError> {
+        RedisOptions::from_url(url)?.connect().await
+    }
+
+    pub(crate) async fn open(options: RedisOptions) -> Result<Self, StorageError> {
+        Self::open_as(options, layout::LAYOUT, scripts::set()).await
+    }
+
+    /// Connects as a program of this layout with these scripts would.
+    async fn open_as(
+        options: RedisOptions,
+        layout: layout::Layout,
+        scripts: Arc<[Script]>,
+    ) -> Result<Self, StorageError> {
+        let heard = Arc::new(Heard::default());
+        let (on_message, on_return) = (Arc::clone(&heard), Arc::clone(&heard));
+        let location = options.location();
+        let hooks = Hooks {
+            on_message: Arc::new(move |channel, message| on_message.message(channel, &message)),
+            on_reconnect: Arc::new(move || on_return.returned()),
+        };
+        let driver = Driver::connect(&options, scripts, hooks).await?;
+        let keys = Keys::new(options.namespace.clone());
+        layout::check(&driver, &keys, layout, &location).await?;
+        let link = Arc::new(Link::new(driver, keys, options.clock.clone()));
+        heard.follow(&link);
+        let ears = Ears::new(Arc::clone(&link), Arc::clone(&heard));
+        Ok(Self { location, link, ears, heard })
+    }
+}
+
+impl fmt::Debug for RedisStorage {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("RedisStorage").field("location", &self.location).finish_non_exhaustive()
+    }
+}
+
+#[async_trait]
+impl Storage for RedisStorage {
+    fn location(&self) -> String {
+        self.location.clone()
+    }
+
+    async fn ping(&self) -> Result<(), StorageError> {
+        self.link.shards().await.map(drop)
+    }
+
+    async fn close(&self) {
+        self.link.driver().close().await;
+        self.heard.hub.signal_all();
+    }
+}

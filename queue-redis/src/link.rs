@@ -1,0 +1,155 @@
+//! The way to a shard: which keys and what comes before the arguments of every script.
+
+use std::collections::{BTreeMap, HashMap, HashSet};
+use std::fmt;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use bytes::Bytes;
+use queue_storage::clock::Clock;
+use queue_storage::model::Shard;
+use queue_storage::storage::StorageError;
+
+use crate::driver::{Driver, Reply, Spread};
+use crate::keys::{self, Keys, ShardKeys};
+use crate::scripts::Step;
+
+/// Calls about shards.
+pub(crate) struct Link {
+    driver: Driver,
+    pub(crate) keys: Keys,
+    /// Stands in for the server's clock, in tests.
+    clock: Option<Arc<dyn Clock>>,
+    speak: Bytes,
+    /// Locked for a look-up or an insertion at a time and never across an await.
+    known: Mutex<Known>,
+}
+
+#[derive(Debug, Default)]
+struct Known {
+    keys: HashMap<Shard, ShardKeys>,
+    /// Shards that are in the set of shards, as far as this process knows.
+    listed: HashSet<Shard>,
+}
+
+/// An answer of a script that is not of the form its header tells.
+pub(crate) fn odd(step: Step, what: impl fmt::Debug) -> StorageError {
+    StorageError::corrupt(format!(
+        "redis: the script {step:?} answered {what:?}: is another program writing to these keys, or a newer version?"
+    ))
+}
+
+impl fmt::Debug for Link {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Link").field("keys", &self.keys).finish_non_exhaustive()
+    }
+}
+
+impl Link {
+    pub(crate) fn new(driver: Driver, keys: Keys, clock: Option<Arc<dyn Clock>>) -> Self {
+        let speak = Bytes::from_static(match driver.spread() {
+            Spread::Everywhere => b"PUBLISH",
+            Spread::Shard => b"SPUBLISH",
+        });
+        Self { driver, keys, clock, speak, known: Mutex::default() }
+    }
+
+    pub(crate) fn driver(&self) -> &Driver {
+        &self.driver
+    }
+
+    fn known<T>(&self, look: impl FnOnce(&mut Known) -> T) -> T {
+        look(&mut self.known.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    pub(crate) fn keys_of(&self, shard: &Shard) -> ShardKeys {
+        self.known(|known| match known.keys.get(shard) {
+            Some(keys) => keys.clone(),
+            None => known.keys.entry(shard.clone()).or_insert_with(|| self.keys.of(shard)).clone(),
+        })
+    }
+
+    /// What every script gets first, with room for `more`.
+    pub(crate) fn args(&self, more: usize) -> Vec<Bytes> {
+        let mut args = Vec::with_capacity(2 + more);
+        args.push(
+            self.clock.as_ref().map_or_else(|| Bytes::from_static(b"0"), |clock| number(clock.now().as_micros())),
+        );
+        args.push(self.speak.clone());
+        args
+    }
+
+    /// Runs a script on a shard. `args` begin with [`Link::args`].
+    pub(crate) async fn call(&self, step: Step, shard: &Shard, args: Vec<Bytes>) -> Result<Reply, StorageError> {
+        self.driver.call(step as usize, self.keys_of(shard).all().to_vec(), args).await
+    }
+
+    /// The same for a script that answers a list.
+    pub(crate) async fn list(&self, step: Step, shard: &Shard, args: Vec<Bytes>) -> Result<Vec<Reply>, StorageError> {
+        self.call(step, shard, args).await?.list().ok_or_else(|| odd(step, "no list"))
+    }
+
+    /// Sees to it that a shard is in the set of shards before anything is in the shard.
+    pub(crate) async fn list_shard(&self, shard: &Shard) -> Result<(), StorageError> {
+        if self.known(|known| known.listed.contains(shard)) {
+            return Ok(());
+        }
+        let key = self.keys.shards();
+        self.driver.command("SADD", Some(key.clone()), vec![key, shard.to_string().into()]).await?;
+        self.known(|known| known.listed.insert(shard.clone()));
+        Ok(())
+    }
+
+    /// What the server knew may be gone: shards are listed anew.
+    pub(crate) fn forget(&self) {
+        self.known(|known| known.listed.clear());
+    }
+
+    /// Every shard that was ever listed, by name.
+    pub(crate) async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
+        let key = self.keys.shards();
+        let found = self.driver.command("SMEMBERS", Some(key.clone()), vec![key]).await?;
+        let mut shards: Vec<_> =
+            found.list().unwrap_or_default().iter().filter_map(|one| keys::shard(one.text()?)).collect();
+        shards.sort();
+        Ok(shards)
+    }
+
+    /// The shards that may be the home of an id.
+    pub(crate) async fn homes(&self, tag: u16) -> Result<Vec<Shard>, StorageError> {
+        let known: Vec<_> =
+            self.known(|known| known.listed.iter().filter(|shard| shard.tag() == tag).cloned().collect());
+        if !known.is_empty() {
+            return Ok(known);
+        }
+        Ok(self.shards().await?.into_iter().filter(|shard| shard.tag() == tag).collect())
+    }
+
+    /// When each of these last called, at whatever shard; those that are not known anywhere are absent.
+    pub(crate) async fn last_calls(&self, callers: &[Bytes]) -> Result<BTreeMap<Bytes, i64>, StorageError> {
+        let mut seen = BTreeMap::new();
+        for shard in if callers.is_empty() { Vec::new() } else { self.shards().await? } {
+            let key = self.keys_of(&shard).idle();
+            let args = std::iter::once(key.clone()).chain(callers.iter().cloned()).collect();
+            let scores = self.driver.command("ZMSCORE", Some(key), args).await?.list().unwrap_or_default();
+            for (caller, score) in callers.iter().zip(scores) {
+                if let Some(at) = score.text().and_then(|text| text.parse::<f64>().ok()) {
+                    let last = seen.entry(caller.clone()).or_insert(0);
+                    #[expect(clippy::cast_possible_truncation, reason = "scores are whole microseconds below 2^53")]
+                    let at = at as i64;
+                    *last = at.max(*last);
+                }
+            }
+        }
+        Ok(seen)
+    }
+}
+
+/// A number as scripts take it.
+pub(crate) fn number(n: impl fmt::Display) -> Bytes {
+    n.to_string().into()
+}
+
+/// An id as scripts take it.
+pub(crate) fn id_bytes(id: u128) -> Bytes {
+    Bytes::copy_from_slice(&id.to_be_bytes())
+}

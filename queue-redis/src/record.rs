@@ -1,0 +1,284 @@
+//! What is stored of a job, to and from bytes: records, marks, failures.
+
+use std::time::Duration;
+
+use bytes::{Buf, BufMut, Bytes};
+use queue_storage::model::{
+    EndReason, Failure, FailureKind, Fence, Job, JobId, Lease, NewJob, Parked, Shard, State, TaskName, Timestamp, When,
+    WorkerId,
+};
+use queue_storage::storage::StorageError;
+
+const AT_MOST_ONCE: u8 = 1;
+const NEEDS: u8 = 2;
+const PRIORITY: u8 = 4;
+const WHEN: u8 = 8;
+const WAITS: u8 = 16;
+
+/// The letters of [`State::ALL`].
+const LETTERS: [u8; 9] = *b"wsrltcxed";
+
+/// What a mark says beside its fields.
+pub(crate) const FAILED: u8 = 8;
+const DELIVERED: u8 = 1;
+const SUSPECT: u8 = 2;
+const ASIDE: u8 = 32;
+
+/// A time in a mark that is not set.
+const NONE: u64 = u64::MAX;
+/// The length of a mark without its word.
+const MARK: usize = 75;
+
+/// The letter of a state.
+pub(crate) fn letter(state: State) -> u8 {
+    State::ALL.iter().position(|&one| one == state).map_or(b'?', |at| LETTERS[at])
+}
+
+/// The state of a letter.
+pub(crate) fn state(letter: u8) -> Option<State> {
+    LETTERS.iter().position(|&one| one == letter).map(|at| State::ALL[at])
+}
+
+/// A time as kind and value.
+pub(crate) fn put_when(out: &mut Vec<u8>, when: When) {
+    let (kind, value) = match when {
+        When::Now => (b'n', 0),
+        When::In(delay) => (b'i', micros(delay)),
+        When::At(at) => (b'a', at.as_micros().unsigned_abs()),
+    };
+    out.put_u8(kind);
+    out.put_u64(value);
+}
+
+/// A duration in whole microseconds, no longer than time lasts: scripts count in doubles.
+pub(crate) fn micros(duration: Duration) -> u64 {
+    let longest = Timestamp::MAX.as_micros().unsigned_abs();
+    u64::try_from(duration.as_micros()).map_or(longest, |micros| micros.min(longest))
+}
+
+/// The part of a record that the caller makes.
+pub(crate) fn part(job: &NewJob) -> Bytes {
+    let flag = |set: bool, flag: u8| if set { flag } else { 0 };
+    let mut out = Vec::with_capacity(job.envelope.len() + job.task.as_str().len() + 32);
+    out.put_u8(
+        flag(job.at_most_once, AT_MOST_ONCE)
+            | flag(job.needs != 1, NEEDS)
+            | flag(job.priority != 0, PRIORITY)
+            | flag(job.when != When::Now, WHEN)
+            | flag(!job.waits_for.is_empty(), WAITS),
+    );
+    let task = job.task.as_str().as_bytes();
+    out.put_u8(u8::try_from(task.len()).unwrap_or(u8::MAX));
+    out.put_slice(task);
+    if job.needs != 1 {
+        out.put_u16(job.needs);
+    }
+    if job.priority != 0 {
+        out.put_i32(job.priority);
+    }
+    if job.when != When::Now {
+        put_when(&mut out, job.when);
+    }
+    if !job.waits_for.is_empty() {
+        out.put_u16(u16::try_from(job.waits_for.len()).unwrap_or(u16::MAX));
+        job.waits_for.iter().for_each(|id| out.put_u128(id.as_u128()));
+    }
+    out.put_slice(&job.envelope);
+    out.into()
+}
+
+/// What is known of a job beside its record and mark.
+#[derive(Debug, Default)]
+pub(crate) struct Rest {
+    pub(crate) lease_until: Option<Timestamp>,
+    /// Whether its delivery is known otherwise than by the mark.
+    pub(crate) delivered: bool,
+    pub(crate) failure: Option<Bytes>,
+    pub(crate) result: Option<Bytes>,
+}
+
+/// A stored job.
+pub(crate) fn job(shard: &Shard, id: JobId, record: Bytes, mark: &[u8], rest: Rest) -> Result<Job, StorageError> {
+    let damaged = |what: &str| StorageError::corrupt(format!("job {id} of {shard} is damaged: {what}"));
+    let (admission, mut job) = admitted(shard, id, record).ok_or_else(|| damaged("its record ends too soon"))?;
+    if mark.is_empty() {
+        job.sequence = (job.state == State::Ready).then_some(admission);
+    } else {
+        apply(&mut job, mark, rest.lease_until, rest.delivered).ok_or_else(|| damaged("its mark can't be read"))?;
+    }
+    job.failure = rest.failure.map(|bytes| failure(&bytes).ok_or_else(|| damaged("its failure"))).transpose()?;
+    job.result = rest.result;
+    Ok(job)
+}
+
+/// The job of a record as it was taken in, and its number.
+fn admitted(shard: &Shard, id: JobId, mut record: Bytes) -> Option<(u64, Job)> {
+    let admission = record.try_get_uint(6).ok()?;
+    let enqueued_at = Timestamp::from_micros(record.try_get_int(7).ok()?);
+    let flags = record.try_get_u8().ok()?;
+    let length = usize::from(record.try_get_u8().ok()?);
+    let task = TaskName::new(std::str::from_utf8(&take(&mut record, length)?).ok()?).ok()?;
+    let needs = if flags & NEEDS == 0 { 1 } else { record.try_get_u16().ok()? };
+    let priority = if flags & PRIORITY == 0 { 0 } else { record.try_get_i32().ok()? };
+    let when = if flags & WHEN == 0 { When::Now } else { when(&mut record)? };
+    let parents = if flags & WAITS == 0 { 0 } else { record.try_get_u16().ok()? };
+    let waits_for = (0..parents).map(|_| record.try_get_u128().ok().map(JobId::from_u128)).collect::<Option<_>>()?;
+    let mut new = NewJob::new(id, task, record);
+    (new.priority, new.when, new.waits_for, new.needs) = (priority, when, waits_for, needs);
+    new.at_most_once = flags & AT_MOST_ONCE != 0;
+    Some((admission, Job::admitted(new, shard.clone(), enqueued_at)))
+}
+
+fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
+    (bytes.len() >= length).then(|| bytes.split_to(length))
+}
+
+fn when(bytes: &mut Bytes) -> Option<When> {
+    let (kind, value) = (bytes.try_get_u8().ok()?, bytes.try_get_u64().ok()?);
+    match kind {
+        b'n' => Some(When::Now),
+        b'i' => Some(When::In(Duration::from_micros(value))),
+        b'a' => Some(When::At(Timestamp::from_micros(i64::try_from(value).ok()?))),
+        _ => None,
+    }
+}
+
+/// Changes a job by its mark.
+fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: bool) -> Option<()> {
+    let (mut fields, word) = mark.split_at_checked(MARK)?;
+    let state = state(fields.get_u8())?;
+    let flags = fields.get_u8();
+    fields.advance(6);
+    let sequence = fields.get_uint(6);
+    fields.advance(5);
+    job.attempts = fields.get_u32();
+    job.crashes = u32::from(fields.get_u16());
+    job.lapses = u32::from(fields.get_u16());
+    job.due_at = time(fields.get_u64());
+    job.started_at = time(fields.get_u64());
+    let (first, keep_until, who) = (fields.get_u64(), fields.get_u64(), fields.get_u128());
+    let word = std::str::from_utf8(word).ok()?;
+    job.sequence = (sequence > 0).then_some(sequence);
+    job.suspect = flags & SUSPECT != 0;
+    job.state = state;
+    if flags & ASIDE != 0 {
+        job.parked = Some(Parked::from(word));
+    }
+    if state == State::Running {
+        let delivered = delivered || flags & DELIVERED != 0;
+        job.lease = Some(Lease { worker: WorkerId::from_u128(who), fence: Fence(first), until: until?, delivered });
+    } else if state.is_end() {
+        (job.ended_at, job.keep_until) = (time(first), time(keep_until));
+        job.reason = (!word.is_empty()).then(|| EndReason::from(word));
+        job.culprit = (who > 0).then(|| JobId::from_u128(who));
+    }
+    Some(())
+}
+
+fn time(micros: u64) -> Option<Timestamp> {
+    (micros != NONE).then(|| Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX)))
+}
+
+/// A failure as bytes: the length of its kind (1), the kind, the length of its type (2; 65,535 for none), the type, the
+/// message.
+pub(crate) fn failure_bytes(failure: &Failure) -> Vec<u8> {
+    let mut out = Vec::with_capacity(failure.message.len() + 64);
+    let kind = failure.kind.as_str().as_bytes();
+    out.put_u8(u8::try_from(kind.len()).unwrap_or(u8::MAX));
+    out.put_slice(&kind[..kind.len().min(255)]);
+    match &failure.error_type {
+        Some(name) => {
+            let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX) - 1)];
+            out.put_u16(u16::try_from(name.len()).unwrap_or(0));
+            out.put_slice(name);
+        }
+        None => out.put_u16(u16::MAX),
+    }
+    out.put_slice(failure.message.as_bytes());
+    out
+}
+
+/// A failure from bytes; one that begins with 0 was written by the server: whether the job had been delivered, how often
+/// this happened, and the worker that vanished.
+fn failure(mut bytes: &[u8]) -> Option<Failure> {
+    let length = usize::from(bytes.try_get_u8().ok()?);
+    if length == 0 {
+        let what = if bytes.try_get_u8().ok()? == b'1' { "while it ran" } else { "on receiving" };
+        let (times, worker) = (bytes.try_get_u32().ok()?, WorkerId::from_u128(bytes.try_get_u128().ok()?));
+        let message = format!("worker {worker} vanished {what} this job, for the {times}. time");
+        return Some(Failure::new(FailureKind::Crash, message));
+    }
+    let (kind, mut rest) = bytes.split_at_checked(length)?;
+    let name = match usize::from(rest.try_get_u16().ok()?) {
+        0xffff => None,
+        length => {
+            let (name, message) = rest.split_at_checked(length)?;
+            rest = message;
+            Some(String::from_utf8_lossy(name))
+        }
+    };
+    let failure = Failure::new(FailureKind::from(std::str::from_utf8(kind).ok()?), String::from_utf8_lossy(rest));
+    Some(match name {
+        Some(name) => failure.of_type(name),
+        None => failure,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shard() -> Shard {
+        Shard::of("mail".parse().unwrap())
+    }
+
+    fn record(job: &NewJob) -> Bytes {
+        let mut out = vec![0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 100];
+        out.extend(part(job));
+        out.into()
+    }
+
+    #[test]
+    fn a_record_is_read_as_it_was_written() {
+        let id = JobId::new(&shard());
+        let plain = NewJob::new(id, "t".parse().unwrap(), Bytes::from_static(b"envelope"));
+        let mut full = plain.clone();
+        (full.priority, full.needs, full.at_most_once) = (i32::MIN, 7, true);
+        full.when = When::In(Duration::from_micros(5));
+        full.waits_for = vec![JobId::from_u128(1), JobId::from_u128(2)];
+        for new in [plain, full] {
+            let read = job(&shard(), id, record(&new), b"", Rest::default()).unwrap();
+            let mut expected = Job::admitted(new, shard(), Timestamp::from_micros(100));
+            expected.sequence = (expected.state == State::Ready).then_some(9);
+            assert_eq!(read, expected);
+        }
+    }
+
+    #[test]
+    fn damage_is_named_and_not_guessed_at() {
+        let id = JobId::new(&shard());
+        let whole = record(&NewJob::new(id, "task".parse().unwrap(), Bytes::new()));
+        for length in 0..whole.len() {
+            let error = job(&shard(), id, whole.slice(..length), b"", Rest::default()).unwrap_err();
+            assert!(error.is_corrupt() && error.to_string().contains(&id.to_string()), "{error}");
+        }
+        assert!(job(&shard(), id, whole.clone(), b"r", Rest::default()).unwrap_err().is_corrupt());
+        let failure = Some(Bytes::from_static(b"\x09"));
+        assert!(job(&shard(), id, whole, b"", Rest { failure, ..Rest::default() }).unwrap_err().is_corrupt());
+    }
+
+    #[test]
+    fn failures_survive() {
+        let plain = Failure::new(FailureKind::Error, "boom");
+        for failed in [plain.clone(), plain.of_type("io::Error"), Failure::new(FailureKind::Other("new".into()), "")] {
+            assert_eq!(failure(&failure_bytes(&failed)), Some(failed));
+        }
+    }
+
+    #[test]
+    fn every_state_has_a_letter() {
+        for one in State::ALL {
+            assert_eq!(state(letter(one)), Some(one));
+        }
+    }
+}

@@ -1,0 +1,45 @@
+//! The Lua scripts: one for each atomic step, made of the parts they share.
+
+use std::sync::Arc;
+
+use crate::driver::Script;
+
+/// A script, by its place in [`set`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Step {
+    Enqueue,
+    Exchange,
+    Renew,
+    Register,
+    Deregister,
+    Prune,
+    Look,
+    Page,
+    Counts,
+    Listen,
+}
+
+/// What must work although the server is out of memory: everything that frees some or ends what runs.
+const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
+/// What takes memory, and is refused by the server before it does anything.
+const DENY_OOM: &str = "#!lua\n";
+const COMMON: &str = include_str!("../scripts/common.lua");
+const LEASES: &str = include_str!("../scripts/leases.lua");
+const VIEW: &str = include_str!("../scripts/view.lua");
+
+/// Every script, in the order of [`Step`].
+pub(crate) fn set() -> Arc<[Script]> {
+    let script = |name, parts: &[&str]| Script { name, source: parts.concat() };
+    Arc::new([
+        script("enqueue", &[DENY_OOM, COMMON, include_str!("../scripts/enqueue.lua")]),
+        script("exchange", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/exchange.lua")]),
+        script("renew", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/renew.lua")]),
+        script("register", &[ALLOW_OOM, COMMON, include_str!("../scripts/register.lua")]),
+        script("deregister", &[ALLOW_OOM, COMMON, include_str!("../scripts/deregister.lua")]),
+        script("prune", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/prune.lua")]),
+        script("look", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/look.lua")]),
+        script("page", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/page.lua")]),
+        script("counts", &[ALLOW_OOM, COMMON, include_str!("../scripts/counts.lua")]),
+        script("listen", &[ALLOW_OOM, COMMON, include_str!("../scripts/listen.lua")]),
+    ])
+}
