@@ -11,7 +11,8 @@ async fn send_email(to: String, subject: String, ctx: Context) -> Result<String,
 
 #[tokio::main]
 async fn main() -> Result<(), BoxError> {
-    let client = queue::connect("sqlite://jobs.db").await?;
+    let url = std::env::args().nth(1).unwrap_or("sqlite://jobs.db".into()); // or redis://localhost
+    let client = queue::connect(&url).await?;
     let worker = Worker::builder(&client).tasks(tasks![send_email]).build()?;
     tokio::spawn(worker.run()); // beside your web server, or in a process of its own
 

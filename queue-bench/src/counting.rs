@@ -104,8 +104,9 @@ impl Calls {
     }
 
     /// The methods that were called, and how often.
-    pub(crate) fn by_method(&self) -> BTreeMap<&'static str, u64> {
-        NAMES.into_iter().zip(self.0).filter(|(_, calls)| *calls > 0).collect()
+    pub(crate) fn by_method(&self) -> BTreeMap<String, u64> {
+        let called = NAMES.into_iter().zip(self.0).filter(|(_, calls)| *calls > 0);
+        called.map(|(name, calls)| (name.to_owned(), calls)).collect()
     }
 }
 

@@ -2,15 +2,14 @@
 
 use std::collections::BTreeMap;
 use std::fmt;
-use std::time::Duration;
 
-use hdrhistogram::Histogram;
 use queue::BoxError;
 use serde::Serialize;
 
-use crate::clock;
+use crate::meter::Spent;
 use crate::options::Run;
-use crate::target::Target;
+use crate::probe::{Slow, Snapshot};
+use crate::times::Times;
 
 /// One line. What does not apply to a measure is left out.
 #[derive(Clone, Debug, Serialize)]
@@ -20,83 +19,150 @@ pub(crate) struct Report {
     jobs: u64,
     concurrency: u32,
     payload: usize,
+    /// The options that change what is measured.
+    #[serde(flatten)]
+    variant: Variant,
     seconds: f64,
+    #[serde(flatten)]
+    figures: Figures,
+    /// The start of the slowest command.
     #[serde(skip_serializing_if = "Option::is_none")]
-    jobs_per_s: Option<f64>,
-    /// From the moment the jobs were due to the first start.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    first_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    p50_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    p99_ms: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    calls_per_job: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_cpu_us_per_job: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    calls_per_s: Option<f64>,
-    #[serde(skip_serializing_if = "Option::is_none")]
-    client_cpu_us_per_s: Option<f64>,
+    slowest: Option<String>,
     /// Calls to the storage, by method.
-    calls: BTreeMap<&'static str, u64>,
+    calls: BTreeMap<String, u64>,
+    /// Commands that the server ran, by name.
+    #[serde(skip_serializing_if = "BTreeMap::is_empty")]
+    commands: BTreeMap<String, u64>,
 }
 
-/// What stood when a measure began.
-#[derive(Debug)]
-pub(crate) struct Meter {
-    at: Duration,
-    cpu: Duration,
-    calls: crate::counting::Calls,
+#[derive(Clone, Debug, Serialize)]
+struct Variant {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    fails: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    results: Option<bool>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    processes: Option<u8>,
 }
 
-impl Meter {
-    pub(crate) fn start(target: &Target) -> Self {
-        Self { calls: target.counting.calls(), cpu: clock::cpu(), at: clock::now() }
-    }
-
-    /// What was spent since, on so many jobs; per second where there are none.
-    pub(crate) fn read(&self, run: &Run, target: &Target) -> Report {
-        let seconds = (clock::now() - self.at).as_secs_f64();
-        let cpu = (clock::cpu() - self.cpu).as_secs_f64() * 1e6;
-        let calls = target.counting.calls().since(&self.calls);
-        let jobs = run.jobs();
-        let per_job = |figure: f64| (jobs > 0).then(|| figure / jobs as f64);
-        let per_second = |figure: f64| (jobs == 0).then(|| figure / seconds);
-        Report {
-            measure: run.measure.name(),
-            storage: target.url.clone(),
-            jobs,
-            concurrency: run.concurrency(),
-            payload: run.payload,
-            seconds,
-            jobs_per_s: (jobs > 0).then(|| jobs as f64 / seconds),
-            first_ms: None,
-            p50_ms: None,
-            p99_ms: None,
-            calls_per_job: per_job(calls.total() as f64),
-            client_cpu_us_per_job: per_job(cpu),
-            calls_per_s: per_second(calls.total() as f64),
-            client_cpu_us_per_s: per_second(cpu),
-            calls: calls.by_method(),
+/// Declares the figures with their units and digits.
+macro_rules! figures {
+    ($($name:ident: $unit:literal, $digits:literal;)*) => {
+        /// What was measured.
+        #[derive(Clone, Debug, Default, Serialize)]
+        struct Figures {
+            $(#[serde(skip_serializing_if = "Option::is_none")] $name: Option<f64>,)*
         }
-    }
+
+        impl fmt::Display for Figures {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                $(if let Some(figure) = self.$name {
+                    write!(f, " | {figure:.*} {}", $digits, $unit)?;
+                })*
+                Ok(())
+            }
+        }
+    };
+}
+
+figures! {
+    jobs_per_s: "jobs/s", 0;
+    first_ms: "ms to the first", 3;
+    p50_ms: "ms p50", 3;
+    p99_ms: "ms p99", 3;
+    requests_per_job: "requests/job", 3;
+    commands_per_job: "commands/job", 2;
+    redis_cpu_us_per_job: "us Redis CPU/job", 2;
+    client_cpu_us_per_job: "us CPU/job", 2;
+    bytes_per_job: "bytes/job", 1;
+    requests_per_s: "requests/s", 2;
+    commands_per_s: "commands/s", 2;
+    redis_cpu_us_per_s: "us Redis CPU/s", 0;
+    client_cpu_us_per_s: "us CPU/s", 0;
+    slow_commands: "slow commands", 0;
+    slowest_us: "us the slowest", 0;
 }
 
 impl Report {
+    /// What was spent on the run's jobs; per second where there are none.
+    pub(crate) fn of(run: &Run, storage: &str, seconds: f64, here: Spent, server: Option<Snapshot>) -> Self {
+        let jobs = run.jobs();
+        let per_job = |figure: f64| (jobs > 0).then(|| figure / jobs as f64);
+        let per_second = |figure: f64| (jobs == 0).then(|| figure / seconds);
+        // Where there is no server, a call is a request.
+        let requests = server.as_ref().map_or_else(|| here.calls.values().sum(), Snapshot::requests) as f64;
+        let (commands, redis) = server.as_ref().map(|it| (it.total() as f64, it.cpu_us())).unzip();
+        let client = here.cpu_us();
+        let figures = Figures {
+            jobs_per_s: (jobs > 0).then(|| jobs as f64 / seconds),
+            requests_per_job: per_job(requests),
+            commands_per_job: commands.and_then(per_job),
+            redis_cpu_us_per_job: redis.and_then(per_job),
+            client_cpu_us_per_job: per_job(client),
+            requests_per_s: per_second(requests),
+            commands_per_s: commands.and_then(per_second),
+            redis_cpu_us_per_s: redis.and_then(per_second),
+            client_cpu_us_per_s: per_second(client),
+            ..Figures::default()
+        };
+        Self {
+            measure: run.measure.name(),
+            storage: storage.to_owned(),
+            jobs,
+            concurrency: run.concurrency(),
+            payload: run.payload(),
+            variant: Variant {
+                fails: run.fails,
+                results: run.results.then_some(true),
+                processes: run.processes.then_some(2),
+            },
+            seconds,
+            figures,
+            slowest: None,
+            calls: here.calls,
+            commands: server.map(Snapshot::into_commands).unwrap_or_default(),
+        }
+    }
+
     pub(crate) fn with(mut self, times: &Times) -> Self {
-        (self.p50_ms, self.p99_ms) = (Some(times.at(0.5)), Some(times.at(0.99)));
+        (self.figures.p50_ms, self.figures.p99_ms) = (Some(times.at(0.5)), Some(times.at(0.99)));
         self
     }
 
     pub(crate) fn since_due(mut self, times: &Times) -> Self {
-        self.first_ms = Some(times.at(0.0));
+        self.figures.first_ms = Some(times.at(0.0));
         self.with(times)
     }
 
     /// Of jobs that came one at a time, with pauses: how many there were in a second says nothing.
     pub(crate) fn without_rate(mut self) -> Self {
-        self.jobs_per_s = None;
+        self.figures.jobs_per_s = None;
+        self
+    }
+
+    /// Adds what another process of ours spent on the same jobs.
+    pub(crate) fn with_spent(mut self, other: Spent) -> Self {
+        let per_job = |figure: f64| figure / self.jobs as f64;
+        let figures = &mut self.figures;
+        figures.client_cpu_us_per_job = figures.client_cpu_us_per_job.map(|us| us + per_job(other.cpu_us()));
+        if self.commands.is_empty() {
+            let calls = other.calls.values().sum::<u64>() as f64;
+            figures.requests_per_job = figures.requests_per_job.map(|requests| requests + per_job(calls));
+        }
+        for (method, calls) in other.calls {
+            *self.calls.entry(method).or_default() += calls;
+        }
+        self
+    }
+
+    pub(crate) fn with_bytes(mut self, per_job: f64) -> Self {
+        self.figures.bytes_per_job = Some(per_job);
+        self
+    }
+
+    pub(crate) fn with_slow(mut self, slow: Slow) -> Self {
+        self.figures.slow_commands = Some(slow.commands as f64);
+        (self.figures.slowest_us, self.slowest) = slow.worst.map(|(us, what)| (us as f64, what)).unzip();
         self
     }
 
@@ -108,64 +174,10 @@ impl Report {
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { measure, storage, jobs, concurrency, seconds, .. } = self;
-        write!(f, "{measure} on {storage}: {jobs} jobs, concurrency {concurrency}, {seconds:.2} s")?;
-        let figures = [
-            (self.jobs_per_s, "jobs/s", 0),
-            (self.first_ms, "ms to the first", 3),
-            (self.p50_ms, "ms p50", 3),
-            (self.p99_ms, "ms p99", 3),
-            (self.calls_per_job, "calls/job", 3),
-            (self.client_cpu_us_per_job, "us CPU/job", 2),
-            (self.calls_per_s, "calls/s", 2),
-            (self.client_cpu_us_per_s, "us CPU/s", 0),
-        ];
-        for (figure, unit, digits) in figures {
-            if let Some(figure) = figure {
-                write!(f, " | {figure:.digits$} {unit}")?;
-            }
+        write!(f, "{measure} on {storage}: {jobs} jobs, concurrency {concurrency}, {seconds:.2} s{}", self.figures)?;
+        if let Some(slowest) = &self.slowest {
+            write!(f, ": {slowest}")?;
         }
         Ok(())
-    }
-}
-
-/// Times, counted.
-#[derive(Clone, Debug)]
-pub(crate) struct Times(Histogram<u64>);
-
-impl Times {
-    pub(crate) fn new() -> Result<Self, BoxError> {
-        // Three digits, and as many powers of two as it takes.
-        Ok(Self(Histogram::new(3)?))
-    }
-
-    pub(crate) fn add(&mut self, time: Duration) {
-        // It grows as it must, so nothing is refused.
-        self.0 += u64::try_from(time.as_nanos()).unwrap_or(u64::MAX);
-    }
-
-    pub(crate) fn merge(&mut self, other: &Self) {
-        self.0 += &other.0;
-    }
-
-    pub(crate) fn len(&self) -> u64 {
-        self.0.len()
-    }
-
-    /// The time below which this share of them is, in milliseconds.
-    fn at(&self, share: f64) -> f64 {
-        self.0.value_at_quantile(share) as f64 / 1e6
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn times_are_told_in_milliseconds() {
-        let mut times = Times::new().unwrap();
-        (1..=100).for_each(|ms| times.add(Duration::from_millis(ms)));
-        assert_eq!(times.len(), 100);
-        assert!((times.at(0.5) - 50.0).abs() < 0.1 && (times.at(0.99) - 99.0).abs() < 0.1);
     }
 }

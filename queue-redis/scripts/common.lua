@@ -24,8 +24,8 @@ local S = {now = now, sequence = 0, ready = 0, ends = {}, told = {}}
 
 -- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.
 --   1 state, 2 flags, 3-8 admission, 9-14 sequence, 15-18 priority, 19 the record's flags, 20-23 attempts, 24-25 crashes,
---   26-27 lapses, 28-35 due, 36-43 started, 44-51 fence or end, 52-59 end of its keep, 60-75 worker or culprit, 76- word
--- While it waits, 44-51 and 52-59 hold its time's value and kind. Flags: 1 delivered, 2 suspect, 4 held (a job takes its
+--   26-27 lapses, 28-35 due, 36-43 started, 44-51 fence or end, 52-67 worker or culprit, 68-75 end of its keep, 76- word
+-- While it waits, 44-51 and 68-75 hold its time's value and kind. Flags: 1 delivered, 2 suspect, 4 held (a job takes its
 -- result), 8 has a failure, 16 has a result, 32 parked.
 local function kit()
   local K = {}
@@ -61,11 +61,13 @@ local function kit()
     return state == 'c' or state == 'd' or state == 'x' or state == 'e'
   end
 
-  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for.
+  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for. A record is the number of the
+  -- admission (6), the caller's part (flags 1, length of the task 1, task, what is not usual, envelope), and when it was
+  -- taken in: so long after its id was made (4), or a time of its own (8) and four bytes of 255.
   function K.read(record)
-    local flags, length = byte(record, 14, 15)
-    local at = 16 + length
-    local job = {flags = flags, task = sub(record, 16, at - 1), needs = 1, priority = 0, kind = 'n', value = 0}
+    local flags, length = byte(record, 7, 8)
+    local at = 9 + length
+    local job = {flags = flags, task = sub(record, 9, at - 1), needs = 1, priority = 0, kind = 'n', value = 0}
     if band(flags, 2) ~= 0 then
       job.needs = open('>I2', record, at)
       at = at + 2
@@ -90,7 +92,7 @@ local function kit()
   -- The mark of a job that has none yet.
   function K.fresh(state, record, job, seq, due)
     return state .. '\0' .. sub(record, 1, 6) .. seq .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8
-      .. due .. NONE8 .. ZERO8 .. NONE8 .. ZERO16
+      .. due .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
   end
 
   function K.next_sequence()
@@ -156,7 +158,7 @@ local function kit()
   local function keep(id, mark)
     local state = sub(mark, 1, 1)
     local is_trace = state == 'c' and band(byte(mark, 2), RESULT) == 0
-    call('ZADD', is_trace and TRACES or KEPT, open('>I8', mark, 52), id)
+    call('ZADD', is_trace and TRACES or KEPT, open('>I8', mark, 68), id)
     if state == 'd' then call('ZADD', DEAD, open('>I8', mark, 44), id) end
   end
 
@@ -172,8 +174,8 @@ local function kit()
 
   -- A waiting job is cancelled: one it waits for ended otherwise.
   function K.cancel_for(culprit, culprit_mark, child, mark)
-    local keep_until = math.max(open('>I8', culprit_mark, 52), now)
-    mark = 'x' .. sub(mark, 2, 43) .. pack('>I8I8', now, keep_until) .. culprit .. 'dependency'
+    local keep_until = math.max(open('>I8', culprit_mark, 68), now)
+    mark = 'x' .. sub(mark, 2, 43) .. pack('>I8', now) .. culprit .. pack('>I8', keep_until) .. 'dependency'
     call('HSET', MARKS, child, mark)
     K.close(child, mark)
     return 'x'
@@ -181,9 +183,9 @@ local function kit()
 
   -- A waiting job is reached: all it waits for have completed.
   function K.reach(child, mark)
-    local kind = char((open('>I8', mark, 52)))
+    local kind = char((open('>I8', mark, 68)))
     local due = K.moment(kind, open('>I8', mark, 44))
-    local tail = (kind == 'n' and NONE8 or pack('>I8', due)) .. NONE8 .. ZERO8 .. NONE8 .. ZERO16
+    local tail = (kind == 'n' and NONE8 or pack('>I8', due)) .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
     if kind ~= 'n' and due > now then
       call('HSET', MARKS, child, 's' .. sub(mark, 2, 27) .. tail)
       K.comes_due(due)

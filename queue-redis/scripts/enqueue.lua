@@ -22,7 +22,16 @@ for i = 1, count do
   ids[i] = ARGV[3 + i * 2]
 end
 local stored = count > 0 and call('HMGET', JOBS, unpack(ids)) or ids
-local enqueued_at = pack('>I7', now)
+-- When they were taken in, as the ends of records, by when their ids were made: mostly the same.
+local stamps = {}
+
+local function stamp(made)
+  local delay = S.now - struct.unpack('>I6', made) * 1000
+  local fits = delay >= 0 and delay < 4294967295
+  stamps[made] = fits and struct.pack('>I4', delay) or struct.pack('>I8I4', S.now, 4294967295)
+  return stamps[made]
+end
+
 -- What is written together in the end: records, and places in the lines. `here` has the records of this call by id,
 -- `admitted` their ids and `numbered` their numbers, in their order.
 local W = {records = {}, places = {}, due = {}}
@@ -45,13 +54,19 @@ local function particular()
   local MARKS, JOBS, now = KEYS[3], KEYS[2], S.now
   local NONE8, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 8), rep('\0', 16)
 
+  local function taken_in(id, record)
+    local delay = open('>I4', record, #record - 3)
+    if delay == 4294967295 then return (open('>I8', record, #record - 11)) end
+    return open('>I6', id) * 1000 + delay
+  end
+
   -- The state and mark of a stored job.
   local function look(id, record)
     local mark = call('HGET', MARKS, id)
     if mark then return sub(mark, 1, 1), mark end
     local job = K.read(record)
     if job.kind == 'n' then return 'r', K.fresh('r', record, job, sub(record, 1, 6), NONE8) end
-    local due = job.kind == 'i' and math.min(open('>I7', record, 7) + job.value, MAX_TIME) or job.value
+    local due = job.kind == 'i' and math.min(taken_in(id, record) + job.value, MAX_TIME) or job.value
     return 's', K.fresh('s', record, job, rep('\0', 6), pack('>I8', due))
   end
 
@@ -82,7 +97,8 @@ local function particular()
       return string.upper((look(id, twin)))
     end
     local seq = pack('>I6', S.sequence + 1)
-    local record = seq .. enqueued_at .. part
+    local made = sub(id, 1, 6)
+    local record = seq .. part .. (stamps[made] or stamp(made))
     local job = K.read(record)
     local absent = job.parents and missing(job.parents)
     if absent then return '?' .. absent end
@@ -93,7 +109,7 @@ local function particular()
     if job.parents then
       flush()
       local mark = 'w\0' .. seq .. rep('\0', 6) .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8 .. NONE8
-        .. NONE8 .. pack('>I8I8', job.value, byte(job.kind)) .. ZERO16
+        .. NONE8 .. pack('>I8', job.value) .. ZERO16 .. pack('>I8', byte(job.kind))
       call('HSET', MARKS, id, mark)
       return tie(id, mark, job.parents)
     end
@@ -121,7 +137,8 @@ for i = 1, count do
   else
     local n, places, records = S.sequence + 1, W.places, W.records
     local seq = pack('>I6', n)
-    local record = seq .. enqueued_at .. part
+    local made = sub(id, 1, 6)
+    local record = seq .. part .. (stamps[made] or stamp(made))
     S.sequence, S.ready = n, S.ready + 1
     here[id], admitted[#admitted + 1], numbered[#numbered + 1] = record, id, n
     records[#records + 1] = id

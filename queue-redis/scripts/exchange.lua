@@ -73,11 +73,11 @@ end
 if last and number == last_number then
   K = kit()
   local settled_count = open('>I2', last, 44)
-  local answer, fence = {'ok', '', sub(last, 46, 45 + settled_count), ''}, pack('>I8', last_fence)
+  local answer, fence = {'ok', '', sub(last, 46, 45 + settled_count), ''}, pack('>I8', last_fence) .. worker
   for at = 46 + settled_count, #last, 16 do
     local id = sub(last, at, at + 15)
     local mark = call('HGET', MARKS, id)
-    if mark and byte(mark) == 108 and sub(mark, 44, 51) == fence and sub(mark, 60, 75) == worker then
+    if mark and byte(mark) == 108 and sub(mark, 44, 67) == fence then
       call('ZADD', LEASED, 'XX', lease_end, id)
       give(answer, id, mark, call('HGET', JOBS, id))
     end
@@ -87,7 +87,8 @@ if last and number == last_number then
   call('ZADD', IDLE, now, 'w:' .. worker)
   return answer
 end
-if asleep then call('ZREM', SLEEPERS, asleep .. worker) end
+-- Who only settles and was asleep sleeps on.
+if asleep and want > 0 then call('ZREM', SLEEPERS, asleep .. worker) end
 
 -- What is written is gathered by where it goes, and written together: marks, members to leave `leased` and to join
 -- `traces`, and by key what joins other lines.
@@ -111,7 +112,7 @@ local function kept_for(duration)
   local keep = keeps[duration]
   if not keep then
     local keep_until = math.min(S.now + struct.unpack('>I8', duration), 9007199254740992)
-    keep = {string.format('%.0f', keep_until), struct.pack('>I8I8', S.now, keep_until) .. string.rep('\0', 16)}
+    keep = {string.format('%.0f', keep_until), struct.pack('>I8', S.now) .. string.rep('\0', 16) .. struct.pack('>I8', keep_until)}
     keeps[duration] = keep
   end
   return keep
@@ -124,7 +125,7 @@ local function endings()
     struct.unpack, bit.band
   local NOTES, READY, SUSPECTS, DELAYED, RETRYING = KEYS[4], KEYS[5], KEYS[6], KEYS[8], KEYS[9]
   local DELIVERED, SUSPECT, FAILED, RESULT, MAX_LAPSES, now = 1, 2, 8, 16, 10, S.now
-  local REST = string.rep('\0', 8) .. string.rep('\255', 8) .. string.rep('\0', 16)
+  local REST = string.rep('\0', 24) .. string.rep('\255', 8)
   K = K or kit()
 
   function E.move(key, score, member)
@@ -207,7 +208,7 @@ local function endings()
     end
     if times then
       flags = K.with(flags, FAILED)
-      call('HSET', NOTES, 'f' .. id, '\0' .. (delivered and '1' or '0') .. pack('>I4', times) .. sub(mark, 60, 75))
+      call('HSET', NOTES, 'f' .. id, '\0' .. (delivered and '1' or '0') .. pack('>I4', times) .. sub(mark, 52, 67))
     end
     mark = sub(mark, 1, 23) .. pack('>I2I2', crashes, lapses) .. sub(mark, 28)
     W.freed[#W.freed + 1] = id
@@ -226,14 +227,18 @@ local E
 -- 2. Settle.
 local settled = {}
 if #ARGV > 7 then
-  local ids, marks, freed, traces, told, count = {}, W.marks, W.freed, W.traces, S.told, 0
+  local ids, leases, marks, freed, traces, told, count = {}, {}, W.marks, W.freed, W.traces, S.told, 0
   for i = 8, #ARGV, 2 do
     ids[#ids + 1] = sub(ARGV[i], 1, 16)
   end
   local found = call('HMGET', MARKS, unpack(ids))
   for i, id in ipairs(ids) do
     local head, mark = ARGV[6 + i * 2], found[i]
-    if not mark or sub(mark, 44, 51) ~= sub(head, 17, 24) or byte(mark) ~= 108 or sub(mark, 60, 75) ~= worker then
+    -- Mostly few claims are settled at once, and share their fences.
+    local fence = sub(head, 17, 24)
+    local lease = leases[fence] or fence .. worker
+    leases[fence] = lease
+    if not mark or sub(mark, 44, 67) ~= lease or byte(mark) ~= 108 then
       settled[i] = '0'
     else
       settled[i] = '1'
@@ -292,7 +297,7 @@ local function promote()
   for _, source in ipairs(sources) do
     if #source.taken > 0 then call('ZREM', source.key, unpack(source.taken)) end
   end
-  local rest = string.rep('\0', 8) .. string.rep('\255', 8) .. string.rep('\0', 16)
+  local rest = string.rep('\0', 24) .. string.rep('\255', 8)
   for i, mark in ipairs(call('HMGET', KEYS[3], unpack(ids))) do
     local id, seq = ids[i], K.next_sequence()
     if not mark then
@@ -315,7 +320,7 @@ local function reclaim(over)
   local holder, taken = holders(), 0
   E = E or endings()
   for i, mark in ipairs(redis.call('HMGET', KEYS[3], unpack(ids))) do
-    local who = mark and string.sub(mark, 60, 75) or worker
+    local who = mark and string.sub(mark, 52, 67) or worker
     if who ~= worker then
       if taken == MAX_UPKEEP then
         more = true
@@ -340,15 +345,15 @@ local C = {ids = {}, unparked = {}, strange = {}, bytes = 0, looked = 0, suspect
 local answer = {'ok', '', table.concat(settled), ''}
 local MAX_HEADS, MAX_BYTES = 256, 4194304
 -- The part of a mark that a claim sets, the same for all jobs of this call; and all of it for a job that never ran.
-local HELD_BY = pack('>I8I8', now, fence) .. NONE8 .. worker
+local HELD_BY = pack('>I8I8', now, fence) .. worker .. NONE8
 local NEVER_RUN = ZERO8 .. NONE8 .. HELD_BY
 local runs, priorities = {}, {}
 
 -- Why this worker can't run the job, if it can't, and its task.
 local function misfit(record)
   local sub, byte = string.sub, string.byte
-  local task = sub(record, 16, 15 + byte(record, 15))
-  if bit.band(byte(record, 14), 2) ~= 0 and struct.unpack('>I2', record, 16 + #task) > terms.level then
+  local task = sub(record, 9, 8 + byte(record, 8))
+  if bit.band(byte(record, 7), 2) ~= 0 and struct.unpack('>I2', record, 9 + #task) > terms.level then
     return 'newer_program', task
   end
   if runs[task] == nil then
@@ -372,7 +377,7 @@ local function take(id, score, mark, record)
     -- It is as it was taken in: its sequence is the number of its admission, and whoever has the record can tell the mark.
     local n, priority = sub(record, 1, 6), priorities[score] or struct.pack('>I4', 2147483648 - score)
     priorities[score] = priority
-    marks[#marks + 1] = 'l\0' .. n .. n .. priority .. sub(record, 14, 14) .. NEVER_RUN
+    marks[#marks + 1] = 'l\0' .. n .. n .. priority .. sub(record, 7, 7) .. NEVER_RUN
     answer[#answer + 1] = id
     answer[#answer + 1] = record
   end
@@ -383,7 +388,7 @@ local function park(id, seq, score, mark, record, reason, task)
   local sub, byte, band = string.sub, string.byte, bit.band
   E = E or endings()
   mark = mark or K.fresh('r', record, K.read(record), seq, string.rep('\255', 8))
-  local needs = band(byte(record, 14), 2) ~= 0 and sub(record, 16 + #task, 17 + #task) or '\0\1'
+  local needs = band(byte(record, 7), 2) ~= 0 and sub(record, 9 + #task, 10 + #task) or '\0\1'
   E.set_mark(id, 'r' .. string.char(K.with(byte(mark, 2), 32)) .. sub(mark, 3, 75) .. reason)
   E.move(KEYS[7], 0, task .. '\0' .. needs .. (band(byte(mark, 2), 2) ~= 0 and '1' or '0')
     .. struct.pack('>I4', 2147483647 + score) .. seq .. id)
@@ -391,7 +396,7 @@ local function park(id, seq, score, mark, record, reason, task)
 end
 
 -- A line of candidates, read a few at a time: at first few, then as many as are likely to fit into what may be claimed.
--- `fetch(line, offset, count)` sets ids, sequences, scores, and members where they are needed.
+-- `fetch(line, offset, count)` sets ids, scores and members.
 local R = {chunk = 32, count = 0, bytes = 0}
 
 local function line(fetch, suspect, aside)
@@ -417,13 +422,13 @@ end
 -- Ready jobs or suspects.
 local function heads(key)
   return function(one, offset, count)
-    local sub, ids, seqs, scores = string.sub, {}, {}, {}
-    local members = redis.call('ZRANGE', key, offset, offset + count - 1, 'WITHSCORES')
-    for i = 1, #members / 2 do
-      local member = members[i * 2 - 1]
-      ids[i], seqs[i], scores[i] = sub(member, 7), sub(member, 1, 6), members[i * 2]
+    local sub, ids, members, scores = string.sub, {}, {}, {}
+    local found = redis.call('ZRANGE', key, offset, offset + count - 1, 'WITHSCORES')
+    for i = 1, #found / 2 do
+      local member = found[i * 2 - 1]
+      ids[i], members[i], scores[i] = sub(member, 7), member, found[i * 2]
     end
-    one.ids, one.seqs, one.scores = ids, seqs, scores
+    one.ids, one.members, one.scores = ids, members, scores
   end
 end
 
@@ -433,7 +438,7 @@ local function advance(one)
   local id, record, mark, score = one.ids[at], one.records[at], one.marks[at], one.scores[at]
   if not one.aside then reason, task = misfit(record) end
   if reason then
-    park(id, one.seqs[at], score, mark, record, reason, task)
+    park(id, string.sub(one.members[at], 1, 6), score, mark, record, reason, task)
   else
     if one.aside then C.unparked[#C.unparked + 1] = one.members[at] end
     if one.suspect then suspects_wanted = suspects_wanted - 1 end
@@ -454,10 +459,9 @@ local function claim_from_all(ready_line)
     local from = #prefix + 1
     return function(one, offset, count)
       one.members = call('ZRANGEBYLEX', PARKED, '[' .. prefix, '[' .. prefix .. FAR, 'LIMIT', offset, count)
-      one.ids, one.seqs, one.scores = {}, {}, {}
+      one.ids, one.scores = {}, {}
       for i, member in ipairs(one.members) do
-        one.ids[i], one.seqs[i] = sub(member, from + 10), sub(member, from + 4, from + 9)
-        one.scores[i] = open('>I4', member, from) - 2147483647
+        one.ids[i], one.scores[i] = sub(member, from + 10), open('>I4', member, from) - 2147483647
       end
     end
   end
@@ -483,7 +487,8 @@ local function claim_from_all(ready_line)
     local best, score, seq
     for _, one in ipairs(lines) do
       if has_head(one) then
-        local its_score, its_seq = tonumber(one.scores[one.at]), open('>I6', one.seqs[one.at])
+        local member = one.members[one.at]
+        local its_score, its_seq = tonumber(one.scores[one.at]), open('>I6', member, #member - 21)
         if not best or its_score < score or its_score == score and its_seq < seq then
           best, score, seq = one, its_score, its_seq
         end
@@ -578,7 +583,8 @@ if call('EXISTS', SLEEPERS) == 1 then wake_others() end
 local sleeps = #C.ids < want and ear ~= '' and not more
 if sleeps then call('ZADD', SLEEPERS, now + 60000000, ear .. worker) end
 
-local memory = pack('>I8I8', number, fence) .. (sleeps and '\1' .. ear or rep('\0', 27)) .. pack('>I2', #settled)
+local hears_by = sleeps and ear or want == 0 and asleep
+local memory = pack('>I8I8', number, fence) .. (hears_by and '\1' .. hears_by or rep('\0', 27)) .. pack('>I2', #settled)
   .. answer[3] .. table.concat(C.ids)
 call('HSET', META, 'seq', S.sequence, 'seen', now, 'n:' .. worker, memory)
 if #C.ids > 0 then call('HSET', META, 'fence', fence) end

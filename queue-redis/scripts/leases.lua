@@ -42,7 +42,7 @@ local function note(terms, seen, spare, silent, back)
   local holder = holders()
   for i = 1, #found, 2 do
     local mark = call('HGET', MARKS, found[i])
-    local latest = now + holder(string.sub(mark, 60, 75)).length
+    local latest = now + holder(string.sub(mark, 52, 67)).length
     if tonumber(found[i + 1]) > latest then call('ZADD', LEASED, 'XX', latest, found[i]) end
   end
   if #found < 2200 then

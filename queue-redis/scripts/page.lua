@@ -17,7 +17,7 @@ local function state_of(record, mark)
 end
 
 local function fits(record, mark)
-  return (state == '' or state_of(record, mark) == state) and (task == '' or sub(record, 16, 15 + byte(record, 15)) == task)
+  return (state == '' or state_of(record, mark) == state) and (task == '' or sub(record, 9, 8 + byte(record, 8)) == task)
 end
 
 -- Walks one block from a place on; answers where it stopped for a bound. A job that was pruned and taken in anew stands

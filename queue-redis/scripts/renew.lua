@@ -19,7 +19,7 @@ for i = 4, #ARGV do
 end
 for i, mark in ipairs(call('HMGET', MARKS, unpack(ids))) do
   held[i] = '0'
-  if mark and byte(mark) == 108 and sub(mark, 44, 51) == sub(ARGV[3 + i], 17) and sub(mark, 60, 75) == worker then
+  if mark and byte(mark) == 108 and sub(mark, 44, 67) == sub(ARGV[3 + i], 17) .. worker then
     held[i] = '1'
     renewed[#renewed + 1], renewed[#renewed + 2] = now + terms.length, ids[i]
     if bit.band(byte(mark, 2), 1) == 0 then

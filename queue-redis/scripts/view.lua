@@ -14,7 +14,7 @@ local function received(worker)
 end
 
 local function delivery(mark)
-  local known, before, void = received(sub(mark, 60, 75))
+  local known, before, void = received(sub(mark, 52, 67))
   local fence = open('>I8', mark, 44)
   if bit.band(byte(mark, 19), 1) == 0 and (not known or fence <= void) then return '0' end
   return (bit.band(byte(mark, 2), 1) ~= 0 or fence < before) and '1' or '0'

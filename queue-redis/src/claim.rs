@@ -42,6 +42,7 @@ impl Claim for RedisStorage {
 
     async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
         call.check()?;
+        self.link.list_shard(&call.shard).await?;
         let args = self.exchange_args(&call);
         let mut answer = self.link.list(Step::Exchange, &call.shard, args.clone()).await?;
         if answer.first().and_then(Reply::text) == Some("unknown") {
@@ -101,9 +102,8 @@ impl RedisStorage {
     async fn remember(&self, worker: &Registered) -> Result<(), StorageError> {
         let bytes = rmp_serde::to_vec_named(worker)
             .map_err(|error| StorageError::invalid("the worker's record can't be encoded").because(error))?;
-        let key = self.link.keys.workers();
-        let args = vec![key.clone(), worker.0.id.to_string().into(), bytes.into()];
-        self.link.driver().command("HSET", Some(key), args).await.map(drop)
+        let args = vec!["HSET".into(), worker.0.id.to_string().into(), bytes.into()];
+        self.link.write(self.link.keys.workers(), args).await
     }
 
     /// What is remembered of a worker.

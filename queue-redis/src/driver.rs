@@ -16,7 +16,7 @@ mod reply;
 mod thread;
 
 use std::fmt;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -70,6 +70,8 @@ struct Inner {
     lines: Vec<Line>,
     next: AtomicUsize,
     scripts: Vec<Loaded>,
+    /// Counts the connections for calls that were lost.
+    lost: Arc<AtomicU64>,
     channels: Arc<watch::Sender<Channels>>,
     /// Set to stop; dropped, it does too.
     stop: watch::Sender<bool>,
@@ -96,12 +98,14 @@ impl Driver {
         let (stop, stopping) = watch::channel(false);
         let (alive, ended) = watch::channel(());
         let channels = Arc::new(watch::Sender::new(Channels::default()));
+        let lost = Arc::new(AtomicU64::new(0));
         let plan = thread::Plan {
             options: options.clone(),
             place: place.clone(),
             scripts,
             hooks,
             channels: Arc::clone(&channels),
+            lost: Arc::clone(&lost),
             stop: stopping,
         };
         let (thread, opening) = thread::start(plan, alive)?;
@@ -112,7 +116,7 @@ impl Driver {
         };
         let thread::Opened { runtime, lines, scripts } = opened;
         let (next, thread) = (AtomicUsize::new(0), Mutex::new(Some(thread)));
-        let inner = Inner { place, spread, runtime, lines, next, scripts, channels, stop, ended, thread };
+        let inner = Inner { place, spread, runtime, lines, next, scripts, lost, channels, stop, ended, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -124,6 +128,11 @@ impl Driver {
     /// Which command sends messages.
     pub(crate) fn spread(&self) -> Spread {
         self.inner.spread
+    }
+
+    /// Rises before the first call after a reconnect: what the server was told before may be gone with what it lost.
+    pub(crate) fn era(&self) -> u64 {
+        self.inner.lost.load(Ordering::SeqCst)
     }
 
     /// Runs the script with this number in the set. In a cluster the first of the keys says where.

@@ -2,6 +2,7 @@
 
 use std::collections::HashMap;
 use std::sync::{Arc, Mutex, OnceLock, PoisonError, Weak};
+use std::time::Duration;
 
 use bytes::Bytes;
 use queue_storage::model::{CallerId, JobId, Shard, WorkerId};
@@ -9,6 +10,9 @@ use queue_storage::storage::{Hub, Listener, StorageError, Topic};
 
 use crate::link::{Link, id_bytes};
 use crate::scripts::Step;
+
+/// How soon a shard that could not be told who waits is told again.
+const AGAIN: Duration = Duration::from_secs(1);
 
 /// The listeners of this process, and what the server was told of them.
 #[derive(Debug)]
@@ -27,7 +31,7 @@ pub(crate) struct Heard {
     pub(crate) hub: Hub,
     /// The channels listened to, and whether the server is known to send them.
     channels: Mutex<HashMap<String, Channel>>,
-    link: OnceLock<Weak<Link>>,
+    ears: OnceLock<Weak<Ears>>,
 }
 
 #[derive(Debug)]
@@ -47,15 +51,16 @@ impl Heard {
         look(&mut self.channels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on the link is told as well when a connection has come back.
-    pub(crate) fn follow(&self, link: &Arc<Link>) {
-        drop(self.link.set(Arc::downgrade(link)));
+    /// From now on the ears are told as well when a connection has come back.
+    pub(crate) fn follow(&self, ears: &Arc<Ears>) {
+        drop(self.ears.set(Arc::downgrade(ears)));
     }
 
-    /// A connection has come back: hints may have been lost, and the server may have forgotten things.
+    /// A connection has come back: hints may have been lost, and the server may have forgotten who waits.
     pub(crate) fn returned(&self) {
-        if let Some(link) = self.link.get().and_then(Weak::upgrade) {
-            link.forget();
+        if let Some(ears) = self.ears.get().and_then(Weak::upgrade) {
+            let jobs = ears.listening(|all| all.jobs.keys().copied().collect());
+            ears.tell(jobs);
         }
         self.hub.signal_all();
     }
@@ -102,9 +107,7 @@ impl Ears {
             }
             Topic::Job(id) => {
                 self.listening(|all| *all.jobs.entry(*id).or_default() += 1);
-                let (ears, id) = (Arc::clone(self), *id);
-                // A failure is made good by the reconnect, after which everyone is told to look.
-                self.link.driver().spawn(async move { drop(ears.wait_for(id).await) });
+                self.tell(vec![*id]);
             }
             _ => {}
         }
@@ -135,16 +138,49 @@ impl Ears {
         channel
     }
 
+    /// Tells the server that this process waits for these jobs, as long as it does and nobody closes the storage.
+    fn tell(self: &Arc<Self>, jobs: Vec<JobId>) {
+        let ears = Arc::downgrade(self);
+        self.link.driver().spawn(async move {
+            for id in jobs {
+                while let Some(ears) = ears.upgrade().filter(|ears| ears.waits_for(id)) {
+                    if ears.wait_for(id).await.is_ok() {
+                        break;
+                    }
+                    drop(ears);
+                    tokio::time::sleep(AGAIN).await;
+                }
+            }
+        });
+    }
+
+    fn waits_for(&self, id: JobId) -> bool {
+        self.listening(|all| all.jobs.contains_key(&id))
+    }
+
     /// Tells the shards that may be the job's home that this process waits for it.
     async fn wait_for(self: &Arc<Self>, id: JobId) -> Result<(), StorageError> {
-        for shard in self.link.homes(id.home_tag()).await? {
-            let channel = self.open(&shard);
-            self.link.driver().subscribed(&channel).await;
-            if self.interest(&shard, id, b"+").await? {
-                self.heard.hub.signal_job(id);
+        let known = self.link.known_homes(id.home_tag());
+        for shard in &known {
+            if self.wait_in(shard, id).await? {
+                return Ok(());
             }
         }
+        for shard in self.link.other_homes(id.home_tag(), &known).await? {
+            if self.wait_in(&shard, id).await? {
+                return Ok(());
+            }
+        }
+        // It has ended, or nobody knows it.
+        self.heard.hub.signal_job(id);
         Ok(())
+    }
+
+    /// Whether the job lives in this shard, which knows then who waits for it.
+    async fn wait_in(self: &Arc<Self>, shard: &Shard, id: JobId) -> Result<bool, StorageError> {
+        let channel = self.open(shard);
+        self.link.driver().subscribed(&channel).await;
+        Ok(!self.interest(shard, id, b"+").await?)
     }
 
     async fn interest(&self, shard: &Shard, id: JobId, change: &'static [u8]) -> Result<bool, StorageError> {
@@ -163,8 +199,12 @@ impl Ears {
         if let (true, &Topic::Job(id)) = (last, topic) {
             let ears = Arc::clone(self);
             self.link.driver().spawn(async move {
-                for shard in ears.link.homes(id.home_tag()).await.unwrap_or_default() {
-                    if !ears.listening(|all| all.jobs.contains_key(&id)) {
+                let mut homes = ears.link.known_homes(id.home_tag());
+                if homes.is_empty() {
+                    homes = ears.link.other_homes(id.home_tag(), &[]).await.unwrap_or_default();
+                }
+                for shard in homes {
+                    if !ears.waits_for(id) {
                         // What stays behind is told once for nothing, and goes with the job.
                         drop(ears.interest(&shard, id, b"-").await);
                     }

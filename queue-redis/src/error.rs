@@ -40,7 +40,7 @@ const ERR_ADVICE: [(&str, &str); 7] = [
     ("max number of clients", "Redis has all the clients it takes: close some, or raise `maxclients`"),
     ("can't run this command", "the Redis user may not run a command: grant it by `ACL SETUSER`"),
     ("can't access at least one of the keys", "the Redis user may not use our keys: grant `~*` by `ACL SETUSER`"),
-    ("can't access at least one of the channels", "the Redis user may not publish: grant `&*` by `ACL SETUSER`"),
+    ("can't publish to the channel", "the Redis user may not publish: grant `&*` by `ACL SETUSER`"),
     ("unknown command", "this Redis lacks a command or an administrator has renamed it: allow it"),
     ("cluster support disabled", "this server is no cluster: use `redis://` instead of `redis-cluster://`"),
 ];

@@ -86,10 +86,10 @@ impl RedisStorage {
         };
         let driver = Driver::connect(&options, scripts, hooks).await?;
         let keys = Keys::new(options.namespace.clone());
-        layout::check(&driver, &keys, layout, &location).await?;
-        let link = Arc::new(Link::new(driver, keys, options.clock.clone()));
-        heard.follow(&link);
+        layout::check(&driver, &keys, layout).await?;
+        let link = Arc::new(Link::new(driver, keys, layout, options.clock.clone()));
         let ears = Ears::new(Arc::clone(&link), Arc::clone(&heard));
+        heard.follow(&ears);
         Ok(Self { location, link, ears, heard })
     }
 }

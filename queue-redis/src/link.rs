@@ -11,12 +11,14 @@ use queue_storage::storage::StorageError;
 
 use crate::driver::{Driver, Reply, Spread};
 use crate::keys::{self, Keys, ShardKeys};
+use crate::layout::{self, Layout};
 use crate::scripts::Step;
 
 /// Calls about shards.
 pub(crate) struct Link {
     driver: Driver,
     pub(crate) keys: Keys,
+    layout: Layout,
     /// Stands in for the server's clock, in tests.
     clock: Option<Arc<dyn Clock>>,
     speak: Bytes,
@@ -27,8 +29,9 @@ pub(crate) struct Link {
 #[derive(Debug, Default)]
 struct Known {
     keys: HashMap<Shard, ShardKeys>,
-    /// Shards that are in the set of shards, as far as this process knows.
+    /// Shards that are in the set of shards, as far as this process knows from one era of the driver.
     listed: HashSet<Shard>,
+    era: u64,
 }
 
 /// An answer of a script that is not of the form its header tells.
@@ -45,12 +48,12 @@ impl fmt::Debug for Link {
 }
 
 impl Link {
-    pub(crate) fn new(driver: Driver, keys: Keys, clock: Option<Arc<dyn Clock>>) -> Self {
+    pub(crate) fn new(driver: Driver, keys: Keys, layout: Layout, clock: Option<Arc<dyn Clock>>) -> Self {
         let speak = Bytes::from_static(match driver.spread() {
             Spread::Everywhere => b"PUBLISH",
             Spread::Shard => b"SPUBLISH",
         });
-        Self { driver, keys, clock, speak, known: Mutex::default() }
+        Self { driver, keys, layout, clock, speak, known: Mutex::default() }
     }
 
     pub(crate) fn driver(&self) -> &Driver {
@@ -88,20 +91,22 @@ impl Link {
         self.call(step, shard, args).await?.list().ok_or_else(|| odd(step, "no list"))
     }
 
-    /// Sees to it that a shard is in the set of shards before anything is in the shard.
-    pub(crate) async fn list_shard(&self, shard: &Shard) -> Result<(), StorageError> {
-        if self.known(|known| known.listed.contains(shard)) {
-            return Ok(());
-        }
-        let key = self.keys.shards();
-        self.driver.command("SADD", Some(key.clone()), vec![key, shard.to_string().into()]).await?;
-        self.known(|known| known.listed.insert(shard.clone()));
-        Ok(())
+    /// Writes something small that no shard owns, although memory may be full.
+    pub(crate) async fn write(&self, key: Bytes, args: Vec<Bytes>) -> Result<(), StorageError> {
+        self.driver.call(Step::Write as usize, vec![key], args).await.map(drop)
     }
 
-    /// What the server knew may be gone: shards are listed anew.
-    pub(crate) fn forget(&self) {
-        self.known(|known| known.listed.clear());
+    /// Sees to it that a shard is in the set of shards before anything is in the shard, and anew when a connection was
+    /// lost, as the set may have been too. So may the layout, and another may have been written meanwhile.
+    pub(crate) async fn list_shard(&self, shard: &Shard) -> Result<(), StorageError> {
+        let era = self.driver.era();
+        if self.known(|known| known.of(era).contains(shard)) {
+            return Ok(());
+        }
+        layout::check(&self.driver, &self.keys, self.layout).await?;
+        self.write(self.keys.shards(), vec!["SADD".into(), shard.to_string().into()]).await?;
+        self.known(|known| (known.era == era).then(|| known.listed.insert(shard.clone())));
+        Ok(())
     }
 
     /// Every shard that was ever listed, by name.
@@ -114,14 +119,15 @@ impl Link {
         Ok(shards)
     }
 
-    /// The shards that may be the home of an id.
-    pub(crate) async fn homes(&self, tag: u16) -> Result<Vec<Shard>, StorageError> {
-        let known: Vec<_> =
-            self.known(|known| known.listed.iter().filter(|shard| shard.tag() == tag).cloned().collect());
-        if !known.is_empty() {
-            return Ok(known);
-        }
-        Ok(self.shards().await?.into_iter().filter(|shard| shard.tag() == tag).collect())
+    /// The shards that may be the home of an id, as far as this process knows; there may be others.
+    pub(crate) fn known_homes(&self, tag: u16) -> Vec<Shard> {
+        self.known(|known| known.listed.iter().filter(|shard| shard.tag() == tag).cloned().collect())
+    }
+
+    /// The others.
+    pub(crate) async fn other_homes(&self, tag: u16, known: &[Shard]) -> Result<Vec<Shard>, StorageError> {
+        let all = self.shards().await?.into_iter();
+        Ok(all.filter(|shard| shard.tag() == tag && !known.contains(shard)).collect())
     }
 
     /// When each of these last called, at whatever shard; those that are not known anywhere are absent.
@@ -141,6 +147,17 @@ impl Link {
             }
         }
         Ok(seen)
+    }
+}
+
+impl Known {
+    /// What is listed in this era.
+    fn of(&mut self, era: u64) -> &HashSet<Shard> {
+        if self.era != era {
+            self.listed.clear();
+            self.era = era;
+        }
+        &self.listed
     }
 }
 

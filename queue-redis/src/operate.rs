@@ -22,20 +22,14 @@ const SHARDS_PER_PAGE: usize = 32;
 #[async_trait]
 impl Operate for RedisStorage {
     async fn get(&self, id: JobId) -> Result<Lookup, StorageError> {
-        let mut gone = false;
-        for shard in self.link.homes(id.home_tag()).await? {
-            let mut args = self.link.args(1);
-            args.push(id_bytes(id.as_u128()));
-            let answer = self.link.list(Step::Look, &shard, args).await?;
-            if let [youngest] = answer.as_slice() {
-                let youngest = youngest.clone().bytes().unwrap_or_default();
-                let youngest = <[u8; 16]>::try_from(&youngest[..]).map(u128::from_be_bytes).map(JobId::from_u128);
-                gone |= youngest.is_ok_and(|youngest| id.made_at() <= youngest.made_at());
-            } else {
-                return Ok(Lookup::Found(Box::new(shown(&shard, answer.into_iter())?)));
-            }
+        let tag = id.home_tag();
+        let known = self.link.known_homes(tag);
+        let first = self.look(id, &known).await?;
+        if let Lookup::Found(_) = first {
+            return Ok(first);
         }
-        Ok(if gone { Lookup::Gone } else { Lookup::Unknown })
+        let other = self.look(id, &self.link.other_homes(tag, &known).await?).await?;
+        Ok(if other == Lookup::Unknown { first } else { other })
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
@@ -98,6 +92,24 @@ impl Operate for RedisStorage {
 }
 
 impl RedisStorage {
+    /// Looks for a job in these shards.
+    async fn look(&self, id: JobId, shards: &[Shard]) -> Result<Lookup, StorageError> {
+        let mut gone = false;
+        for shard in shards {
+            let mut args = self.link.args(1);
+            args.push(id_bytes(id.as_u128()));
+            let answer = self.link.list(Step::Look, shard, args).await?;
+            if let [youngest] = answer.as_slice() {
+                let youngest = youngest.clone().bytes().unwrap_or_default();
+                let youngest = <[u8; 16]>::try_from(&youngest[..]).map(u128::from_be_bytes).map(JobId::from_u128);
+                gone |= youngest.is_ok_and(|youngest| id.made_at() <= youngest.made_at());
+            } else {
+                return Ok(Lookup::Found(Box::new(shown(shard, answer.into_iter())?)));
+            }
+        }
+        Ok(if gone { Lookup::Gone } else { Lookup::Unknown })
+    }
+
     /// Adds jobs from a place on; where to go on.
     async fn page(
         &self,

@@ -114,7 +114,7 @@ pub(crate) fn job(shard: &Shard, id: JobId, record: Bytes, mark: &[u8], rest: Re
 /// The job of a record as it was taken in, and its number.
 fn admitted(shard: &Shard, id: JobId, mut record: Bytes) -> Option<(u64, Job)> {
     let admission = record.try_get_uint(6).ok()?;
-    let enqueued_at = Timestamp::from_micros(record.try_get_int(7).ok()?);
+    let enqueued_at = taken_in(id, &mut record)?;
     let flags = record.try_get_u8().ok()?;
     let length = usize::from(record.try_get_u8().ok()?);
     let task = TaskName::new(std::str::from_utf8(&take(&mut record, length)?).ok()?).ok()?;
@@ -127,6 +127,16 @@ fn admitted(shard: &Shard, id: JobId, mut record: Bytes) -> Option<(u64, Job)> {
     (new.priority, new.when, new.waits_for, new.needs) = (priority, when, waits_for, needs);
     new.at_most_once = flags & AT_MOST_ONCE != 0;
     Some((admission, Job::admitted(new, shard.clone(), enqueued_at)))
+}
+
+/// Takes the time off the end of a record: so many microseconds after its id was made, or a time of its own.
+fn taken_in(id: JobId, record: &mut Bytes) -> Option<Timestamp> {
+    let delay = record.split_off(record.len().checked_sub(4)?).get_u32();
+    if delay != u32::MAX {
+        return Some(id.made_at() + Duration::from_micros(delay.into()));
+    }
+    let micros = record.split_off(record.len().checked_sub(8)?).get_i64();
+    Some(Timestamp::from_micros(micros))
 }
 
 fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
@@ -156,7 +166,7 @@ fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: bool) 
     job.lapses = u32::from(fields.get_u16());
     job.due_at = time(fields.get_u64());
     job.started_at = time(fields.get_u64());
-    let (first, keep_until, who) = (fields.get_u64(), fields.get_u64(), fields.get_u128());
+    let (first, who, keep_until) = (fields.get_u64(), fields.get_u128(), fields.get_u64());
     let word = std::str::from_utf8(word).ok()?;
     job.sequence = (sequence > 0).then_some(sequence);
     job.suspect = flags & SUSPECT != 0;
@@ -232,11 +242,14 @@ mod tests {
         Shard::of("mail".parse().unwrap())
     }
 
-    fn record(job: &NewJob) -> Bytes {
-        let mut out = vec![0, 0, 0, 0, 0, 9, 0, 0, 0, 0, 0, 0, 100];
-        out.extend(part(job));
-        out.into()
+    /// A record as the script makes it, of the ninth admission.
+    fn record(job: &NewJob, taken_in: &[u8]) -> Bytes {
+        let n = [0, 0, 0, 0, 0, 9];
+        [&n, &part(job)[..], taken_in].concat().into()
     }
+
+    /// One microsecond after the id was made.
+    const SOON: [u8; 4] = [0, 0, 0, 1];
 
     #[test]
     fn a_record_is_read_as_it_was_written() {
@@ -246,18 +259,22 @@ mod tests {
         (full.priority, full.needs, full.at_most_once) = (i32::MIN, 7, true);
         full.when = When::In(Duration::from_micros(5));
         full.waits_for = vec![JobId::from_u128(1), JobId::from_u128(2)];
-        for new in [plain, full] {
-            let read = job(&shard(), id, record(&new), b"", Rest::default()).unwrap();
-            let mut expected = Job::admitted(new, shard(), Timestamp::from_micros(100));
-            expected.sequence = (expected.state == State::Ready).then_some(9);
-            assert_eq!(read, expected);
+        let before_its_id = [100_u64.to_be_bytes().as_slice(), &[255; 4]].concat();
+        let soon = id.made_at() + Duration::from_micros(1);
+        for (end, at) in [(SOON.to_vec(), soon), (before_its_id, Timestamp::from_micros(100))] {
+            for new in [plain.clone(), full.clone()] {
+                let read = job(&shard(), id, record(&new, &end), b"", Rest::default()).unwrap();
+                let mut expected = Job::admitted(new, shard(), at);
+                expected.sequence = (expected.state == State::Ready).then_some(9);
+                assert_eq!(read, expected);
+            }
         }
     }
 
     #[test]
     fn damage_is_named_and_not_guessed_at() {
         let id = JobId::new(&shard());
-        let whole = record(&NewJob::new(id, "task".parse().unwrap(), Bytes::new()));
+        let whole = record(&NewJob::new(id, "task".parse().unwrap(), Bytes::new()), &SOON);
         for length in 0..whole.len() {
             let error = job(&shard(), id, whole.slice(..length), b"", Rest::default()).unwrap_err();
             assert!(error.is_corrupt() && error.to_string().contains(&id.to_string()), "{error}");

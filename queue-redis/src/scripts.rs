@@ -17,6 +17,7 @@ pub(crate) enum Step {
     Page,
     Counts,
     Listen,
+    Write,
 }
 
 /// What must work although the server is out of memory: everything that frees some or ends what runs.
@@ -41,5 +42,6 @@ pub(crate) fn set() -> Arc<[Script]> {
         script("page", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/page.lua")]),
         script("counts", &[ALLOW_OOM, COMMON, include_str!("../scripts/counts.lua")]),
         script("listen", &[ALLOW_OOM, COMMON, include_str!("../scripts/listen.lua")]),
+        script("write", &[ALLOW_OOM, include_str!("../scripts/write.lua")]),
     ])
 }

@@ -6,21 +6,22 @@ use queue::BoxError;
 
 use super::expect;
 use super::work::Working;
+use crate::meter::Meter;
 use crate::options::Run;
-use crate::report::{Meter, Report};
+use crate::report::Report;
 use crate::target::Target;
-use crate::tasks::Probe;
+use crate::tasks::Runs;
 
 /// Time to start and to fall asleep.
 const SETTLE: Duration = Duration::from_secs(1);
 
 pub(super) async fn idle(run: &Run, target: &Target) -> Result<Report, BoxError> {
-    let working = Working::start(run, target, Probe::default())?;
+    let working = Working::start(run.concurrency(), target, Runs::default())?;
     tokio::time::sleep(SETTLE).await;
-    let meter = Meter::start(target);
+    let meter = Meter::start(target)?;
     tokio::time::sleep(run.look_on()).await;
-    let report = meter.read(run, target);
-    expect("runs", working.probe.runs(), 0)?;
+    let report = meter.read(run, target)?;
+    expect("runs", working.runs.seen(), 0)?;
     working.stop().await?;
     Ok(report)
 }

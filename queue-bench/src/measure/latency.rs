@@ -10,20 +10,22 @@ use tokio::sync::mpsc;
 use super::work::Working;
 use super::{enqueue, expect};
 use crate::clock;
+use crate::meter::Meter;
 use crate::options::Run;
-use crate::report::{Meter, Report, Times};
+use crate::report::Report;
 use crate::target::Target;
-use crate::tasks::{Probe, noop};
+use crate::tasks::{Runs, noop};
+use crate::times::Times;
 
 /// A worker that has asked nothing for so long is asleep, and so are the runtime's threads.
-const ASLEEP: Duration = Duration::from_millis(4);
+pub(super) const ASLEEP: Duration = Duration::from_millis(4);
 
 pub(super) async fn latency(run: &Run, target: &Target) -> Result<Report, BoxError> {
     let (starts, mut started) = mpsc::unbounded_channel();
-    let working = Working::start(run, target, Probe::telling(starts))?;
+    let working = Working::start(run.concurrency(), target, Runs::telling(starts))?;
     let (done, _progress) = enqueue::counted(run);
-    let (mut times, payload) = (Times::new()?, "x".repeat(run.payload));
-    let meter = Meter::start(target);
+    let (mut times, payload) = (Times::new()?, "x".repeat(run.payload()));
+    let meter = Meter::start(target)?;
     for job in 1..=run.jobs() {
         working.sleeps(target, ASLEEP).await;
         let from = clock::now();
@@ -33,9 +35,9 @@ pub(super) async fn latency(run: &Run, target: &Target) -> Result<Report, BoxErr
         working.settles(target, job).await?;
         done.fetch_add(1, Ordering::Relaxed);
     }
-    let report = meter.read(run, target).with(&times).without_rate();
-    let probe = Arc::clone(&working.probe);
+    let report = meter.read(run, target)?.with(&times).without_rate();
+    let runs = Arc::clone(&working.runs);
     working.stop().await?;
-    expect("runs", probe.runs(), run.jobs())?;
+    expect("runs", runs.seen(), run.jobs())?;
     Ok(report)
 }

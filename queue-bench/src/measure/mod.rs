@@ -1,8 +1,11 @@
 //! The measures, and what they must have done.
 
+mod drain;
 mod enqueue;
+mod footprint;
 mod idle;
 mod latency;
+mod processes;
 mod schedule;
 mod work;
 
@@ -13,21 +16,31 @@ use crate::report::Report;
 use crate::target::Target;
 use crate::tasks::QUEUE;
 
+pub(crate) use processes::serve;
+
 /// Measures once; an error when not every job became what it should.
 pub(crate) async fn measure(run: &Run, target: &Target) -> Result<Report, BoxError> {
     let before = Before::of(target).await?;
-    let report = match run.measure {
-        Measure::Enqueue => enqueue::one_by_one(run, target).await?,
-        Measure::EnqueueConcurrent => enqueue::at_once(run, target).await?,
-        Measure::EnqueueBulk => enqueue::bulk(run, target).await?,
-        Measure::Drain => work::drain(run, target).await?,
-        Measure::Latency => latency::latency(run, target).await?,
-        Measure::ScheduleBurst => schedule::burst(run, target).await?,
-        Measure::Idle => idle::idle(run, target).await?,
-    };
-    let only_enqueued = matches!(run.measure, Measure::Enqueue | Measure::EnqueueConcurrent | Measure::EnqueueBulk);
-    before.check(target, run.jobs(), only_enqueued).await?;
+    let report = once(run, target).await?;
+    let only_enqueued =
+        matches!(run.measure, Measure::Enqueue | Measure::EnqueueConcurrent | Measure::EnqueueBulk | Measure::Memory);
+    let jobs = if run.measure == Measure::Memory { run.jobs() + footprint::WARM_UP } else { run.jobs() };
+    before.check(target, jobs, only_enqueued).await?;
     Ok(report)
+}
+
+async fn once(run: &Run, target: &Target) -> Result<Report, BoxError> {
+    match run.measure {
+        Measure::Enqueue => enqueue::one_by_one(run, target).await,
+        Measure::EnqueueConcurrent => enqueue::at_once(run, target).await,
+        Measure::EnqueueBulk => enqueue::bulk(run, target).await,
+        Measure::Drain => drain::drain(run, target).await,
+        Measure::Latency if run.processes => processes::latency(run, target).await,
+        Measure::Latency => latency::latency(run, target).await,
+        Measure::ScheduleBurst => schedule::burst(run, target).await,
+        Measure::Idle => idle::idle(run, target).await,
+        Measure::Memory => footprint::footprint(run, target).await,
+    }
 }
 
 /// What the storage held before.
@@ -39,7 +52,8 @@ impl Before {
         match counts.live() {
             0 => Ok(Self(counts)),
             live => {
-                Err(format!("{} holds {live} jobs in `{QUEUE}` already: measure on a fresh storage", target.url).into())
+                Err(format!("{} holds {live} jobs in `{QUEUE}` already: measure on a fresh storage", target.told)
+                    .into())
             }
         }
     }

@@ -10,11 +10,13 @@ use tokio::sync::mpsc;
 use super::work::Working;
 use super::{enqueue, expect};
 use crate::clock;
+use crate::meter::Meter;
 use crate::options::Run;
 use crate::progress::Progress;
-use crate::report::{Meter, Report, Times};
+use crate::report::Report;
 use crate::target::Target;
-use crate::tasks::{Probe, QUEUE};
+use crate::tasks::{QUEUE, Runs, noop};
+use crate::times::Times;
 
 /// How long after the start the jobs are due: time to enqueue them.
 const AHEAD: Duration = Duration::from_secs(2);
@@ -24,13 +26,13 @@ const AHEAD_EACH: Duration = Duration::from_micros(100);
 pub(super) async fn burst(run: &Run, target: &Target) -> Result<Report, BoxError> {
     let jobs = run.jobs();
     let (starts, mut started) = mpsc::unbounded_channel();
-    let working = Working::start(run, target, Probe::telling(starts))?;
+    let working = Working::start(run.concurrency(), target, Runs::telling(starts))?;
     let ahead = AHEAD + AHEAD_EACH * u32::try_from(jobs).unwrap_or(u32::MAX);
     let (due, due_at) = (SystemClock.now() + ahead, clock::now() + ahead);
     {
         let (done, _progress) = enqueue::counted(run);
-        enqueue::fill(&target.client, jobs, run.payload, |call| call.schedule(std::time::SystemTime::from(due)), &done)
-            .await?;
+        let call = |payload| noop::new(payload).schedule(std::time::SystemTime::from(due));
+        enqueue::fill(&target.client, jobs, run.payload(), call, &done).await?;
     }
     let counts = target.client.counts(QUEUE).await?;
     if clock::now() > due_at || counts.of(State::Scheduled) != jobs {
@@ -40,11 +42,11 @@ pub(super) async fn burst(run: &Run, target: &Target) -> Result<Report, BoxError
 
     let settled = target.clone();
     let _progress = Progress::of("run", jobs, move || settled.counting.settled());
-    let meter = Meter::start(target);
+    let meter = Meter::start(target)?;
     let mut times = Times::new()?;
     working.settles(target, jobs).await?;
-    let report = meter.read(run, target);
-    let probe = Arc::clone(&working.probe);
+    let report = meter.read(run, target)?;
+    let runs = Arc::clone(&working.runs);
     working.stop().await?;
     while let Ok(start) = started.try_recv() {
         // The two clocks were read one after the other, and the storage's counts microseconds.
@@ -55,6 +57,6 @@ pub(super) async fn burst(run: &Run, target: &Target) -> Result<Report, BoxError
         times.add(start.saturating_sub(due_at));
     }
     expect("starts", times.len(), jobs)?;
-    expect("runs", probe.runs(), jobs)?;
+    expect("runs", runs.seen(), jobs)?;
     Ok(report.since_due(&times))
 }

@@ -1,4 +1,4 @@
-//! A worker, and what it drains.
+//! A worker in this process.
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -7,12 +7,8 @@ use queue::{BoxError, StorageError, Worker, tasks};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
-use super::{enqueue, expect};
-use crate::options::Run;
-use crate::progress::Progress;
-use crate::report::{Meter, Report};
 use crate::target::Target;
-use crate::tasks::{Probe, QUEUE, noop};
+use crate::tasks::{QUEUE, Runs, echo, flaky, noop};
 
 /// A measure that waits this long for jobs that do nothing has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -21,23 +17,23 @@ const PATIENCE: Duration = Duration::from_secs(600);
 pub(super) struct Working {
     stop: oneshot::Sender<()>,
     worker: JoinHandle<Result<(), StorageError>>,
-    pub(super) probe: Arc<Probe>,
+    pub(super) runs: Arc<Runs>,
 }
 
 impl Working {
-    pub(super) fn start(run: &Run, target: &Target, probe: Probe) -> Result<Self, BoxError> {
-        let probe = Arc::new(probe);
+    pub(super) fn start(concurrency: u32, target: &Target, runs: Runs) -> Result<Self, BoxError> {
+        let runs = Arc::new(runs);
         let worker = Worker::builder(&target.client)
-            .tasks(tasks![noop])
-            .data_arc(Arc::clone(&probe))
+            .tasks(tasks![noop, flaky, echo])
+            .data_arc(Arc::clone(&runs))
             .queue(QUEUE)
-            .concurrency(run.concurrency())
+            .concurrency(concurrency)
             .build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let worker = tokio::spawn(worker.run_until(async {
             let _ = stopped.await;
         }));
-        Ok(Self { stop, worker, probe })
+        Ok(Self { stop, worker, runs })
     }
 
     pub(super) async fn stop(self) -> Result<(), BoxError> {
@@ -62,22 +58,4 @@ impl Working {
             }
         }
     }
-}
-
-/// All jobs are there before the worker starts; it is over when the last is settled.
-pub(super) async fn drain(run: &Run, target: &Target) -> Result<Report, BoxError> {
-    {
-        let (done, _progress) = enqueue::counted(run);
-        enqueue::fill(&target.client, run.jobs(), run.payload, |call| call, &done).await?;
-    }
-    let settled = target.clone();
-    let _progress = Progress::of("drained", run.jobs(), move || settled.counting.settled());
-    let meter = Meter::start(target);
-    let working = Working::start(run, target, Probe::default())?;
-    working.settles(target, run.jobs()).await?;
-    let report = meter.read(run, target);
-    let probe = Arc::clone(&working.probe);
-    working.stop().await?;
-    expect("runs", probe.runs(), run.jobs())?;
-    Ok(report)
 }

@@ -90,8 +90,9 @@ impl fmt::Display for Cause {
             Self::Storage { location, error } => write!(f, "can't enqueue to {location}: {error}"),
             Self::TimedOut { location, after, error } => {
                 write!(f, "can't enqueue to {location} within {after:?}")?;
-                if let Some(error) = error {
-                    write!(f, ": {error}")?;
+                match error {
+                    Some(error) => write!(f, ": {error}")?,
+                    None => f.write_str(": it has not answered")?,
                 }
                 f.write_str(
                     "; the job may have been stored: enqueue the call this error gives back, which makes one job",

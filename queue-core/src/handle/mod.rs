@@ -85,6 +85,7 @@ impl<Out: TaskOutput> JobHandle<Out> {
         // Interest is registered before the first look, so that no end falls between look and listening.
         let listener = self.client.storage().listen(Topic::Job(self.id));
         let mut last = WaitErrorKind::TimedOut(timeout, None);
+        let mut is_over = false;
         loop {
             let latest = deadline.max(clock.now() + LOOK_TAKES);
             let looked = tokio::select! {
@@ -103,13 +104,13 @@ impl<Out: TaskOutput> JobHandle<Out> {
                 }
                 Err(error) => return Err(error),
             };
+            if is_over {
+                return Err(self.error(last));
+            }
             tokio::select! {
                 () = listener.changed(), if again == LOOK_EVERY => {}
-                () = clock.sleep_until((clock.now() + again).min(deadline)) => {
-                    if clock.now() >= deadline {
-                        return Err(self.error(last));
-                    }
-                }
+                // When the time is over one more look tells where the job is now.
+                () = clock.sleep_until((clock.now() + again).min(deadline)) => is_over = clock.now() >= deadline,
             }
         }
     }

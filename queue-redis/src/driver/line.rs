@@ -1,6 +1,7 @@
 //! A connection for calls: kept up, and called on.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -44,6 +45,17 @@ pub(super) struct Keeper {
     state: watch::Sender<State>,
     doubted: mpsc::Receiver<&'static str>,
     restored: Arc<Notify>,
+    lost: Arc<AtomicU64>,
+}
+
+/// What all connections tell of.
+pub(super) struct News {
+    /// Each slot that the cluster has moved.
+    pub(super) moved: Arc<Notify>,
+    /// Each reconnect.
+    pub(super) restored: Arc<Notify>,
+    /// How many connections were lost.
+    pub(super) lost: Arc<AtomicU64>,
 }
 
 /// A script as the server knows it.
@@ -54,19 +66,18 @@ pub(super) struct Loaded {
     pub(super) digest: Bytes,
 }
 
-/// Both ends of a connection. `moved` is told of each slot that the cluster has moved, `restored` of each reconnect.
+/// Both ends of a connection.
 pub(super) fn line(
     dialer: Dialer,
     connection: Connection,
     timeout: Duration,
-    moved: Arc<Notify>,
-    restored: Arc<Notify>,
+    News { moved, restored, lost }: News,
 ) -> (Line, Keeper) {
     let (sender, state) = watch::channel(State::Up(connection.client.clone()));
     // One doubt is as good as many.
     let (doubts, doubted) = mpsc::channel(1);
     let line = Line { place: dialer.place.clone(), timeout, state, doubts, moved };
-    (line, Keeper { dialer, connection, state: sender, doubted, restored })
+    (line, Keeper { dialer, connection, state: sender, doubted, restored, lost })
 }
 
 impl Line {
@@ -199,6 +210,8 @@ impl Keeper {
     fn up(&mut self, connection: Connection) {
         // Doubts about the old connection say nothing about this one.
         while self.doubted.try_recv().is_ok() {}
+        // Before anyone can call.
+        self.lost.fetch_add(1, Ordering::SeqCst);
         self.state.send_replace(State::Up(connection.client.clone()));
         self.connection = connection;
         tracing::info!(redis = %self.dialer.place, "connected again");

@@ -1,6 +1,7 @@
 //! The driver's thread: what is opened there, and how it ends.
 
 use std::sync::Arc;
+use std::sync::atomic::AtomicU64;
 use std::thread::{Builder, JoinHandle};
 use std::time::Duration;
 
@@ -13,7 +14,7 @@ use tokio::time::timeout;
 
 use super::dial::Dialer;
 use super::ear::{Channels, Ear};
-use super::line::{Keeper, Line, Loaded, line};
+use super::line::{Keeper, Line, Loaded, News, line};
 use super::{Hooks, Script, probe};
 use crate::error::Place;
 use crate::options::RedisOptions;
@@ -25,6 +26,7 @@ pub(super) struct Plan {
     pub(super) scripts: Arc<[Script]>,
     pub(super) hooks: Hooks,
     pub(super) channels: Arc<watch::Sender<Channels>>,
+    pub(super) lost: Arc<AtomicU64>,
     pub(super) stop: watch::Receiver<bool>,
 }
 
@@ -93,7 +95,8 @@ async fn open(plan: &Plan) -> Result<(Opened, Kept), StorageError> {
         if number == 0 {
             scripts = probe::prepare(place, &connection.client, &plan.scripts, options.allow_eviction).await?;
         }
-        let ends = line(dialer.clone(), connection, options.timeout, Arc::clone(&moved), Arc::clone(&restored));
+        let news = News { moved: Arc::clone(&moved), restored: Arc::clone(&restored), lost: Arc::clone(&plan.lost) };
+        let ends = line(dialer.clone(), connection, options.timeout, news);
         lines.push(ends.0);
         keepers.push(ends.1);
     }
