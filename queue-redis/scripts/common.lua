@@ -95,6 +95,11 @@ local function kit()
       .. due .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
   end
 
+  -- A job's member in the lines of those that are due later: what its mark needs when it has none yet.
+  function K.due_member(id, mark)
+    return id .. sub(mark, 15, 18) .. sub(mark, 3, 8) .. sub(mark, 19, 19)
+  end
+
   function K.next_sequence()
     S.sequence = S.sequence + 1
     return pack('>I6', S.sequence)
@@ -189,7 +194,7 @@ local function kit()
     if kind ~= 'n' and due > now then
       call('HSET', MARKS, child, 's' .. sub(mark, 2, 27) .. tail)
       K.comes_due(due)
-      call('ZADD', DELAYED, due, child .. sub(mark, 15, 18))
+      call('ZADD', DELAYED, due, K.due_member(child, mark))
       return 's'
     end
     local seq = K.next_sequence()

@@ -115,7 +115,8 @@ local function particular()
     end
     if job.kind ~= 'n' and due > now then
       K.comes_due(due)
-      W.due[#W.due + 1], W.due[#W.due + 2] = due, id .. pack('>I4', job.priority + 2147483648)
+      W.due[#W.due + 1] = due
+      W.due[#W.due + 1] = id .. pack('>I4', job.priority + 2147483648) .. seq .. char(job.flags)
       return 's'
     end
     W.places[#W.places + 1], W.places[#W.places + 2] = 0 - job.priority, seq .. id

@@ -90,19 +90,20 @@ end
 -- Who only settles and was asleep sleeps on.
 if asleep and want > 0 then call('ZREM', SLEEPERS, asleep .. worker) end
 
--- What is written is gathered by where it goes, and written together: marks, members to leave `leased` and to join
--- `traces`, and by key what joins other lines.
-local W = {marks = {}, freed = {}, traces = {}, moves = {}}
+-- What is written is gathered by where it goes, and written together: marks, notes, members to leave `leased` and to
+-- join `traces`, and by key what joins other lines.
+local W = {marks = {}, notes = {}, freed = {}, traces = {}, moves = {}}
 
 local function write()
   local call, gathered = redis.call, W
   if #gathered.freed > 0 then call('ZREM', KEYS[10], unpack(gathered.freed)) end
   if #gathered.marks > 0 then call('HSET', KEYS[3], unpack(gathered.marks)) end
+  if #gathered.notes > 0 then call('HSET', KEYS[4], unpack(gathered.notes)) end
   if #gathered.traces > 0 then call('ZADD', KEYS[12], unpack(gathered.traces)) end
   for key, members in pairs(gathered.moves) do
     call('ZADD', key, unpack(members))
   end
-  W = {marks = {}, freed = {}, traces = {}, moves = {}}
+  W = {marks = {}, notes = {}, freed = {}, traces = {}, moves = {}}
 end
 
 -- The time to which an end is kept, and the end of a mark that says so, by how long: mostly the same for all of a call.
@@ -121,10 +122,10 @@ end
 -- How a lease ends otherwise than in a plain completion: every other settlement, and what becomes of a lost one.
 local function endings()
   local E = {}
-  local call, sub, byte, char, pack, open, band = redis.call, string.sub, string.byte, string.char, struct.pack,
-    struct.unpack, bit.band
-  local NOTES, READY, SUSPECTS, DELAYED, RETRYING = KEYS[4], KEYS[5], KEYS[6], KEYS[8], KEYS[9]
-  local DELIVERED, SUSPECT, FAILED, RESULT, MAX_LAPSES, now = 1, 2, 8, 16, 10, S.now
+  local sub, byte, char, pack, open, band = string.sub, string.byte, string.char, struct.pack, struct.unpack, bit.band
+  local READY, SUSPECTS, DELAYED, RETRYING, DEAD, TRACES, KEPT = KEYS[5], KEYS[6], KEYS[8], KEYS[9], KEYS[11], KEYS[12],
+    KEYS[13]
+  local DELIVERED, SUSPECT, HELD, FAILED, RESULT, MAX_LAPSES, now = 1, 2, 4, 8, 16, 10, S.now
   local REST = string.rep('\0', 24) .. string.rep('\255', 8)
   K = K or kit()
 
@@ -138,15 +139,24 @@ local function endings()
     W.marks[#W.marks + 1], W.marks[#W.marks + 2] = id, mark
   end
 
+  local function set_note(kind, id, body)
+    W.notes[#W.notes + 1], W.notes[#W.notes + 2] = kind .. id, body
+  end
+
   -- The flags of an end, a retry or a snooze: nobody holds it, and whatever was suspected is cleared.
   local function calm(mark)
     return K.without(K.without(byte(mark, 2), DELIVERED), SUSPECT)
   end
 
   local function finally(id, mark, attempts, duration, state, flags, word)
-    local ended = state .. char(flags) .. sub(mark, 3, 19) .. attempts .. sub(mark, 24, 43) .. kept_for(duration)[2] .. word
+    local keep = kept_for(duration)
+    local ended = state .. char(flags) .. sub(mark, 3, 19) .. attempts .. sub(mark, 24, 43) .. keep[2] .. word
     E.set_mark(id, ended)
-    K.close(id, ended)
+    if band(flags, HELD) ~= 0 or byte(mark, 19) >= 16 then return K.close(id, ended) end
+    S.ends[state] = (S.ends[state] or 0) + 1
+    S.told[#S.told + 1] = id
+    E.move((state == 'c' and band(flags, RESULT) == 0) and TRACES or KEPT, keep[1], id)
+    if state == 'd' then E.move(DEAD, now, id) end
   end
 
   local function later(id, mark, head, state, key, flags)
@@ -154,7 +164,7 @@ local function endings()
     E.set_mark(id, state .. char(flags) .. sub(mark, 3, 19) .. sub(head, 25, 28) .. sub(mark, 24, 27) .. pack('>I8', due)
       .. sub(mark, 36, 43) .. REST)
     K.comes_due(due)
-    E.move(key, due, id .. sub(mark, 15, 18))
+    E.move(key, due, K.due_member(id, mark))
   end
 
   local function again(id, mark, flags, attempts)
@@ -168,10 +178,10 @@ local function endings()
     if kind == 'c' then
       finally(id, mark, attempts, duration, 'c', calm(mark), '')
     elseif kind == 'C' then
-      call('HSET', NOTES, 'r' .. id, body)
+      set_note('r', id, body)
       finally(id, mark, attempts, duration, 'c', K.with(calm(mark), RESULT), '')
     elseif kind == 't' then
-      call('HSET', NOTES, 'f' .. id, body)
+      set_note('f', id, body)
       later(id, mark, head, 't', RETRYING, K.with(calm(mark), FAILED))
     elseif kind == 's' then
       later(id, mark, head, 's', DELAYED, calm(mark))
@@ -179,7 +189,7 @@ local function endings()
       again(id, mark, K.without(byte(mark, 2), DELIVERED), attempts)
     else
       local length = byte(body)
-      call('HSET', NOTES, 'f' .. id, sub(body, 2 + length))
+      set_note('f', id, sub(body, 2 + length))
       finally(id, mark, attempts, duration, 'd', K.with(calm(mark), FAILED), sub(body, 2, 1 + length))
     end
   end
@@ -208,7 +218,7 @@ local function endings()
     end
     if times then
       flags = K.with(flags, FAILED)
-      call('HSET', NOTES, 'f' .. id, '\0' .. (delivered and '1' or '0') .. pack('>I4', times) .. sub(mark, 52, 67))
+      set_note('f', id, '\0' .. (delivered and '1' or '0') .. pack('>I4', times) .. sub(mark, 52, 67))
     end
     mark = sub(mark, 1, 23) .. pack('>I2I2', crashes, lapses) .. sub(mark, 28)
     W.freed[#W.freed + 1] = id
@@ -301,8 +311,9 @@ local function promote()
   for i, mark in ipairs(call('HMGET', KEYS[3], unpack(ids))) do
     local id, seq = ids[i], K.next_sequence()
     if not mark then
-      local record = call('HGET', KEYS[2], id)
-      mark = K.fresh('r', record, K.read(record), seq, pack('>I8', dues[i]))
+      local member, never = members[i], string.rep('\255', 8)
+      mark = 'r\0' .. sub(member, 21, 26) .. seq .. sub(member, 17, 20) .. sub(member, 27) .. string.rep('\0', 8)
+        .. pack('>I8', dues[i]) .. never
     end
     E.set_mark(id, 'r' .. sub(mark, 2, 8) .. seq .. sub(mark, 15, 43) .. rest)
     E.move(KEYS[5], 2147483648 - open('>I4', members[i], 17), seq .. id)

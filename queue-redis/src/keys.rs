@@ -18,7 +18,7 @@
 //! | `ready` | zset | −priority; member sequence + id |
 //! | `suspects` | zset | the same for jobs whose last worker vanished |
 //! | `parked` | zset | by bytes: task, level, suspect, priority, sequence, id |
-//! | `delayed` | zset | due time; member id + priority |
+//! | `delayed` | zset | due time; member id + priority + number of admission + flags |
 //! | `retrying` | zset | the same for jobs whose last attempt failed |
 //! | `leased` | zset | end of the lease; member id: these are the running jobs |
 //! | `dead` | zset | time of death; member id |

@@ -35,6 +35,7 @@ use keys::Keys;
 use link::Link;
 
 pub use options::RedisOptions;
+pub use scripts::scripts;
 
 /// A storage on a Redis or Valkey server, a Sentinel group, or a cluster.
 ///

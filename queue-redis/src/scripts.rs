@@ -45,3 +45,15 @@ pub(crate) fn set() -> Arc<[Script]> {
         script("write", &[ALLOW_OOM, include_str!("../scripts/write.lua")]),
     ])
 }
+
+/// The scripts for programs in other languages: each with its name and the text that a server gets, first line included.
+/// `docs/wire-format.md` says what they take and return.
+///
+/// ```
+/// let (name, text) = queue_redis::scripts().next().ok_or("none")?;
+/// assert!(name == "enqueue" && text.starts_with("#!lua\n"));
+/// # Ok::<(), Box<dyn std::error::Error>>(())
+/// ```
+pub fn scripts() -> impl Iterator<Item = (&'static str, String)> {
+    set().to_vec().into_iter().map(|script| (script.name, script.source))
+}

@@ -210,6 +210,7 @@ macro_rules! __conformance_cases {
             }
             notify {
                 of_a_new_job
+            of_a_new_job_after_it_settled
                 of_what_came_before_it_waited
                 of_a_job_that_is_due_sooner
                 of_a_job_that_is_given_back

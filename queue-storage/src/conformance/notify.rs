@@ -33,6 +33,18 @@ pub(super) async fn of_a_new_job(stage: &Stage) {
     }
 }
 
+/// A sleeper that only settles, or keeps the shard in order, sleeps on: the next job is told to it.
+pub(super) async fn of_a_new_job_after_it_settled(stage: &Stage) {
+    let (mut worker, listener) = sleeper(stage, &["t"]).await;
+    stage.enqueue_many(1).await;
+    hear(&listener, "a job is ready").await;
+    let run = worker.claim(2).await.remove(0);
+    worker.finish(&run, completed()).await;
+    worker.upkeep().await;
+    stage.enqueue_many(1).await;
+    hear(&listener, "another job is ready").await;
+}
+
 /// A hint that came while nobody waited for it is kept.
 pub(super) async fn of_what_came_before_it_waited(stage: &Stage) {
     let (_, listener) = sleeper(stage, &["t"]).await;
