@@ -131,16 +131,14 @@ local function kit()
     end
   end
 
-  -- Wakes up to `count` sleepers, trying no more than eight: one that died asleep hears nothing, and the next is tried.
+  -- Wakes up to `count` sleepers, the last to fall asleep first, trying no more than eight: one that died asleep hears
+  -- nothing, and the next is tried.
   function K.wake(count)
     for _ = 1, 8 do
       if count <= 0 then return end
-      local sleeper = call('ZPOPMIN', SLEEPERS)
-      if not sleeper[1] then return end
-      local alive = tonumber(sleeper[2]) > now
-      if alive and call(SPEAK, CHANNEL .. sub(sleeper[1], 1, 26), 'w' .. sub(sleeper[1], 27)) > 0 then
-        count = count - 1
-      end
+      local sleeper = call('ZPOPMAX', SLEEPERS)[1]
+      if not sleeper then return end
+      if call(SPEAK, CHANNEL .. sub(sleeper, 1, 26), 'w' .. sub(sleeper, 27)) > 0 then count = count - 1 end
     end
   end
 

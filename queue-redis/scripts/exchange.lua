@@ -567,9 +567,11 @@ if want > 0 then
 end
 
 -- 7. Sleep, and wake others for what is left.
-local look = 0
+local sleeps, look = #C.ids < want and ear ~= '' and not more, 0
 if not more and call('EXISTS', FOLLOW) == 0 then
   if S.due then due = math.min(due or S.due, S.due) end
+  -- Who sleeps behind eight others comes a second after the due time, in case those are all dead, and not with them.
+  if due and sleeps and call('ZCARD', SLEEPERS) >= 8 then due = due + 1000000 end
   look = look_again(due)
 end
 
@@ -591,8 +593,7 @@ local function wake_others()
 end
 
 if call('EXISTS', SLEEPERS) == 1 then wake_others() end
-local sleeps = #C.ids < want and ear ~= '' and not more
-if sleeps then call('ZADD', SLEEPERS, now + 60000000, ear .. worker) end
+if sleeps then call('ZADD', SLEEPERS, now, ear .. worker) end
 
 local hears_by = sleeps and ear or want == 0 and asleep
 local memory = pack('>I8I8', number, fence) .. (hears_by and '\1' .. hears_by or rep('\0', 27)) .. pack('>I2', #settled)

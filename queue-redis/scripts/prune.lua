@@ -88,6 +88,9 @@ local function more()
     or over(DEAD, tonumber(ARGV[4])) > 0
 end
 
+-- Who fell asleep so long ago is dead.
+call('ZREMRANGEBYSCORE', SLEEPERS, '-inf', now - DAY)
+
 -- A worker is remembered while a lease has ended that may be its own: whoever takes it back goes by its terms.
 local answer = {#doomed, more() and 1 or 0}
 local ended = call('ZCOUNT', LEASED, '-inf', now) > 0

@@ -70,7 +70,7 @@ struct Inner {
     lines: Vec<Line>,
     next: AtomicUsize,
     scripts: Vec<Loaded>,
-    /// Counts the connections for calls that were lost.
+    /// Rises with each connection for calls that is lost.
     lost: Arc<AtomicU64>,
     channels: Arc<watch::Sender<Channels>>,
     /// Set to stop; dropped, it does too.
@@ -130,7 +130,7 @@ impl Driver {
         self.inner.spread
     }
 
-    /// Rises before the first call after a reconnect: what the server was told before may be gone with what it lost.
+    /// Rises with each connection for calls that is lost: what the server was told before may be gone with it.
     pub(crate) fn era(&self) -> u64 {
         self.inner.lost.load(Ordering::SeqCst)
     }

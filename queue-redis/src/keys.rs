@@ -29,7 +29,7 @@
 //! | `blocks` | hash | ids in the order of admission, up to 63 a field |
 //! | `index` | zset | the numbers of the blocks |
 //! | `idle` | zset | when each worker and caller last called |
-//! | `sleepers` | zset | workers to wake; member ear + worker |
+//! | `sleepers` | zset | when workers to wake fell asleep; member ear + worker |
 //! | `interest` | hash | id → ears of the processes that wait for its end |
 
 use std::sync::Arc;

@@ -30,14 +30,14 @@ impl Flags {
         self.0.get(key).map(String::as_str).ok_or_else(|| format!("--{key} is missing").into())
     }
 
-    /// The folder with the queue file, the log and the gates.
+    /// The folder with the log and the gates.
     pub(crate) fn dir(&self) -> Result<PathBuf, BoxError> {
         Ok(self.text("dir")?.into())
     }
 
-    /// The URL of the queue file.
-    pub(crate) fn url(&self) -> Result<String, BoxError> {
-        Ok(format!("sqlite://{}", self.dir()?.join("jobs.db").display()))
+    /// The URL of the storage.
+    pub(crate) fn url(&self) -> Result<&str, BoxError> {
+        self.text("url")
     }
 
     pub(crate) fn number<N: FromStr>(&self, key: &str, default: N) -> Result<N, BoxError> {

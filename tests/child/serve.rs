@@ -8,16 +8,17 @@ use queue::{BoxError, Client, Worker, tasks};
 use crate::flags::Flags;
 use crate::tasks::{Effects, cling, hold, poison, work};
 
-/// Runs jobs until it is asked to stop, or, with `--until-idle`, until no job is live.
+/// Prints the worker's id, and runs jobs until it is asked to stop, or, with `--until-idle`, until no job is live.
 pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
-    let client = queue::connect(&flags.url()?).await?;
+    let client = queue::connect(flags.url()?).await?;
     let millis = |key, default| flags.number(key, default).map(Duration::from_millis);
     let mut builder = Worker::builder(&client)
         .tasks(tasks![work, hold, cling, poison])
         .data(effects(flags)?)
         .concurrency(flags.number("concurrency", 16)?)
         .lease(millis("lease-ms", 10_000)?)
-        .grace(millis("grace-ms", 25_000)?);
+        .grace(millis("grace-ms", 25_000)?)
+        .poll_every(millis("poll-ms", 10_000)?);
     if flags.has("crash-limit") {
         builder = builder.crash_limit(match flags.text("crash-limit")? {
             "off" => None,
@@ -25,6 +26,7 @@ pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
         });
     }
     let worker = builder.build()?;
+    println!("{}", worker.id());
     if flags.has("until-idle") {
         worker.run_until(idle(&client)).await?;
     } else {
@@ -34,7 +36,7 @@ pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
 }
 
 /// The log that the tests judge by.
-fn effects(flags: &Flags) -> Result<Effects, BoxError> {
+pub(crate) fn effects(flags: &Flags) -> Result<Effects, BoxError> {
     let (dir, name) = (flags.dir()?, flags.text("name")?.to_owned());
     let log = OpenOptions::new().create(true).append(true).open(dir.join("effects.log"))?;
     Ok(Effects { log, gates: dir.join("gates"), name })

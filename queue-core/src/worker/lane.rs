@@ -111,7 +111,7 @@ impl Lane {
             }
             if let Some(call) = self.compose(&mut next, &mut permit) {
                 let written: Vec<_> = call.settlements.iter().map(|settled| (settled.job, settled.fence)).collect();
-                let Some((want, answer)) = self.exchange(call, &mut next, &mut permit).await else { return };
+                let Some((want, answer)) = self.exchange(call, &listener, &mut next, &mut permit).await else { return };
                 // Until its outcome was written, a job that had ended kept its lease.
                 written.into_iter().for_each(|(id, fence)| self.engine.held.remove(id, fence));
                 self.take_in(answer, want, &mut next, permit.take());
@@ -157,6 +157,7 @@ impl Lane {
     async fn exchange(
         &mut self,
         mut call: Exchange,
+        listener: &Listener,
         next: &mut Next,
         permit: &mut Option<suspects::Permit>,
     ) -> Option<(u32, Exchanged)> {
@@ -190,6 +191,8 @@ impl Lane {
             let settled = call.settlements.is_empty() && self.outbox.is_empty();
             tokio::select! {
                 () = self.engine.sleep(pause) => {}
+                // Whoever signals is back.
+                () = listener.changed(), if error.is_unavailable() => {}
                 // What it may have claimed is not known and not begun: the stop need not wait for it.
                 () = self.stop.cancelled(), if self.claiming.is_some() => self.claiming = None,
                 () = self.last.cancelled(), if settled => return None,

@@ -54,7 +54,7 @@ pub(super) struct News {
     pub(super) moved: Arc<Notify>,
     /// Each reconnect.
     pub(super) restored: Arc<Notify>,
-    /// How many connections were lost.
+    /// Rises whenever one is lost, or can't be made again.
     pub(super) lost: Arc<AtomicU64>,
 }
 
@@ -204,14 +204,14 @@ impl Keeper {
     }
 
     fn down(&self, why: String) {
+        // Long before anyone can call again.
+        self.lost.fetch_add(1, Ordering::SeqCst);
         self.state.send_replace(State::Down(why.into()));
     }
 
     fn up(&mut self, connection: Connection) {
         // Doubts about the old connection say nothing about this one.
         while self.doubted.try_recv().is_ok() {}
-        // Before anyone can call.
-        self.lost.fetch_add(1, Ordering::SeqCst);
         self.state.send_replace(State::Up(connection.client.clone()));
         self.connection = connection;
         tracing::info!(redis = %self.dialer.place, "connected again");

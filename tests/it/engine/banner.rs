@@ -42,6 +42,9 @@ fn log_of_a_run() -> String {
     let writer = pages.clone();
     let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG);
     let subscriber = subscriber.with_writer(move || writer.clone()).finish();
+    // While there is but one subscriber, whichever thread comes by a line first decides for all whether it is logged; of
+    // two each is asked.
+    let _second = tracing::Dispatch::new(tracing::subscriber::NoSubscriber::new());
     tracing::subscriber::with_default(subscriber, || {
         let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
         runtime.block_on(async {

@@ -5,6 +5,7 @@ mod builds;
 mod ends;
 mod evolution;
 mod handles;
+mod idle;
 mod immediate;
 mod leases;
 mod lost_replies;

@@ -5,16 +5,16 @@ use std::time::Duration;
 use queue::{Client, JobHandle, JobId, State};
 use rustix::process::Signal;
 
-use super::stage::{Process, Stage, stored};
+use super::stage::{Process, Stage, on_every_shared_storage, stored, whole};
 use super::tasks::{cling, hold};
 use crate::support::eventually;
+
+on_every_shared_storage!(a_frozen_worker_drops_the_run_it_lost, a_frozen_worker_cannot_settle_what_it_lost);
 
 const FROZEN: &str = "--lease-ms 400";
 
 /// A worker stopped past its lease, while another runs its job, drops its own run when it goes on.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_worker_drops_the_run_it_lost() {
-    let stage = Stage::new();
+async fn a_frozen_worker_drops_the_run_it_lost(stage: Stage) {
     let client = stage.client().await;
     let job = hold::new(0).enqueue(&client).await.unwrap();
     let mut frozen = frozen_amid_run(&stage, &client, job.id()).await;
@@ -30,14 +30,13 @@ async fn a_frozen_worker_drops_the_run_it_lost() {
     stop([&mut frozen, &mut other]).await;
     assert!(frozen.stderr().contains("lease lost"), "{}", frozen.stderr());
     assert_eq!((stage.who("begin", 0), stage.who("end", 0)), (names(&["frozen", "other"]), names(&["other"])));
-    println!("frozen: begun by frozen and other, dropped by frozen, ended by other");
+    whole(&client).await;
+    println!("frozen on {}: begun by frozen and other, dropped by frozen, ended by other", stage.kind());
 }
 
 /// A worker stopped past its lease that comes to the end of its run all the same, while another runs its job, cannot
 /// settle it.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_frozen_worker_cannot_settle_what_it_lost() {
-    let stage = Stage::new();
+async fn a_frozen_worker_cannot_settle_what_it_lost(stage: Stage) {
     let client = stage.client().await;
     let job = cling::new(0).enqueue(&client).await.unwrap();
     let mut frozen = frozen_amid_run(&stage, &client, job.id()).await;
@@ -60,7 +59,8 @@ async fn a_frozen_worker_cannot_settle_what_it_lost() {
         (stage.who("begin", 0), stage.who("end", 0)),
         (names(&["frozen", "other"]), names(&["frozen", "other"]))
     );
-    println!("frozen: begun and ended by frozen and other, settled by other");
+    whole(&client).await;
+    println!("frozen on {}: begun and ended by frozen and other, settled by other", stage.kind());
 }
 
 /// A worker called `frozen`, stopped once it runs the job and has renewed its lease.
@@ -69,8 +69,8 @@ async fn frozen_amid_run(stage: &Stage, client: &Client, job: JobId) -> Process 
     stage.logged("begin", 0, "frozen").await;
     let delivered = async || stored(client, job).await.lease.filter(|lease| lease.delivered);
     eventually("the lease is renewed", delivered).await;
-    // Stopped within a transaction it would keep the file locked and nobody could take over: then it goes on and is
-    // stopped again.
+    // Stopped within a transaction it would keep a file locked and nobody could take over: then it goes on and is stopped
+    // again.
     eventually("stopped outside a transaction", async || {
         frozen.signal(Signal::STOP);
         match tokio::time::timeout(Duration::from_secs(2), client.ping()).await {

@@ -6,9 +6,11 @@ use std::time::Duration;
 use fastrand::Rng;
 use queue::{JobId, State};
 
-use super::stage::{Process, Stage, all, seeded};
+use super::stage::{Process, Stage, all, on_every_shared_storage, seeded, whole};
 use super::tasks::work;
 use crate::support::eventually;
+
+on_every_shared_storage!(no_job_is_lost_and_only_those_in_flight_run_again);
 
 const JOBS: u64 = 1_000;
 const KILLS: usize = 25;
@@ -17,16 +19,15 @@ const WORKER: &str = "--concurrency 16 --lease-ms 400 --crash-limit off --until-
 /// A lease as it was found after a kill: its number, and whether the job had been delivered.
 type Lost = (u64, bool);
 
-/// A worker's life, and the jobs that were running in the file when it was over.
+/// A worker's life, and the jobs that were running, as the storage says, when it was over.
 struct Life {
     name: String,
     in_flight: BTreeMap<u64, Lost>,
 }
 
 /// Killed 25 times amid 1,000 jobs, every job completes, and only jobs in flight at a kill run again.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn no_job_is_lost_and_only_those_in_flight_run_again() {
-    let (stage, mut rng) = (Stage::new(), seeded("kills"));
+async fn no_job_is_lost_and_only_those_in_flight_run_again(stage: Stage) {
+    let mut rng = seeded("kills");
     let jobs = enqueue(&stage, &mut rng).await;
     let mut lives = Vec::new();
     while lives.len() < KILLS {
@@ -71,7 +72,7 @@ fn alive(life: &mut Process) -> bool {
     true
 }
 
-/// What the file says after a kill: opened anew, so that it is recovered as after any crash.
+/// What the storage says after a kill: opened anew, so that a file is recovered as after any crash.
 async fn in_flight(stage: &Stage, jobs: &BTreeMap<JobId, u64>) -> BTreeMap<u64, Lost> {
     let client = stage.client().await;
     let counts = client.counts("default").await.unwrap();
@@ -85,7 +86,8 @@ async fn in_flight(stage: &Stage, jobs: &BTreeMap<JobId, u64>) -> BTreeMap<u64, 
 }
 
 fn integrity(stage: &Stage) {
-    let file = queue_sqlite::rusqlite::Connection::open(stage.file()).unwrap();
+    let Some(file) = stage.file() else { return };
+    let file = queue_sqlite::rusqlite::Connection::open(file).unwrap();
     let verdict: String = file.query_row("PRAGMA integrity_check", [], |row| row.get(0)).unwrap();
     assert_eq!(verdict, "ok");
 }
@@ -107,7 +109,11 @@ fn only_those_in_flight_ran_again(stage: &Stage, lives: &[Life]) {
     }
     let extra: usize = runs.values().map(|runs| runs.len() - 1).sum();
     let most = runs.values().map(Vec::len).max().unwrap();
-    println!("kills: {JOBS} jobs, {} kills, {extra} extra runs, at most {most} runs of one job", lives.len());
+    println!(
+        "kills on {}: {JOBS} jobs, {} kills, {extra} extra runs, at most {most} runs of one job",
+        stage.kind(),
+        lives.len()
+    );
 }
 
 /// The kills fell between claim and run, amid runs, and between run and settlement.
@@ -149,5 +155,6 @@ async fn all_completed(stage: &Stage, jobs: &BTreeMap<JobId, u64>, lives: &[Life
         crashes += job.crashes;
         lapses += job.lapses;
     }
+    whole(&client).await;
     println!("kills: {} completed, 0 lost, 0 running; {crashes} crashes and {lapses} lapses counted", stored.len());
 }

@@ -1,12 +1,20 @@
-//! Real processes on one SQLite file, judged by a log of effects that no storage knows of: killed, stopped, many at once.
+//! Real processes on one SQLite file or one Redis, judged by a log of effects that no storage knows of: killed, stopped,
+//! many at once, and left without their storage.
 #![cfg(unix)]
 
 mod crowd;
+mod drain;
 mod enqueuers;
 mod frozen;
 mod kills;
+mod measure;
+mod order;
+mod outages;
+mod pick_up;
 mod poison;
+mod refusals;
 mod stage;
 mod stopping;
+mod storm;
 #[path = "../../child/tasks.rs"]
 mod tasks;

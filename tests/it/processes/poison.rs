@@ -5,17 +5,17 @@ use std::os::unix::process::ExitStatusExt;
 use queue::{EndReason, State};
 use rustix::process::Signal;
 
-use super::stage::{Stage, all, stored};
+use super::stage::{Stage, all, on_every_shared_storage, stored, whole};
 use super::tasks::{poison, work};
+
+on_every_shared_storage!(poison_dies_alone_after_three_crashes);
 
 const INNOCENT: u64 = 200;
 const POISON: u64 = 1_000;
 const WORKER: &str = "--concurrency 64 --lease-ms 400 --crash-limit 3 --until-idle";
 
 /// Among 200 innocent jobs at concurrency 64 the poison alone dies, after three crashes.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn poison_dies_alone_after_three_crashes() {
-    let stage = Stage::new();
+async fn poison_dies_alone_after_three_crashes(stage: Stage) {
     let client = stage.client().await;
     let innocent = |jobs: std::ops::Range<u64>| jobs.map(|job| work::new(job, [0, 10_000, 0]));
     client.enqueue_all(innocent(0..INNOCENT / 4)).await.unwrap();
@@ -36,9 +36,11 @@ async fn poison_dies_alone_after_three_crashes() {
     let mut jobs = all(&client, None).await;
     jobs.remove(&poison);
     assert!(jobs.values().all(|job| job.state == State::Completed && job.attempts == 1));
+    whole(&client).await;
     let crashes: Vec<u32> = jobs.values().map(|job| job.crashes).filter(|crashes| *crashes > 0).collect();
     println!(
-        "poison: {deaths} deaths, {} crashes, {} lapses; {} of {} innocents lost their worker, at most {:?} times; all completed",
+        "poison on {}: {deaths} deaths, {} crashes, {} lapses; {} of {} innocents lost their worker, at most {:?} times; all completed",
+        stage.kind(),
         culprit.crashes,
         culprit.lapses,
         crashes.len(),

@@ -1,50 +1,107 @@
-//! One test's folder and its child processes.
+//! One test's storage, its folder and its child processes.
 
 use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::fs::{self, File};
+use std::ops::Deref;
 use std::os::unix::process::ExitStatusExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::time::Duration;
 
 use queue::{Client, Job, JobId, JobQuery, Lookup, State};
+use queue_servers::Redis;
+use queue_storage::conformance::invariants;
 use rustix::process::{Pid, Signal, kill_process};
 use tempfile::TempDir;
 
-use crate::support::eventually;
+use crate::support::{eventually, namespace};
 
 /// Longer than any child needs for all it has to do, on the slowest machine.
 const EXIT_PATIENCE: Duration = Duration::from_secs(120);
 
-/// The folder of one test: the queue file, the effect log, the gates, what its children print.
+/// A storage that processes can share, and the folder of one test: the effect log, the gates, what its children print.
 pub struct Stage {
     dir: TempDir,
+    url: String,
 }
+
+/// A stage on a server of its own, which has on disk what it has answered, and so may be killed.
+pub struct Durable {
+    stage: Stage,
+    pub server: Redis,
+}
+
+/// Runs each case on every storage that processes can share, as `on_every_storage!` does.
+macro_rules! on_every_shared_storage {
+    ($($case:ident),* $(,)?) => {
+        mod sqlite {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case($crate::processes::stage::Stage::sqlite()).await;
+            })*
+        }
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case($crate::processes::stage::Stage::redis()).await;
+            })*
+        }
+    };
+}
+pub(crate) use on_every_shared_storage;
 
 /// A line of the effect log.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Line {
-    /// `begin`, `end`, or `drop`: ended before its end.
+    /// `begin`, `end`, or `drop`: ended before its end; of enqueuers, `asked` and `stored`.
     pub what: String,
     pub job: u64,
     /// The child that wrote it, by the name the test gave it.
     pub by: String,
+    /// When: since 1970.
+    pub at: Duration,
 }
 
 impl Stage {
-    pub fn new() -> Self {
-        let dir = tempfile::tempdir().unwrap();
-        fs::create_dir(dir.path().join("gates")).unwrap();
-        Self { dir }
+    /// On a file of its own.
+    pub fn sqlite() -> Self {
+        Self::on(|dir| format!("sqlite://{}", dir.join("jobs.db").display()))
     }
 
-    pub fn file(&self) -> PathBuf {
-        self.dir.path().join("jobs.db")
+    /// In a namespace of its own on the tests' server.
+    pub fn redis() -> Self {
+        Self::at(&queue_servers::shared().url())
+    }
+
+    /// In a namespace of its own on this server.
+    pub fn at(server: &str) -> Self {
+        Self::on(|_| format!("{server}?namespace={}", namespace()))
+    }
+
+    fn on(url: impl FnOnce(&Path) -> String) -> Self {
+        let dir = tempfile::tempdir().unwrap();
+        fs::create_dir(dir.path().join("gates")).unwrap();
+        Self { url: url(dir.path()), dir }
+    }
+
+    /// The URL of the storage.
+    pub fn url(&self) -> &str {
+        &self.url
+    }
+
+    /// The queue file, if the storage is one.
+    pub fn file(&self) -> Option<&Path> {
+        self.url.strip_prefix("sqlite://").map(Path::new)
+    }
+
+    /// What kind of storage it is.
+    pub fn kind(&self) -> &str {
+        self.url.split(':').next().unwrap_or_default()
     }
 
     pub async fn client(&self) -> Client {
-        queue::connect(&format!("sqlite://{}", self.file().display())).await.unwrap()
+        queue::connect(&self.url).await.unwrap()
     }
 
     /// Starts a worker.
@@ -70,8 +127,8 @@ impl Stage {
 
     /// Waits for a line.
     pub async fn logged(&self, what: &str, job: u64, by: &str) {
-        let line = Line { what: what.to_owned(), job, by: by.to_owned() };
-        eventually(&format!("{line:?}"), async || self.log().contains(&line).then_some(())).await;
+        let seen = async || self.who(what, job).iter().any(|who| who == by).then_some(());
+        eventually(&format!("{what} of job {job} by {by}"), seen).await;
     }
 
     /// Who wrote such lines about a job, in order.
@@ -81,10 +138,28 @@ impl Stage {
     }
 }
 
+impl Durable {
+    pub fn new() -> Self {
+        let server = Redis::start_with(&["--appendonly", "yes", "--appendfsync", "always", "--requirepass", "hush"]);
+        Self { stage: Stage::at(&server.url()), server }
+    }
+}
+
+impl Deref for Durable {
+    type Target = Stage;
+
+    fn deref(&self) -> &Stage {
+        &self.stage
+    }
+}
+
 impl Line {
     fn parse(line: &str) -> Self {
-        let [what, job, by, _pid] = line.split(' ').collect::<Vec<_>>()[..] else { panic!("torn line: {line:?}") };
-        Self { what: what.to_owned(), job: job.parse().unwrap(), by: by.to_owned() }
+        let [what, job, by, at] = line.trim_end().split(' ').collect::<Vec<_>>()[..] else {
+            panic!("torn line: {line:?}")
+        };
+        let at = Duration::from_micros(at.parse().unwrap());
+        Self { what: what.to_owned(), job: job.parse().unwrap(), by: by.to_owned(), at }
     }
 }
 
@@ -104,7 +179,7 @@ impl Process {
             .arg(mode)
             .arg("--dir")
             .arg(dir)
-            .args(["--name", name])
+            .args(["--name", name, "--url", &stage.url])
             .args(flags.split_whitespace())
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
@@ -178,6 +253,11 @@ pub async fn stored(client: &Client, id: JobId) -> Job {
         Lookup::Found(job) => *job,
         other => panic!("{id} is not stored: {other:?}"),
     }
+}
+
+/// What is true of a storage at every moment: nothing that was acknowledged is missing, and counts agree with the jobs.
+pub async fn whole(client: &Client) {
+    invariants(&**client.storage()).await;
 }
 
 /// Every stored job in this state, or every stored job.

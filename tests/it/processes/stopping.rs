@@ -5,17 +5,17 @@ use std::time::Duration;
 use queue::State;
 use rustix::process::Signal;
 
-use super::stage::{Stage, stored};
+use super::stage::{Stage, on_every_shared_storage, stored, whole};
 use super::tasks::hold;
 use crate::support::eventually;
+
+on_every_shared_storage!(a_graceful_stop_finishes_or_releases_and_counts_nothing, an_idle_worker_stops_at_once);
 
 /// Longer than this whole test may take: whoever waits for a lease to end fails it.
 const LONG_LEASE: &str = "--lease-ms 600000";
 
 /// A worker asked to stop lets jobs finish within its grace and gives back the others, at once claimable and uncounted.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn a_graceful_stop_finishes_or_releases_and_counts_nothing() {
-    let stage = Stage::new();
+async fn a_graceful_stop_finishes_or_releases_and_counts_nothing(stage: Stage) {
     let client = stage.client().await;
     let jobs = client.enqueue_all((0..6).map(hold::new)).await.unwrap();
     let mut first = stage.worker("first", &format!("{LONG_LEASE} --grace-ms 2000"));
@@ -48,13 +48,15 @@ async fn a_graceful_stop_finishes_or_releases_and_counts_nothing() {
     }
     second.signal(Signal::TERM);
     second.ends_well().await;
-    println!("stopping: 3 finished within the grace, 3 released and run by the next worker, nothing counted");
+    whole(&client).await;
+    println!(
+        "stopping on {}: 3 finished within the grace, 3 released and run by the next worker, nothing counted",
+        stage.kind()
+    );
 }
 
 /// A worker that waits in vain for work stops as soon as it is asked.
-#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
-async fn an_idle_worker_stops_at_once() {
-    let stage = Stage::new();
+async fn an_idle_worker_stops_at_once(stage: Stage) {
     let client = stage.client().await;
     // With a grace longer than anyone would wait here.
     let mut worker = stage.worker("idle", "--grace-ms 600000");

@@ -6,8 +6,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue::{Client, Storage};
+use queue_redis::RedisOptions;
 use queue_sqlite::SqliteOptions;
 use queue_storage::memory::MemoryStorage;
+use queue_storage::model::{CallerId, Namespace};
 use tempfile::TempDir;
 
 /// Long enough for anything that is going to happen; never waited out by a test that passes.
@@ -30,6 +32,19 @@ pub async fn sqlite() -> Place {
     Place::of(Arc::new(storage), Some(dir))
 }
 
+/// A namespace of its own on the tests' server.
+#[cfg(unix)]
+pub async fn redis() -> Place {
+    let options = RedisOptions::from_url(&queue_servers::shared().url()).unwrap();
+    Place::of(Arc::new(options.namespace(namespace()).connect().await.unwrap()), None)
+}
+
+/// One that nobody else has.
+#[cfg(unix)]
+pub fn namespace() -> Namespace {
+    CallerId::generate().to_string().parse().unwrap()
+}
+
 impl Place {
     fn of(storage: Arc<dyn Storage>, dir: Option<TempDir>) -> Self {
         Self { client: Client::new(Arc::clone(&storage)), storage, _dir: dir }
@@ -37,7 +52,7 @@ impl Place {
 }
 
 /// Runs each case on every storage: `on_every_storage!(case_a, case_b)` makes the tests `memory::case_a`,
-/// `sqlite::case_a`, …
+/// `sqlite::case_a`, `redis::case_a`, …
 macro_rules! on_every_storage {
     ($($case:ident),* $(,)?) => {
         mod memory {
@@ -50,6 +65,13 @@ macro_rules! on_every_storage {
             $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
             async fn $case() {
                 super::$case(crate::support::sqlite().await).await;
+            })*
+        }
+        #[cfg(unix)]
+        mod redis {
+            $(#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+            async fn $case() {
+                super::$case(crate::support::redis().await).await;
             })*
         }
     };
