@@ -202,28 +202,20 @@ local function kit()
     return 'r'
   end
 
-  -- Ties a waiting job to a job it waits for, whose mark is `other`.
-  function K.tie(parent, other, child)
-    call('ZADD', EDGES, 0, 'r' .. parent .. child, 0, 'p' .. child .. parent)
-    if byte(other) ~= 99 then call('ZADD', EDGES, 0, 'o' .. parent .. child, 0, 'w' .. child .. parent) end
-    if band(byte(other, 2), HELD) ~= 0 then return end
-    call('HSET', MARKS, parent, sub(other, 1, 1) .. char(byte(other, 2) + HELD) .. sub(other, 3))
-    if K.is_end(sub(other, 1, 1)) then
-      call('ZREM', TRACES, parent)
-      call('ZREM', KEPT, parent)
-      call('ZREM', DEAD, parent)
+  -- Keeps a job for one that takes its result. Answers the mark that is to be written.
+  function K.hold(id, mark)
+    if K.is_end(sub(mark, 1, 1)) then
+      call('ZREM', TRACES, id)
+      call('ZREM', KEPT, id)
+      call('ZREM', DEAD, id)
     end
-  end
-
-  -- Whether a waiting job waits for nobody any more.
-  function K.is_free(child)
-    return #edges('w' .. child, 1) == 0
+    return sub(mark, 1, 1) .. char(K.with(byte(mark, 2), HELD)) .. sub(mark, 3)
   end
 
   -- Strikes the edge from a completed job; the last one makes the waiting job reached.
   local function strike(parent, child, mark)
     call('ZREM', EDGES, 'o' .. parent .. child, 'w' .. child .. parent)
-    if K.is_free(child) then K.reach(child, mark) end
+    if #edges('w' .. child, 1) == 0 then K.reach(child, mark) end
   end
 
   -- Forgets that `child` takes the result of `parent`, which may be pruned if nobody else does.

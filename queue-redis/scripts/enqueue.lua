@@ -6,8 +6,8 @@
 -- Returns  `ok` and the answers, one after the other: the state's letter for a job taken in, its capital for a duplicate,
 --       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; or `superseded` and the
 --       number that came first.
--- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD; a job that waits costs 8
---       commands for each job it waits for. At most 1,000 jobs and 1,000 edges, which the caller sees to.
+-- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD; a job that waits costs a
+--       command and two for each job it waits for. At most 1,000 jobs and 1,000 edges, which the caller sees to.
 local caller, number, count = ARGV[3], tonumber(ARGV[4]), (#ARGV - 4) / 2
 local kept = call('HMGET', META, 'seq', 'c:' .. caller)
 if kept[2] then
@@ -32,19 +32,10 @@ local function stamp(made)
   return stamps[made]
 end
 
--- What is written together in the end: records, and places in the lines. `here` has the records of this call by id,
+-- What is written together in the end: records, places in the lines, edges, marks of jobs that wait or are waited for. `here` has the records of this call by id,
 -- `admitted` their ids and `numbered` their numbers, in their order.
-local W = {records = {}, places = {}, due = {}}
+local W = {records = {}, places = {}, due = {}, readers = {}, open = {}, marks = {}}
 local here, admitted, numbered, answers = {}, {}, {}, {}
-
--- Writes what has been gathered, so that what follows can read it.
-local function flush()
-  local call = redis.call
-  if #W.records > 0 then call('HSET', KEYS[2], unpack(W.records)) end
-  if #W.places > 0 then call('ZADD', KEYS[5], unpack(W.places)) end
-  if #W.due > 0 then call('ZADD', KEYS[8], unpack(W.due)) end
-  W = {records = {}, places = {}, due = {}}
-end
 
 -- How jobs are taken in that are not plain: twins of stored ones, or with a priority, a time, or others to wait for.
 local function particular()
@@ -60,42 +51,58 @@ local function particular()
     return open('>I6', id) * 1000 + delay
   end
 
-  -- The state and mark of a stored job.
+  -- The state and mark of a stored job; `record` is asked for it where it has no mark.
   local function look(id, record)
-    local mark = call('HGET', MARKS, id)
+    local mark = W.marks[id] or call('HGET', MARKS, id)
     if mark then return sub(mark, 1, 1), mark end
+    record = record or call('HGET', JOBS, id)
+    if not record then return end
     local job = K.read(record)
     if job.kind == 'n' then return 'r', K.fresh('r', record, job, sub(record, 1, 6), NONE8) end
     local due = job.kind == 'i' and math.min(taken_in(id, record) + job.value, MAX_TIME) or job.value
     return 's', K.fresh('s', record, job, rep('\0', 6), pack('>I8', due))
   end
 
-  -- Ties a waiting job to those it waits for. Answers the state it then has.
-  local function tie(id, mark, parents)
-    local culprit, culprit_mark
-    for _, parent in ipairs(parents) do
-      local state, other = look(parent, here[parent] or call('HGET', JOBS, parent))
-      K.tie(parent, other, id)
-      if not culprit and state ~= 'c' and K.is_end(state) then
-        culprit, culprit_mark = parent, other
-      end
-    end
-    if culprit then return K.cancel_for(culprit, culprit_mark, id, mark) end
-    return K.is_free(id) and K.reach(id, mark) or 'w'
-  end
+  -- Marks of jobs that others of this call wait for, looked up once.
+  local awaited = {}
 
   -- The first of those it waits for that is not there.
   local function missing(parents)
     for _, parent in ipairs(parents) do
-      if not here[parent] and call('HEXISTS', JOBS, parent) == 0 then return parent end
+      if not awaited[parent] then
+        local _, mark = look(parent, here[parent])
+        if not mark then return parent end
+        awaited[parent] = mark
+      end
     end
   end
 
-  local function admit(id, part, twin)
-    if twin then
-      flush()
-      return string.upper((look(id, twin)))
+  -- Ties a waiting job to those it waits for. Answers the state it then has.
+  local function tie(id, mark, parents)
+    local culprit, waits, readers, open_edges = nil, false, W.readers, W.open
+    for _, parent in ipairs(parents) do
+      local other = awaited[parent]
+      readers[#readers + 1], readers[#readers + 2] = 0, 'r' .. parent .. id
+      readers[#readers + 1], readers[#readers + 2] = 0, 'p' .. id .. parent
+      if byte(other) ~= 99 then
+        waits = true
+        culprit = culprit or K.is_end(sub(other, 1, 1)) and parent
+        open_edges[#open_edges + 1], open_edges[#open_edges + 2] = 0, 'o' .. parent .. id
+        open_edges[#open_edges + 1], open_edges[#open_edges + 2] = 0, 'w' .. id .. parent
+      end
+      if bit.band(byte(other, 2), 4) == 0 then
+        awaited[parent] = K.hold(parent, other)
+        W.marks[parent] = awaited[parent]
+      end
     end
+    if culprit then return K.cancel_for(culprit, awaited[culprit], id, mark) end
+    if not waits then return K.reach(id, mark) end
+    W.marks[id] = mark
+    return 'w'
+  end
+
+  local function admit(id, part, twin)
+    if twin then return string.upper((look(id, twin))) end
     local seq = pack('>I6', S.sequence + 1)
     local made = sub(id, 1, 6)
     local record = seq .. part .. (stamps[made] or stamp(made))
@@ -107,10 +114,8 @@ local function particular()
     local records, due = W.records, K.moment(job.kind, job.value)
     records[#records + 1], records[#records + 2] = id, record
     if job.parents then
-      flush()
       local mark = 'w\0' .. seq .. rep('\0', 6) .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8 .. NONE8
         .. NONE8 .. pack('>I8', job.value) .. ZERO16 .. pack('>I8', byte(job.kind))
-      call('HSET', MARKS, id, mark)
       return tie(id, mark, job.parents)
     end
     if job.kind ~= 'n' and due > now then
@@ -149,7 +154,19 @@ for i = 1, count do
     answers[i] = 'r'
   end
 end
-flush()
+if #W.records > 0 then call('HSET', JOBS, unpack(W.records)) end
+if #W.places > 0 then call('ZADD', READY, unpack(W.places)) end
+if #W.due > 0 then call('ZADD', DELAYED, unpack(W.due)) end
+-- Two calls: one could have more arguments than fit.
+if #W.readers > 0 then call('ZADD', EDGES, unpack(W.readers)) end
+if #W.open > 0 then call('ZADD', EDGES, unpack(W.open)) end
+if next(W.marks) then
+  local fields = {}
+  for id, mark in pairs(W.marks) do
+    fields[#fields + 1], fields[#fields + 2] = id, mark
+  end
+  call('HSET', MARKS, unpack(fields))
+end
 
 -- Notes in which order they came: each id goes to the block of its number.
 if #admitted > 0 then

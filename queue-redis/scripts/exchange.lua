@@ -418,9 +418,11 @@ end
 local function has_head(one)
   if one.ids[one.at] then return true end
   local call, read_bytes = redis.call, R.bytes
-  one.fetch(one, one.popped, math.max(1, math.min(want - #C.ids, R.chunk)))
+  one.fetch(one, one.popped, math.max(1, math.min(want - #C.ids, one.aside and one.popped + 4 or R.chunk)))
   one.at = 1
   if #one.ids == 0 then return false end
+  -- There may be many lines of parked jobs: theirs are read one by one, when they are taken.
+  if one.aside then return true end
   one.records, one.marks = call('HMGET', KEYS[2], unpack(one.ids)), call('HMGET', KEYS[3], unpack(one.ids))
   for _, record in ipairs(one.records) do
     read_bytes = read_bytes + #record
@@ -445,9 +447,14 @@ end
 
 -- Takes the head of a line, or parks it.
 local function advance(one)
-  local at, reason, task = one.at, nil, nil
-  local id, record, mark, score = one.ids[at], one.records[at], one.marks[at], one.scores[at]
-  if not one.aside then reason, task = misfit(record) end
+  local at, record, mark, reason, task = one.at, nil, nil, nil, nil
+  local id, score = one.ids[at], one.scores[at]
+  if one.aside then
+    record, mark = redis.call('HGET', KEYS[2], id), redis.call('HGET', KEYS[3], id)
+  else
+    record, mark = one.records[at], one.marks[at]
+    reason, task = misfit(record)
+  end
   if reason then
     park(id, string.sub(one.members[at], 1, 6), score, mark, record, reason, task)
   else
@@ -493,19 +500,43 @@ local function claim_from_all(ready_line)
     end
   end
 
-  -- The line whose head comes first.
-  local function first()
-    local best, score, seq
-    for _, one in ipairs(lines) do
-      if has_head(one) then
-        local member = one.members[one.at]
-        local its_score, its_seq = tonumber(one.scores[one.at]), open('>I6', member, #member - 21)
-        if not best or its_score < score or its_score == score and its_seq < seq then
-          best, score, seq = one, its_score, its_seq
-        end
-      end
+  -- The lines are a heap by their heads: the first one's comes before all others.
+  local function before(one, other)
+    return one.score < other.score or one.score == other.score and one.seq < other.seq
+  end
+
+  -- Whether the line has a head; then its place is known.
+  local function see(one)
+    if not has_head(one) then return false end
+    local member = one.members[one.at]
+    one.score, one.seq = tonumber(one.scores[one.at]), open('>I6', member, #member - 21)
+    return true
+  end
+
+  local function rebuild(all)
+    lines = {}
+    for _, one in ipairs(all) do
+      if see(one) then lines[#lines + 1] = one end
     end
-    return best
+    table.sort(lines, before)
+  end
+
+  -- Puts the first line where it belongs after its head has gone.
+  local function settle_first()
+    if not see(lines[1]) then
+      lines[1] = lines[#lines]
+      lines[#lines] = nil
+    end
+    local at = 1
+    while true do
+      local least = at
+      for child = at * 2, math.min(at * 2 + 1, #lines) do
+        if before(lines[child], lines[least]) then least = child end
+      end
+      if least == at then return end
+      lines[at], lines[least] = lines[least], lines[at]
+      at = least
+    end
   end
 
   -- Parks the suspects that can't be run here and stand before the first that can.
@@ -520,28 +551,29 @@ local function claim_from_all(ready_line)
     local others = {}
     for _, one in ipairs(lines) do
       if one.suspect then
-        C.suspects_left = has_head(one) or C.suspects_left
+        C.suspects_left = true
       else
         others[#others + 1] = one
       end
     end
-    lines = others
+    rebuild(others)
   end
 
   add_parked()
   skip_strangers()
-  while #C.ids < want and C.looked < MAX_HEADS and C.bytes < MAX_BYTES do
-    local one = first()
-    if not one then break end
+  rebuild(lines)
+  while lines[1] and #C.ids < want and C.looked < MAX_HEADS and C.bytes < MAX_BYTES do
+    local one = lines[1]
     if one.suspect and suspects_wanted == 0 then
       drop_suspects()
     else
       advance(one)
       if one == suspects_line then skip_strangers() end
+      settle_first()
     end
   end
-  if suspects_wanted == 0 and not C.suspects_left then drop_suspects() end
-  more = more or #C.ids < want and first() ~= nil
+  if suspects_wanted == 0 then drop_suspects() end
+  more = more or #C.ids < want and lines[1] ~= nil
   if suspects_line.popped > 0 then call('ZREMRANGEBYRANK', KEYS[6], 0, suspects_line.popped - 1) end
   if #C.unparked > 0 then call('ZREM', PARKED, unpack(C.unparked)) end
 end

@@ -8,12 +8,13 @@
 local MAX_PRUNE, DAY = 250, 86400000000
 local doomed, seen = {}, {}
 
-local function doom(ids)
+local function doom(ids, most)
   for _, id in ipairs(ids) do
-    if #doomed == MAX_PRUNE then return end
+    if #doomed == MAX_PRUNE or most == 0 then return end
     if not seen[id] then
       seen[id] = true
       doomed[#doomed + 1] = id
+      most = most - 1
     end
   end
 end
@@ -22,13 +23,17 @@ local function over(key, cap)
   return call('ZCARD', key) - cap
 end
 
-doom(call('ZRANGEBYSCORE', TRACES, '-inf', now, 'LIMIT', 0, MAX_PRUNE))
-doom(call('ZRANGEBYSCORE', KEPT, '-inf', now, 'LIMIT', 0, MAX_PRUNE))
+doom(call('ZRANGEBYSCORE', TRACES, '-inf', now, 'LIMIT', 0, MAX_PRUNE), MAX_PRUNE)
+doom(call('ZRANGEBYSCORE', KEPT, '-inf', now, 'LIMIT', 0, MAX_PRUNE), MAX_PRUNE)
 for _, line in ipairs({{TRACES, tonumber(ARGV[3])}, {DEAD, tonumber(ARGV[4])}}) do
   local surplus = over(line[1], line[2])
   if surplus > 0 then
-    -- What goes for its time is among the first of them, or goes beside them.
-    doom(call('ZRANGE', line[1], 0, math.min(surplus, MAX_PRUNE) - 1))
+    local first, most = call('ZRANGE', line[1], 0, math.min(surplus, MAX_PRUNE) - 1), surplus
+    -- What goes for its time, wherever it stands in the line, is too many no more.
+    for _, score in ipairs(#doomed > 0 and call('ZMSCORE', line[1], unpack(doomed)) or {}) do
+      if score then most = most - 1 end
+    end
+    doom(first, math.max(most, 0))
   end
 end
 

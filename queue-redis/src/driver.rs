@@ -171,19 +171,12 @@ impl Driver {
         self.inner.channels.send_if_modified(|channels| channels.wanted.insert(channel));
     }
 
-    /// Wants them no more. Some may still come.
-    pub(crate) fn unsubscribe(&self, channel: &str) {
-        self.inner.channels.send_if_modified(|channels| channels.wanted.remove(channel));
-    }
-
-    /// Waits until the subscription to a channel stands, is not wanted any more, or the driver is closed.
+    /// Waits until the subscription to a channel stands, or the driver is closed.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait and changes nothing.
     pub(crate) async fn subscribed(&self, channel: &str) {
-        let settled = |channels: &Channels| {
-            channels.closed || channels.standing.contains(channel) || !channels.wanted.contains(channel)
-        };
+        let settled = |channels: &Channels| channels.closed || channels.standing.contains(channel);
         // The sender is in `self`.
         let _ = self.inner.channels.subscribe().wait_for(settled).await;
     }

@@ -167,7 +167,7 @@ fn shown(shard: &Shard, mut parts: impl Iterator<Item = Reply>) -> Result<Job, S
     };
     let (id, record, mark) = read().ok_or_else(|| odd(Step::Look, &whole))?;
     let lease_until = until.and_then(|score| std::str::from_utf8(&score).ok()?.parse().ok()).map(moment);
-    let delivered = delivered.is_some_and(|text| text == "1");
+    let delivered = delivered.map(|text| text == "1");
     let failure = failure.filter(|bytes| !bytes.is_empty());
     record::job(shard, id, record, &mark, Rest { lease_until, delivered, failure, result })
 }

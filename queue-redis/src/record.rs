@@ -91,8 +91,8 @@ pub(crate) fn part(job: &NewJob) -> Bytes {
 #[derive(Debug, Default)]
 pub(crate) struct Rest {
     pub(crate) lease_until: Option<Timestamp>,
-    /// Whether its delivery is known otherwise than by the mark.
-    pub(crate) delivered: bool,
+    /// Whether its delivery counts as known; where nothing is told, the mark says it.
+    pub(crate) delivered: Option<bool>,
     pub(crate) failure: Option<Bytes>,
     pub(crate) result: Option<Bytes>,
 }
@@ -154,7 +154,7 @@ fn when(bytes: &mut Bytes) -> Option<When> {
 }
 
 /// Changes a job by its mark.
-fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: bool) -> Option<()> {
+fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: Option<bool>) -> Option<()> {
     let (mut fields, word) = mark.split_at_checked(MARK)?;
     let state = state(fields.get_u8())?;
     let flags = fields.get_u8();
@@ -175,7 +175,7 @@ fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: bool) 
         job.parked = Some(Parked::from(word));
     }
     if state == State::Running {
-        let delivered = delivered || flags & DELIVERED != 0;
+        let delivered = delivered.unwrap_or(flags & DELIVERED != 0);
         job.lease = Some(Lease { worker: WorkerId::from_u128(who), fence: Fence(first), until: until?, delivered });
     } else if state.is_end() {
         (job.ended_at, job.keep_until) = (time(first), time(keep_until));
@@ -236,6 +236,8 @@ fn failure(mut bytes: &[u8]) -> Option<Failure> {
 
 #[cfg(test)]
 mod tests {
+    use std::collections::HashMap;
+
     use super::*;
 
     fn shard() -> Shard {
@@ -296,6 +298,41 @@ mod tests {
     fn every_state_has_a_letter() {
         for one in State::ALL {
             assert_eq!(state(letter(one)), Some(one));
+        }
+    }
+
+    /// A shard as layout 1 wrote it: `key type field value`, bytes as hex.
+    const FROZEN: &str = include_str!("../../tests/fixtures/redis-shard-v1.txt");
+
+    fn frozen(key: &str) -> HashMap<Vec<u8>, Bytes> {
+        let bytes =
+            |hex: &str| (0..hex.len() / 2).map(|at| u8::from_str_radix(&hex[at * 2..][..2], 16).unwrap()).collect();
+        let start = format!("{{default}}:{key} hash ");
+        let pairs = FROZEN.lines().filter_map(|line| line.strip_prefix(&start)?.split_once(' '));
+        pairs.map(|(field, value)| (bytes(field), Bytes::from(bytes(value)))).collect()
+    }
+
+    #[test]
+    fn records_of_layout_1_are_read_and_made_as_ever() {
+        let (records, marks, notes) = (frozen("jobs"), frozen("marks"), frozen("notes"));
+        assert_eq!((records.len(), marks.len(), notes.len()), (17, 16, 6));
+        for (id, record) in records {
+            let mark = marks.get(&id).cloned().unwrap_or_default();
+            let rest = Rest { lease_until: Some(Timestamp::EPOCH), ..Rest::default() };
+            let id = JobId::from_u128(u128::from_be_bytes(id.try_into().unwrap()));
+            let read = job(&shard(), id, record.clone(), &mark, rest).unwrap();
+            let mut new = NewJob::new(id, read.task, read.envelope);
+            (new.priority, new.when, new.waits_for) = (read.priority, read.when, read.waits_for);
+            (new.needs, new.at_most_once) = (read.needs, read.at_most_once);
+            let made = part(&new);
+            let end = record.len() - 6 - made.len();
+            assert!(record[6..].starts_with(&made) && [4, 12].contains(&end), "{record:x}");
+        }
+        let failures: Vec<_> = notes.iter().filter(|(name, _)| name[0] == b'f').map(|(_, bytes)| bytes).collect();
+        assert_eq!(failures.len(), 4);
+        for bytes in failures {
+            let read = failure(bytes).unwrap();
+            assert!(bytes[0] == 0 || failure_bytes(&read) == *bytes, "{read}");
         }
     }
 }

@@ -8,3 +8,5 @@ mod engine;
 mod house;
 mod processes;
 mod support;
+#[cfg(unix)]
+mod wire;

@@ -170,17 +170,10 @@ impl Subscriber<'_> {
         }
     }
 
-    /// Subscribes to what is wanted and ends what is not any more.
+    /// Subscribes to what is wanted. What is heard once is heard for as long as the driver lives.
     async fn settle(&self, now: Channels) -> Result<(), Error> {
         let missing: Vec<_> = now.wanted.difference(&now.standing).cloned().collect();
-        let surplus: Vec<_> = now.standing.difference(&now.wanted).cloned().collect();
-        self.channels.send_modify(|channels| channels.standing.retain(|channel| !surplus.contains(channel)));
-        if !surplus.is_empty() {
-            self.unsubscribe(surplus).await?;
-        }
-        if !missing.is_empty() {
-            self.subscribe(&missing).await?;
-        }
+        self.subscribe(&missing).await?;
         self.channels.send_modify(|channels| channels.standing.extend(missing));
         Ok(())
     }
@@ -204,16 +197,6 @@ impl Subscriber<'_> {
         // The slot has moved, most likely. By now the client knows where it is, and what was sent meanwhile is lost.
         self.client.ssubscribe(channel).await?;
         self.restored.notify_one();
-        Ok(())
-    }
-
-    async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), Error> {
-        if !self.cluster {
-            return self.client.unsubscribe(channels).await;
-        }
-        for channel in channels {
-            self.client.sunsubscribe(channel).await?;
-        }
         Ok(())
     }
 

@@ -1,8 +1,19 @@
 //! The suite that every storage runs, and what only Redis has.
 
+mod bounds;
+mod calls;
 mod connect;
 mod consistent;
+mod dropped;
+mod failover;
+mod homes;
 mod kit;
+mod memory;
+mod migrate;
+mod outage;
+mod replies;
+mod restart;
+mod stage;
 mod work;
 mod world;
 

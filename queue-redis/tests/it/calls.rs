@@ -1,0 +1,146 @@
+//! Every kind of call, each with something to do, and what must have come of it however often it was made.
+
+use std::sync::Arc;
+
+use queue_redis::{RedisOptions, RedisStorage};
+use queue_servers::Redis;
+use queue_storage::model::{JobId, Lease, Namespace, State};
+use queue_storage::storage::{
+    Claim, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Renewal, Renewed, Retention, Storage,
+    StorageError, WorkerRecord,
+};
+
+use crate::consistent::all_is_well;
+use crate::kit::{Caller, Hand, jobs, mail, namespace, options};
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Kind {
+    Enqueue,
+    Exchange,
+    Renew,
+    Register,
+    Deregister,
+    Prune,
+    Get,
+    List,
+    Counts,
+    Shards,
+    Workers,
+    Ping,
+}
+
+pub(crate) const KINDS: [Kind; 12] = [
+    Kind::Enqueue,
+    Kind::Exchange,
+    Kind::Renew,
+    Kind::Register,
+    Kind::Deregister,
+    Kind::Prune,
+    Kind::Get,
+    Kind::List,
+    Kind::Counts,
+    Kind::Shards,
+    Kind::Workers,
+    Kind::Ping,
+];
+
+/// A queue in which three jobs have ended, three run and five are ready; and one call of each kind, not made yet.
+pub(crate) struct Scene {
+    pub(crate) namespace: Namespace,
+    pub(crate) storage: Arc<RedisStorage>,
+    enqueue: EnqueueCall,
+    exchange: Exchange,
+    renewal: Renewal,
+    newcomer: WorkerRecord,
+    leaver: WorkerRecord,
+    ended: JobId,
+}
+
+impl Scene {
+    /// Prepared by the straight way; calls go by the other, which may be troubled from then on.
+    pub(crate) async fn set(straight: &str, by: &str) -> Self {
+        Self::with(straight, options(by)).await
+    }
+
+    pub(crate) async fn with(straight: &str, by: RedisOptions) -> Self {
+        let namespace = namespace();
+        let storage = Arc::new(by.namespace(namespace.clone()).connect().await.unwrap());
+        let direct = options(straight).namespace(namespace.clone()).connect().await.unwrap();
+        let mut caller = Caller::new();
+        let ended = caller.enqueue(&direct, jobs(11)).await[0];
+        let mut hand = Hand::new(&direct).await;
+        hand.exchange(&direct, 3).await;
+        hand.exchange(&direct, 3).await;
+        let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases() };
+        let leaver = Hand::new(&direct).await.record();
+        direct.close().await;
+        Self {
+            namespace,
+            storage,
+            enqueue: caller.call(jobs(2)),
+            exchange: hand.call(3),
+            renewal,
+            newcomer: Hand::stranger(mail()).record(),
+            leaver,
+            ended,
+        }
+    }
+
+    /// Makes the call; what it answered, as far as a repeat must answer the same.
+    pub(crate) async fn call(&self, kind: Kind) -> Result<String, StorageError> {
+        let storage = &*self.storage;
+        Ok(match kind {
+            Kind::Enqueue => format!("{:?}", storage.enqueue(self.enqueue.clone()).await?),
+            Kind::Exchange => {
+                let answer = storage.exchange(self.exchange.clone()).await?;
+                let claims: Vec<_> = answer.claimed.iter().map(|one| (one.job.id, one.fence)).collect();
+                format!("{:?} {claims:?}", answer.settled)
+            }
+            Kind::Renew => format!("{:?}", storage.renew(self.renewal.clone()).await?),
+            Kind::Register => format!("{:?}", storage.register(self.newcomer.clone()).await?),
+            Kind::Deregister => format!("{:?}", storage.deregister(self.leaver.id).await?),
+            Kind::Prune => storage.prune(&mail(), Retention { traces: 0, dead: 0 }).await.map(|_| String::new())?,
+            Kind::Get => format!("{:?}", storage.get(self.ended).await?),
+            Kind::List => format!("{:?}", storage.list(&JobQuery::default()).await?),
+            Kind::Counts => format!("{:?}", storage.counts(&mail()).await?),
+            Kind::Shards => format!("{:?}", storage.shards().await?),
+            Kind::Workers => format!("{:?}", storage.workers().await?),
+            Kind::Ping => format!("{:?}", storage.ping().await?),
+        })
+    }
+
+    /// The call has been answered: it was carried out, and once.
+    pub(crate) async fn done_once(&self, kind: Kind, nodes: &[&Redis], answer: &str) {
+        assert_eq!(self.call(kind).await.unwrap(), answer, "{kind:?} answers otherwise when it is made again");
+        let counts = self.storage.counts(&mail()).await.unwrap();
+        let workers: Vec<_> = self.storage.workers().await.unwrap().into_iter().map(|worker| worker.id).collect();
+        let settled = if kind == Kind::Exchange { 3 } else { 0 };
+        assert_eq!(counts.enqueued, if kind == Kind::Enqueue { 13 } else { 11 }, "{kind:?}: {counts:?}");
+        assert_eq!(counts.ended.completed, 3 + settled, "{kind:?}: {counts:?}");
+        assert_eq!(counts.of(State::Running), 3, "{kind:?}: {counts:?}");
+        assert_eq!(counts.of(State::Completed), if kind == Kind::Prune { 0 } else { 3 + settled }, "{kind:?}");
+        assert_eq!(workers.contains(&self.newcomer.id), kind == Kind::Register, "{kind:?}");
+        assert_eq!(workers.contains(&self.leaver.id), kind != Kind::Deregister, "{kind:?}");
+        self.held_once(kind, answer).await;
+        all_is_well(&*self.storage, nodes, &self.namespace).await;
+    }
+
+    /// What runs is held as it was told, and was never taken back.
+    async fn held_once(&self, kind: Kind, answer: &str) {
+        let jobs = self.storage.list(&JobQuery::default()).await.unwrap().jobs;
+        assert!(jobs.iter().all(|job| job.lapses == 0 && job.crashes == 0), "{kind:?}: {jobs:?}");
+        let running = jobs.iter().filter_map(|job| job.lease.map(|lease| (job.id, lease)));
+        let leases: Vec<(JobId, Lease)> = running.collect();
+        let held: Vec<_> = leases.iter().map(|(id, lease)| (*id, lease.fence)).collect();
+        match kind {
+            Kind::Exchange => assert!(answer.ends_with(&format!("{held:?}")), "{answer}, and holds {held:?}"),
+            _ => assert_eq!(held, self.renewal.leases, "{kind:?}"),
+        }
+        if kind == Kind::Renew {
+            assert_eq!(answer, format!("{:?}", [Renewed::Held; 3]));
+            assert!(leases.iter().all(|(_, lease)| lease.delivered));
+        }
+        let found = self.storage.get(self.ended).await.unwrap();
+        assert_eq!(matches!(found, Lookup::Found(_)), kind != Kind::Prune, "{found:?}");
+    }
+}

@@ -1,0 +1,84 @@
+//! A server without memory: takes no more in, says so, and lets all that frees memory go on.
+
+use bytes::Bytes;
+use queue_redis::RedisStorage;
+use queue_servers::Redis;
+use queue_storage::model::{NewJob, Settled, Settlement};
+use queue_storage::storage::{
+    Claim, Enqueue, Maintain, Notify, Operate, Renewal, Renewed, Retention, StorageError, Topic,
+};
+
+use crate::consistent::all_is_well;
+use crate::kit::{Caller, Hand, forget_hints, hears, job, jobs, mail, open, until};
+
+/// Jobs of 10 KiB each.
+fn big(count: usize) -> Vec<NewJob> {
+    let mut all = jobs(count);
+    all.iter_mut().for_each(|job| job.envelope = Bytes::from(vec![7; 10 * 1024]));
+    all
+}
+
+/// Takes jobs in until no more are taken; how many were, and what was told then.
+async fn fill(storage: &RedisStorage, caller: &mut Caller) -> (usize, StorageError) {
+    for calls in 0.. {
+        if let Err(error) = storage.enqueue(caller.call(big(20))).await {
+            return (calls * 20, error);
+        }
+    }
+    unreachable!()
+}
+
+async fn full() -> (Redis, RedisStorage, Hand, usize) {
+    let server = Redis::start_with(&["--maxmemory", "12mb", "--maxmemory-policy", "noeviction"]);
+    let storage = crate::kit::options(&server.url()).connect().await.unwrap();
+    let mut hand = Hand::new(&storage).await;
+    let mut caller = Caller::new();
+    caller.enqueue(&storage, big(20)).await;
+    hand.exchange(&storage, 20).await;
+    let (count, error) = fill(&storage, &mut caller).await;
+    println!("told when memory is full: {error}");
+    let told = error.to_string();
+    assert!(error.is_unavailable() && told.starts_with(&server.url()), "{told}");
+    let action = "Redis has reached its `maxmemory` and takes nothing more in: free memory or raise `maxmemory`";
+    assert!(told.contains(action) && told.contains("OOM"), "{told}");
+    assert_eq!(storage.counts(&mail()).await.unwrap().enqueued, 20 + count as u64, "a part of a call was taken in");
+    // The buffer of a large call that was refused is memory too, and soon free again; not so here.
+    server.cli(&["CONFIG", "SET", "maxmemory", "8mb"]);
+    (server, storage, hand, 20 + count)
+}
+
+#[tokio::test]
+async fn what_runs_is_renewed_settled_and_released() {
+    let (server, storage, mut hand, _) = full().await;
+    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases() };
+    assert_eq!(storage.renew(renewal).await.unwrap(), [Renewed::Held; 20]);
+    let released = hand.settlements.split_off(10);
+    hand.exchange(&storage, 0).await;
+    let release = |one: Settled| Settled { settlement: Settlement::Release, attempts: 0, ..one };
+    hand.settlements = released.into_iter().map(release).collect();
+    hand.exchange(&storage, 0).await;
+    assert_eq!(hand.settled.len(), 20);
+    all_is_well(&storage, &[&server], &"queue".parse().unwrap()).await;
+}
+
+#[tokio::test]
+async fn work_goes_on_until_there_is_room_again() {
+    let (server, storage, mut hand, count) = full().await;
+    // Others come to help: new processes, and workers nobody knows yet.
+    let helping = open(&server.url()).await;
+    let mut helper = Hand::new(&helping).await;
+    let last = helper.exchange(&helping, 5).await.claimed[0].job.id;
+    let waiting = helping.listen(Topic::Job(last));
+    until("interest", async || server.cli(&["HLEN", "queue:{mail}:interest"]) == "1").await;
+    forget_hints(&waiting).await;
+    helper.exchange(&helping, 0).await;
+    hears(&waiting).await;
+    hand.finish(&storage).await;
+    assert_eq!(hand.settled.len() + helper.settled.len(), count);
+    assert!(storage.enqueue(Caller::new().call(vec![job()])).await.unwrap_err().is_unavailable(), "traces take room");
+    while storage.prune(&mail(), Retention { traces: 0, dead: 0 }).await.unwrap().more {}
+    Caller::new().enqueue(&storage, jobs(3)).await;
+    hand.finish(&storage).await;
+    helping.deregister(helper.id).await.unwrap();
+    all_is_well(&storage, &[&server], &"queue".parse().unwrap()).await;
+}

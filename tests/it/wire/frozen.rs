@@ -1,0 +1,387 @@
+//! The bytes of a shard with a job in every state: today's program writes them as they were written first, and reads what
+//! was.
+//!
+//! The fixture was written once, as `key type content…` with bytes as hex. It changes with the major of the layout only;
+//! then `QUEUE_NEW_FIXTURE=1` writes it anew. A minor that adds to what is written adds a fixture of its own.
+
+use std::collections::BTreeSet;
+use std::fs;
+use std::sync::Arc;
+use std::time::Duration;
+
+use queue::State;
+use queue_redis::{RedisOptions, RedisStorage};
+use queue_servers::Redis;
+use queue_storage::clock::{Clock, ManualClock};
+use queue_storage::model::{
+    CallerId, EndReason, Failure, FailureKind, Fence, Job, JobId, NewJob, Settled, Settlement, Shard, Timestamp, When,
+    WorkerId,
+};
+use queue_storage::storage::{
+    Claim, Enqueue, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, Maintain, Operate, Renewal, Retention,
+    SettleAnswer, WorkerRecord,
+};
+
+use super::{block, code, root, table, tables};
+
+const FIXTURE: &str = "tests/fixtures/redis-shard-v1.txt";
+
+/// Lines of everything below a namespace.
+const DUMP: &str = "local function hex(text)
+  return (text:gsub('.', function(c) return string.format('%02x', c:byte()) end))
+end
+local how = {string = {'GET'}, set = {'SMEMBERS'}, list = {'LRANGE', 0, -1}, hash = {'HGETALL'},
+  zset = {'ZRANGE', 0, -1, 'WITHSCORES'}}
+local lines = {}
+for _, key in ipairs(redis.call('KEYS', 'queue:*')) do
+  local kind = redis.call('TYPE', key).ok
+  local found = redis.call(how[kind][1], key, unpack(how[kind], 2))
+  for i = 1, type(found) == 'table' and #found or 1, (kind == 'hash' or kind == 'zset') and 2 or 1 do
+    local line = key:sub(7) .. ' ' .. kind .. ' ' .. hex(type(found) == 'table' and found[i] or found)
+    if kind == 'hash' then line = line .. ' ' .. hex(found[i + 1]) end
+    if kind == 'zset' then line = line .. ' ' .. string.format('%.0f', found[i + 1]) end
+    lines[#lines + 1] = line
+  end
+end
+return lines";
+
+/// Writes such lines.
+const LOAD: &str = "local function bytes(text)
+  return (text:gsub('..', function(two) return string.char(tonumber(two, 16)) end))
+end
+local how = {string = 'SET', set = 'SADD', list = 'RPUSH'}
+for _, line in ipairs(ARGV) do
+  local key, kind, one, two = line:match('^(%S+) (%S+) (%S+) ?(%S*)$')
+  key, one = 'queue:' .. key, bytes(one)
+  if kind == 'hash' then redis.call('HSET', key, one, bytes(two))
+  elseif kind == 'zset' then redis.call('ZADD', key, two, one)
+  else redis.call(how[kind], key, one) end
+end
+return 'loaded'";
+
+/// An ear that waits for a job.
+const INTEREST: &str = "local id = ARGV[1]:gsub('..', function(two) return string.char(tonumber(two, 16)) end)
+return redis.call('HSET', 'queue:{default}:interest', id, ARGV[2])";
+
+fn shard() -> Shard {
+    Shard::of("default".parse().unwrap())
+}
+
+/// Of the moment at which the clock starts.
+fn id(n: u8) -> JobId {
+    JobId::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0000 | u128::from(n) << 12).at_home(&shard())
+}
+
+fn number(id: JobId) -> u8 {
+    (id.as_u128() >> 12) as u8
+}
+
+fn job(n: u8) -> NewJob {
+    NewJob::new(id(n), "t".parse().unwrap(), (&b"\x01\x00\x81\xa1a\xc4\x01\x80"[..]).into())
+}
+
+const SECOND: Duration = Duration::from_secs(1);
+
+struct Story {
+    server: Redis,
+    clock: ManualClock,
+    storage: RedisStorage,
+}
+
+impl Story {
+    async fn at(now: Timestamp, server: Redis) -> Self {
+        let clock = ManualClock::at(now);
+        let options = RedisOptions::from_url(&server.url()).unwrap().clock(Arc::new(clock.clone()));
+        Self { server, clock, storage: options.connect().await.unwrap() }
+    }
+
+    async fn enqueue(&self, caller: u8, number: u64, jobs: Vec<NewJob>) {
+        let caller = CallerId::from_u128(0xca00_0000_0000_7000_8000_0000_0000_0000 | u128::from(caller));
+        self.storage.enqueue(EnqueueCall { caller, shard: shard(), number, jobs }).await.unwrap();
+    }
+
+    async fn register(&self, worker: u8) {
+        let record = WorkerRecord {
+            id: self.worker(worker),
+            host: "here".into(),
+            shards: vec![shard()],
+            tasks: BTreeSet::from(["t".parse().unwrap(), "u".parse().unwrap()]),
+            understands: 1,
+            lease: LeaseTerms::default(),
+            concurrency: 64,
+            started_at: Timestamp::EPOCH,
+            seen_at: Timestamp::EPOCH,
+        };
+        self.storage.register(record).await.unwrap();
+    }
+
+    fn worker(&self, n: u8) -> WorkerId {
+        WorkerId::from_u128(0x3000_0000_0000_7000_8000_0000_0000_0000 | u128::from(n))
+    }
+
+    async fn exchange(&self, worker: u8, number: u64, settlements: Vec<Settled>, want: u32) -> Exchanged {
+        let count = settlements.len();
+        let (worker, suspects) = (self.worker(worker), want.min(1));
+        let call = Exchange { worker, shard: shard(), number, settlements, want, suspects };
+        let answer = self.storage.exchange(call).await.unwrap();
+        assert_eq!(answer.settled, vec![SettleAnswer::Applied; count]);
+        answer
+    }
+
+    async fn prune(&self) {
+        self.storage.prune(&shard(), Retention::default()).await.unwrap();
+    }
+
+    async fn jobs(&self) -> Vec<Job> {
+        self.storage.list(&JobQuery::default()).await.unwrap().jobs
+    }
+
+    fn lines(&self) -> Vec<String> {
+        let mut lines: Vec<_> = self.server.cli(&["EVAL", DUMP, "0"]).lines().map(str::to_owned).collect();
+        lines.sort();
+        lines
+    }
+}
+
+/// How a run ended well.
+fn complete(result: Option<&'static [u8]>, keep: Duration) -> Settlement {
+    Settlement::Complete { result: result.map(Into::into), keep }
+}
+
+/// A job in every state, and something in almost every key.
+async fn tell() -> Story {
+    let story = Story::at(ManualClock::new().now(), Redis::start()).await;
+    // Those that are waited for come first.
+    let mut jobs: Vec<_> = (1..=12).chain([14, 16, 17, 18]).filter(|&n| n != 6).chain([6]).map(job).collect();
+    for job in &mut jobs {
+        match number(job.id) {
+            2 => job.priority = -7,
+            3 => job.when = When::In(60 * SECOND),
+            4 => job.when = When::At(story.clock.now() - 5 * SECOND),
+            5 => (job.waits_for, job.when) = (vec![id(1)], When::In(30 * SECOND)),
+            6 => job.waits_for = vec![id(10), id(7)],
+            11 => job.needs = 2,
+            12 => job.task = "strange".parse().unwrap(),
+            17 => (job.waits_for, job.priority) = (vec![id(3)], 1),
+            18 => job.at_most_once = true,
+            _ => {}
+        }
+    }
+    story.enqueue(1, 1, jobs).await;
+    story.register(1).await;
+    story.register(2).await;
+
+    let claimed = story.exchange(1, 1, vec![], 256).await.claimed;
+    assert_eq!(claimed.iter().map(|one| number(one.job.id)).collect::<Vec<_>>(), [1, 4, 7, 8, 9, 10, 14, 16, 18, 2]);
+    let fence = claimed[0].fence;
+    let settled = |n: u8, attempts: u32, settlement| Settled { job: id(n), fence, attempts, settlement };
+    let plain = Failure::new(FailureKind::Panic, "boom");
+    let typed = Failure::new(FailureKind::Error, "not there").of_type("std::io::Error");
+    story
+        .exchange(
+            1,
+            2,
+            vec![
+                settled(1, 1, complete(Some(b"\x2a"), 3600 * SECOND)),
+                settled(2, 0, Settlement::Release),
+                settled(4, 1, complete(None, 3600 * SECOND)),
+                settled(7, 1, Settlement::Die { reason: EndReason::Fatal, failure: plain, keep: 7200 * SECOND }),
+                settled(8, 1, Settlement::Retry { when: When::In(20 * SECOND), failure: typed }),
+                settled(9, 0, Settlement::Snooze { when: When::In(40 * SECOND) }),
+                settled(10, 1, complete(Some(b"\xa4done"), 1800 * SECOND)),
+                settled(16, 1, complete(None, SECOND)),
+            ],
+            0,
+        )
+        .await;
+    story.clock.advance(5 * SECOND);
+    story.exchange(2, 1, vec![], 0).await;
+    story.clock.advance(5 * SECOND);
+    // 14 crashes, 18 is interrupted.
+    story.exchange(2, 2, vec![], 0).await;
+    let mut first = job(13);
+    first.priority = 100;
+    let old = JobId::from_u128(0x0190_0000_0000_7000_8000_0000_0000_0000 | 15 << 12).at_home(&shard());
+    let of_old = NewJob::new(old, "u".parse().unwrap(), job(15).envelope);
+    story.enqueue(2, 1, vec![first, of_old]).await;
+    let claimed = story.exchange(2, 3, vec![], 1).await.claimed;
+    let leases: Vec<(JobId, Fence)> = claimed.iter().map(|one| (one.job.id, one.fence)).collect();
+    assert_eq!(leases[0].0, id(13));
+    story.storage.renew(Renewal { worker: story.worker(2), shard: shard(), leases }).await.unwrap();
+    story.storage.deregister(story.worker(1)).await.unwrap();
+    story.prune().await;
+    story
+}
+
+/// What the fixture holds, job after job in the order of admission.
+const JOBS: &[&str] = &[
+    "1 completed t sequence=1 attempts=1 started=0 ended=0 keep=3600 result=2a",
+    "2 ready t sequence=2 priority=-7 started=0",
+    "3 scheduled t due=60",
+    "4 completed t sequence=4 attempts=1 due=-5 started=0 ended=0 keep=3600",
+    "5 scheduled t due=30 after=[1]",
+    "7 dead t sequence=6 attempts=1 started=0 ended=0 keep=7200 reason=fatal failure=panicked: boom (None)",
+    "8 retrying t sequence=7 attempts=1 due=20 started=0 failure=not there (Some(\"std::io::Error\"))",
+    "9 scheduled t sequence=8 due=40 started=0",
+    "10 completed t sequence=9 attempts=1 started=0 ended=0 keep=1800 result=a4646f6e65",
+    "11 ready t sequence=10 needs=2 parked=newer_program",
+    "12 ready strange sequence=11 parked=unknown_task",
+    "14 ready t sequence=12 crashes=1 suspect= started=0 failure=crash: worker 1",
+    "17 waiting t priority=1 after=[3]",
+    "18 dead t sequence=15 once= started=0 ended=10 keep=7776010 reason=interrupted failure=crash: worker 1",
+    "6 cancelled t ended=0 keep=7200 reason=dependency culprit=7 after=[10, 7]",
+    "13 running t sequence=17 priority=100 enqueued=10 started=10 until=20 delivered=true",
+    "15 ready u sequence=18 enqueued=10",
+];
+
+/// A failure with its type; of one that the server wrote, whose worker vanished.
+fn told(failure: &Failure) -> String {
+    match failure.message.strip_prefix("worker 1G0000000") {
+        Some(_) => "crash: worker 1".into(),
+        None => format!("{failure} ({:?})", failure.error_type),
+    }
+}
+
+fn shown(job: &Job) -> String {
+    let since = |at: Option<Timestamp>| at.map(|at| at.as_micros() / 1_000_000 - 1_767_225_600);
+    let mut text = format!("{} {} {}", number(job.id), job.state, job.task);
+    let mut add = |what: &str, value: Option<String>| {
+        if let Some(value) = value {
+            text.push_str(&format!(" {what}={value}"));
+        }
+    };
+    let unless_zero = |n: u32| (n > 0).then(|| n.to_string());
+    add("sequence", job.sequence.map(|n| n.to_string()));
+    add("priority", (job.priority != 0).then(|| job.priority.to_string()));
+    add("needs", (job.needs != 1).then(|| job.needs.to_string()));
+    add("once", job.at_most_once.then(String::new));
+    add("parked", job.parked.as_ref().map(ToString::to_string));
+    add("attempts", unless_zero(job.attempts));
+    add("crashes", unless_zero(job.crashes));
+    add("suspect", job.suspect.then(String::new));
+    add("enqueued", since(Some(job.enqueued_at)).filter(|&at| at > 0).map(|at| at.to_string()));
+    add("due", since(job.due_at).map(|at| at.to_string()));
+    add("started", since(job.started_at).map(|at| at.to_string()));
+    add("ended", since(job.ended_at).map(|at| at.to_string()));
+    add("keep", since(job.keep_until).map(|at| at.to_string()));
+    add("until", since(job.lease.map(|lease| lease.until)).map(|at| at.to_string()));
+    add("delivered", job.lease.map(|lease| lease.delivered.to_string()));
+    add("reason", job.reason.as_ref().map(ToString::to_string));
+    add("culprit", job.culprit.map(|id| number(id).to_string()));
+    add("failure", job.failure.as_ref().map(told));
+    add("result", job.result.as_ref().map(|result| format!("{result:x}")));
+    add(
+        "after",
+        (!job.waits_for.is_empty())
+            .then(|| format!("{:?}", job.waits_for.iter().map(|id| number(*id)).collect::<Vec<_>>())),
+    );
+    text
+}
+
+#[tokio::test]
+async fn today_writes_the_bytes_of_layout_1() {
+    let story = tell().await;
+    let written = story.lines();
+    if std::env::var_os("QUEUE_NEW_FIXTURE").is_some() {
+        fs::write(root().join(FIXTURE), written.join("\n") + "\n").unwrap();
+    }
+    let frozen = super::read(FIXTURE);
+    let frozen: BTreeSet<_> = frozen.lines().collect();
+    let now: BTreeSet<_> = written.iter().map(String::as_str).collect();
+    let gone: Vec<_> = frozen.difference(&now).collect();
+    let new: Vec<_> = now.difference(&frozen).collect();
+    assert!(gone.is_empty() && new.is_empty(), "the layout has changed: no more {gone:#?}, but {new:#?}");
+    types_are_those_of_the_page(&written);
+    states_have_the_letters_of_the_page(&story.jobs().await, &written);
+}
+
+/// Each key has its type; those that nothing is in by now are told.
+fn types_are_those_of_the_page(lines: &[String]) {
+    let found: BTreeSet<_> = lines.iter().map(|line| line.split(' ').take(2).collect::<Vec<_>>()).collect();
+    let mut rows = table("name | type | content");
+    rows.iter_mut().for_each(|row| row[0] = format!("{{default}}:{}", code(&row[0])));
+    let shared = table("key | type | content").into_iter();
+    rows.extend(shared.map(|row| vec![code(&row[0]).replace("<namespace>:", ""), row[1].clone()]));
+    let told: BTreeSet<_> = rows.iter().map(|row| vec![row[0].as_str(), row[1].as_str()]).collect();
+    let strange: Vec<_> = found.difference(&told).collect();
+    assert!(strange.is_empty(), "not on the page: {strange:?}");
+    let empty: Vec<_> = told.difference(&found).map(|key| key[0]).collect();
+    assert_eq!(empty, ["{default}:follow", "{default}:interest", "{default}:sleepers"]);
+}
+
+fn states_have_the_letters_of_the_page(jobs: &[Job], lines: &[String]) {
+    for job in jobs {
+        let start = format!("{{default}}:marks hash {:032x} ", job.id.as_u128());
+        if let Some(mark) = lines.iter().find_map(|line| line.strip_prefix(&start)) {
+            assert_eq!(mark[..2], format!("{:02x}", tables::letter(job.state)), "{job:?}");
+        } else {
+            assert!(matches!(job.state, State::Ready | State::Scheduled), "{job:?}");
+        }
+    }
+}
+
+/// A server with what the fixture holds.
+fn loaded() -> Redis {
+    let server = Redis::start();
+    let frozen = super::read(FIXTURE);
+    let load: Vec<_> = ["EVAL", LOAD, "0"].into_iter().chain(frozen.lines()).collect();
+    assert_eq!(server.cli(&load), "loaded");
+    server
+}
+
+/// Whoever may only enqueue may do so whatever it leads to.
+#[tokio::test]
+async fn an_enqueuer_needs_no_more_than_the_page_says() {
+    let server = loaded();
+    let users = block("acl").replace("\n    ", " ");
+    let enqueuer = users.lines().nth(1).unwrap().split_whitespace();
+    // What the Rust client asks when it connects.
+    server.cli(&enqueuer.chain(["+info", "+ping", "+select"]).collect::<Vec<_>>());
+    // Someone waits for a job to end, and sleepers wait for one.
+    let ear = "E".repeat(26);
+    server.cli(&["EVAL", INTEREST, "0", &format!("{:032x}", id(23).as_u128()), &ear]);
+    for worker in ["W", "V"] {
+        server.cli(&["ZADD", "queue:{default}:sleepers", "8000000000000000", &(ear.clone() + &worker.repeat(16))]);
+    }
+    let mut jobs: Vec<_> = [14, 20, 21, 22, 23, 24].map(job).into();
+    jobs[1].priority = 3;
+    jobs[2].waits_for = vec![id(10)];
+    jobs[3].waits_for = vec![id(99)];
+    jobs[4].waits_for = vec![id(7)];
+    (jobs[5].waits_for, jobs[5].when) = (vec![id(3), id(1)], When::In(SECOND));
+    let mut soon = job(25);
+    soon.when = When::In(SECOND);
+    let options = RedisOptions::from_url(&server.url().replace("//", "//enqueuer:secret@")).unwrap();
+    let storage = options.connect().await.unwrap();
+    for (number, jobs) in (1..).zip([jobs, vec![soon]]) {
+        let count = jobs.len();
+        let call = EnqueueCall { caller: CallerId::from_u128(1), shard: shard(), number, jobs };
+        assert_eq!(storage.enqueue(call).await.unwrap().len(), count);
+    }
+    assert_eq!(server.cli(&["EXISTS", "queue:{default}:sleepers", "queue:{default}:interest"]), "0");
+    assert_eq!(server.cli(&["LLEN", "queue:{default}:follow"]), "1");
+}
+
+#[tokio::test]
+async fn today_reads_and_goes_on_with_the_bytes_of_layout_1() {
+    let story = Story::at(ManualClock::new().now() + 10 * SECOND, loaded()).await;
+    let jobs: Vec<_> = story.jobs().await.iter().map(shown).collect();
+    assert_eq!(jobs, JOBS, "{jobs:#?}");
+
+    // The last answer is remembered.
+    let repeated = story.exchange(2, 3, vec![], 1).await.claimed;
+    assert_eq!(repeated.iter().map(|one| number(one.job.id)).collect::<Vec<_>>(), [13]);
+    let mut held = repeated;
+    for call in 4..8 {
+        let done = |one: &queue_storage::model::Claimed| {
+            let attempts = one.job.attempts + 1;
+            let settlement = complete(None, 86_400 * SECOND);
+            Settled { job: one.job.id, fence: one.fence, attempts, settlement }
+        };
+        held = story.exchange(2, call, held.iter().map(done).collect(), 256).await.claimed;
+        story.clock.advance(60 * SECOND);
+    }
+    let counts = story.storage.counts(&shard()).await.unwrap();
+    assert_eq!((counts.live(), counts.parked, counts.enqueued), (2, 2, 18), "{counts:?}");
+    assert_eq!((counts.ended.completed, counts.ended.dead, counts.ended.cancelled), (13, 2, 1), "{counts:?}");
+}
