@@ -63,8 +63,7 @@ fn is_redis(scheme: &str) -> bool {
 #[cfg(feature = "redis")]
 async fn redis(url: &str) -> Result<Client, ConnectError> {
     let options = queue_redis::RedisOptions::from_url(url)?;
-    // Boxed: the client library's futures are so deep that a caller's would pass the compiler's limit.
-    Ok(Client::new(Arc::new(Box::pin(options.connect()).await?)))
+    Ok(Client::new(Arc::new(options.connect().await?)))
 }
 
 #[cfg(not(feature = "redis"))]

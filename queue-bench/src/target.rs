@@ -89,8 +89,7 @@ impl Target {
 
     /// Connects to what another process has opened.
     pub(crate) async fn at(url: &str) -> Result<Self, BoxError> {
-        // Boxed, since connecting nests deeper than what checks the sizes of futures looks.
-        let connected = Box::pin(queue::connect(url)).await?;
+        let connected = queue::connect(url).await?;
         let counting = Arc::new(Counting::new(Arc::clone(connected.storage())));
         let client = Client::new(Arc::<Counting>::clone(&counting));
         let (told, url) = (url.to_owned(), url.to_owned());

@@ -172,7 +172,8 @@ impl RedisOptions {
     /// # Cancel safety
     /// Dropping the future lets go of the connections again.
     pub async fn connect(self) -> Result<RedisStorage, StorageError> {
-        RedisStorage::open(self).await
+        // Boxed: the client library's futures are large, and so deep that a caller's would pass the compiler's limit.
+        Box::pin(RedisStorage::open(self)).await
     }
 
     /// The URL in full and with secrets masked: `redis://bob:***@db:6379/0`.
