@@ -228,17 +228,25 @@ local function kit()
     if K.is_end(sub(mark, 1, 1)) then keep(parent, mark) end
   end
 
-  -- Follows up to `budget` edges of jobs that have ended: to those they waited for, then to those that wait for them.
+  -- Forgets whom an ended job took results of, so many edges at most; answers how many there were.
+  function K.let_all_go(id, budget)
+    local found = edges('p' .. id, budget)
+    for _, edge in ipairs(found) do
+      let_go(id, sub(edge, 18))
+    end
+    return #found
+  end
+
+  -- Follows up to `budget` edges of jobs that have ended: to those they waited for, then to those that wait for them. A job
+  -- that is no end was pruned before it was its turn, and perhaps taken in anew.
   function K.follow(budget)
     while budget > 0 do
       local id = call('LINDEX', FOLLOW, 0)
       if not id then return end
-      for _, edge in ipairs(edges('p' .. id, budget)) do
-        let_go(id, sub(edge, 18))
-        budget = budget - 1
-      end
       local mark = call('HGET', MARKS, id)
-      for _, edge in ipairs(budget > 0 and edges('o' .. id, budget) or {}) do
+      local ended = mark and K.is_end(sub(mark, 1, 1))
+      if ended then budget = budget - K.let_all_go(id, budget) end
+      for _, edge in ipairs(ended and budget > 0 and edges('o' .. id, budget) or {}) do
         local child = sub(edge, 18)
         local waiting = call('HGET', MARKS, child)
         budget = budget - 1

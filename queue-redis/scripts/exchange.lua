@@ -169,8 +169,9 @@ local function endings()
 
   local function again(id, mark, flags, attempts)
     E.set_mark(id, 'r' .. char(flags) .. sub(mark, 3, 19) .. attempts .. sub(mark, 24, 43) .. REST)
-    E.move(band(flags, SUSPECT) ~= 0 and SUSPECTS or READY, 0 - K.priority_of(mark), sub(mark, 9, 14) .. id)
-    S.ready = S.ready + 1
+    local suspect = band(flags, SUSPECT) ~= 0
+    E.move(suspect and SUSPECTS or READY, 0 - K.priority_of(mark), sub(mark, 9, 14) .. id)
+    S.ready, S.suspects = S.ready + 1, S.suspects or suspect
   end
 
   function E.settle(id, mark, head, body)
@@ -459,7 +460,7 @@ local function advance(one)
     park(id, string.sub(one.members[at], 1, 6), score, mark, record, reason, task)
   else
     if one.aside then C.unparked[#C.unparked + 1] = one.members[at] end
-    if one.suspect then suspects_wanted = suspects_wanted - 1 end
+    if one.suspect then suspects_wanted, S.suspects = suspects_wanted - 1, true end
     take(id, score, mark, record)
   end
   C.looked = C.looked + 1
@@ -603,15 +604,17 @@ local sleeps, look = #C.ids < want and ear ~= '' and not more, 0
 if not more and call('EXISTS', FOLLOW) == 0 then
   if S.due then due = math.min(due or S.due, S.due) end
   -- Who sleeps behind eight others comes a second after the due time, in case those are all dead, and not with them.
-  if due and sleeps and call('ZCARD', SLEEPERS) >= 8 then due = due + 1000000 end
+  if due and due > now and sleeps and call('ZCARD', SLEEPERS) >= 8 then due = due + 1000000 end
   look = look_again(due)
 end
 
--- Wakes sleepers: for what is ready or due sooner, and for what was parked those that know the task.
+-- Wakes sleepers: for what is ready or due sooner, and for what was parked those that know the task. For suspects only
+-- when one of them moved, and then many: who sleeps may not be allowed another. Woken by whoever leaves one, workers that
+-- are not allowed any would wake each other for ever.
 local function wake_others()
   local call, sub, SLEEPERS = redis.call, string.sub, KEYS[19]
   K = K or kit()
-  K.wake_for(call('ZCARD', KEYS[5]) + call('ZCARD', KEYS[6]))
+  K.wake_for(call('ZCARD', KEYS[5]) + (S.suspects and call('EXISTS', KEYS[6]) * 8 or 0))
   for _, sleeper in ipairs(next(C.strange) and call('ZRANGE', SLEEPERS, 0, 255) or {}) do
     local record = call('HGET', KEYS[1], 'w:' .. sub(sleeper, 27))
     for task in pairs(record and C.strange or {}) do

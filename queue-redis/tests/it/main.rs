@@ -1,5 +1,6 @@
 //! The suite that every storage runs, and what only Redis has.
 
+mod adversary;
 mod bounds;
 mod calls;
 mod connect;
@@ -14,6 +15,7 @@ mod outage;
 mod replies;
 mod restart;
 mod stage;
+mod twins;
 mod work;
 mod world;
 
