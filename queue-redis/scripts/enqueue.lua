@@ -4,8 +4,8 @@
 -- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 caller (16 bytes), 4 number, then for each job its id (16 bytes) and the part
 --       of its record that the caller makes: flags, task, what is not usual, envelope.
 -- Returns  `ok` and the answers, one after the other: the state's letter for a job taken in, its capital for a duplicate,
---       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; or `superseded` and the
---       number that came first.
+--       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; then 1 if the shard had
+--       never taken a job in, else 0. Or `superseded` and the number that came first.
 -- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD; a job that waits costs a
 --       command and two for each job it waits for. At most 1,000 jobs and 1,000 edges, which the caller sees to.
 local caller, number, count = ARGV[3], tonumber(ARGV[4]), (#ARGV - 4) / 2
@@ -168,6 +168,8 @@ if next(W.marks) then
   call('HSET', MARKS, unpack(fields))
 end
 
+local is_first
+
 -- Notes in which order they came: each id goes to the block of its number.
 if #admitted > 0 then
   local numbers, first = {}, {}
@@ -187,7 +189,7 @@ if #admitted > 0 then
   end
   call('HSET', BLOCKS, unpack(fields))
   if #new > 0 then call('ZADD', INDEX, unpack(new)) end
-  call('HINCRBY', META, 'enqueued', #admitted)
+  is_first = call('HINCRBY', META, 'enqueued', #admitted) == #admitted
 end
 
 local answer = admit and table.concat(answers) or '*' .. count
@@ -195,4 +197,4 @@ call('HSET', META, 'seq', S.sequence, 'c:' .. caller, pack('>I8', number) .. ans
 call('ZADD', IDLE, now, 'c:' .. caller)
 finish()
 if (S.ready > 0 or S.due) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready) end
-return {'ok', answer}
+return {'ok', answer, is_first and 1 or 0}

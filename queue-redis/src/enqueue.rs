@@ -23,7 +23,10 @@ impl Enqueue for RedisStorage {
             args.push(record::part(job));
         }
         let mut answer = self.link.list(Step::Enqueue, &call.shard, args).await?.into_iter();
-        let (how, what) = (answer.next(), answer.next());
+        let (how, what, is_first) = (answer.next(), answer.next(), answer.next());
+        if is_first.and_then(|one| one.int()) == Some(1) {
+            self.link.list_anew(&call.shard).await?;
+        }
         match how.as_ref().and_then(|how| how.text()) {
             Some("ok") => {
                 let answers = what.and_then(|what| what.bytes()).unwrap_or_default();

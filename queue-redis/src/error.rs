@@ -35,10 +35,11 @@ const ADVICE: [(&str, &str); 17] = [
 ];
 
 /// What other errors ask to do, by a part of their text.
-const ERR_ADVICE: [(&str, &str); 7] = [
+const ERR_ADVICE: [(&str, &str); 8] = [
     ("Decode Error", "what answers there does not speak as Redis does: check host, port, and whether it wants TLS"),
     ("max number of clients", "Redis has all the clients it takes: close some, or raise `maxclients`"),
     ("can't run this command", "the Redis user may not run a command: grant it by `ACL SETUSER`"),
+    ("ACL failure in script", "the Redis user may not do what a script does: grant it by `ACL SETUSER`"),
     ("can't access at least one of the keys", "the Redis user may not use our keys: grant `~*` by `ACL SETUSER`"),
     ("can't publish to the channel", "the Redis user may not publish: grant `&*` by `ACL SETUSER`"),
     ("unknown command", "this Redis lacks a command or an administrator has renamed it: allow it"),
@@ -193,6 +194,7 @@ mod tests {
             ("MISCONF Redis is configured to save RDB snapshots", "make room"),
             ("ERR max number of clients reached", "`maxclients`"),
             ("ERR The user executing the script can't run this command or subcommand script: abc", "ACL SETUSER"),
+            ("ERR ACL failure in script: User bob has no permissions to run the 'sadd' command", "ACL SETUSER"),
         ];
         for (text, advice) in cases {
             let error = place().refused(Asked::Script("claim"), text);

@@ -109,6 +109,12 @@ impl Link {
         Ok(())
     }
 
+    /// The same for a shard whose first job this is: if it was listed before, the server has lost that.
+    pub(crate) async fn list_anew(&self, shard: &Shard) -> Result<(), StorageError> {
+        self.known(|known| known.listed.remove(shard));
+        self.list_shard(shard).await
+    }
+
     /// Every shard that was ever listed, by name.
     pub(crate) async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
         let key = self.keys.shards();

@@ -1,6 +1,6 @@
 //! Two queues whose ids name the same home, as one pair in 4,096 does.
 
-use queue_servers::shared;
+use queue_servers::{Redis, shared};
 use queue_storage::model::Shard;
 use queue_storage::storage::{Lookup, Notify, Operate, Topic};
 
@@ -31,4 +31,16 @@ async fn a_job_is_found_and_heard_of_in_whichever_of_its_homes_it_is() {
     hand.exchange(&there, 1).await;
     hand.exchange(&there, 0).await;
     hears(&listener).await;
+}
+
+#[tokio::test]
+async fn a_server_that_was_emptied_behind_our_backs_is_told_of_the_queue_again() {
+    let redis = Redis::start();
+    let (storage, mail) = (options(&redis.url()).connect().await.unwrap(), shard("mail"));
+    let mut caller = Caller::of(mail.clone());
+    caller.enqueue(&storage, vec![job_in(&mail)]).await;
+    redis.cli(&["FLUSHALL"]);
+    assert_eq!(storage.shards().await.unwrap(), []);
+    caller.enqueue(&storage, vec![job_in(&mail)]).await;
+    assert_eq!(storage.shards().await.unwrap(), [mail]);
 }
