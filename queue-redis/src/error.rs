@@ -142,6 +142,12 @@ impl Place {
             let told = "this server has no such database: name another behind the `/`, or raise `databases`";
             return StorageError::invalid(format!("{self} can't be used: {told} ({why})")).because(why);
         }
+        if let Some((_, what)) = why.split_once("InvalidCertificate(") {
+            let told = "the server's certificate is not accepted: use the host name it was issued for, and add its issuer to \
+                        the system's certificates or to the file that `SSL_CERT_FILE` names";
+            let what = what.trim_end_matches([')', '}', ' ']);
+            return StorageError::unavailable(format!("{self} can't be reached: {told} ({what})")).because(why);
+        }
         self.down(&why)
     }
 
@@ -203,6 +209,17 @@ mod tests {
             assert!(told.starts_with("redis://bob:***@db:6379/0: script `claim` was refused: "), "{told}");
             assert!(told.contains(advice) && told.contains(text), "{told}");
         }
+    }
+
+    #[test]
+    fn a_certificate_that_is_not_trusted_says_where_to_put_it() {
+        let told = "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }";
+        let error = place().unopened(&Error::new(ErrorKind::Tls, told));
+        let text = error.to_string();
+        assert!(
+            error.is_unavailable() && text.contains("`SSL_CERT_FILE`") && text.ends_with("(UnknownIssuer)"),
+            "{text}"
+        );
     }
 
     #[test]
