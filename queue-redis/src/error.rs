@@ -214,7 +214,7 @@ mod tests {
     #[test]
     fn a_certificate_that_is_not_trusted_says_where_to_put_it() {
         let told = "Custom { kind: InvalidData, error: InvalidCertificate(UnknownIssuer) }";
-        let error = place().unopened(&Error::new(ErrorKind::Tls, told));
+        let error = place().unopened(&Error::new(ErrorKind::IO, told));
         let text = error.to_string();
         assert!(
             error.is_unavailable() && text.contains("`SSL_CERT_FILE`") && text.ends_with("(UnknownIssuer)"),
