@@ -1,7 +1,7 @@
 -- What every script of a shard shares: its keys, its clock, the form of a mark, and the moves that more than one makes.
 --
 -- Bytes are compared for equality only, never by `<`: the server's locale would decide. Numbers are big-endian, times
--- whole microseconds, NONE8 stands for no time. Nothing is written before everything is validated.
+-- whole microseconds, NONE8 stands for no time. What can be refused is refused before anything is written.
 --
 -- Lua makes every function anew each time a script runs, and looks for each outer local that it uses. So what most calls
 -- do stands in the open, and what few need is in a kit, a function that makes functions when it is called.
@@ -19,7 +19,8 @@ if now == 0 then
 end
 
 -- What this call makes of the shard: the last sequence given, how many jobs became ready, the earliest time at which one
--- became due and what that was before, ends by state, and the ids of all that ended.
+-- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended, and whether a
+-- suspect became ready or was claimed (`suspects`).
 local S = {now = now, sequence = 0, ready = 0, ends = {}, told = {}}
 
 -- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.

@@ -43,8 +43,7 @@ impl Claim for RedisStorage {
     async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
         call.check()?;
         self.link.list_shard(&call.shard).await?;
-        let args = self.exchange_args(&call);
-        let mut answer = self.link.list(Step::Exchange, &call.shard, args.clone()).await?;
+        let mut answer = self.link.list(Step::Exchange, &call.shard, self.exchange_args(&call)).await?;
         if answer.first().and_then(Reply::text) == Some("unknown") {
             let unknown = || StorageError::unknown_worker(format!("worker {} is not registered", call.worker));
             let (record, guest_of) = self.registered(call.worker).await?.ok_or_else(unknown)?;
@@ -53,7 +52,7 @@ impl Claim for RedisStorage {
                 let guest_of = guest_of.into_iter().chain([call.shard.clone()]).collect();
                 self.remember(&(record, guest_of)).await?;
             }
-            answer = self.link.list(Step::Exchange, &call.shard, args).await?;
+            answer = self.link.list(Step::Exchange, &call.shard, self.exchange_args(&call)).await?;
         }
         let how = answer.first().and_then(Reply::text).unwrap_or_default().to_owned();
         match how.as_str() {

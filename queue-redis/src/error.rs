@@ -35,10 +35,11 @@ const ADVICE: [(&str, &str); 17] = [
 ];
 
 /// What other errors ask to do, by a part of their text.
-const ERR_ADVICE: [(&str, &str); 8] = [
+const ERR_ADVICE: [(&str, &str); 9] = [
     ("Decode Error", "what answers there does not speak as Redis does: check host, port, and whether it wants TLS"),
     ("max number of clients", "Redis has all the clients it takes: close some, or raise `maxclients`"),
     ("can't run this command", "the Redis user may not run a command: grant it by `ACL SETUSER`"),
+    ("permissions to access a channel", "the Redis user may not publish: grant `&*` by `ACL SETUSER`"),
     ("ACL failure in script", "the Redis user may not do what a script does: grant it by `ACL SETUSER`"),
     ("can't access at least one of the keys", "the Redis user may not use our keys: grant `~*` by `ACL SETUSER`"),
     ("can't publish to the channel", "the Redis user may not publish: grant `&*` by `ACL SETUSER`"),
