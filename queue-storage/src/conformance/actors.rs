@@ -1,9 +1,10 @@
 //! A worker and a client, as the engine would be: they number their calls and can repeat them.
 
 use std::sync::Arc;
+use std::time::Duration;
 
 use super::stage::{completed, task, terms};
-use crate::model::{CallerId, Claimed, Fence, JobId, LEVEL, NewJob, Settled, Settlement, Shard};
+use crate::model::{CallerId, Claimed, Fence, JobId, LEVEL, NewJob, Progress, Settled, Settlement, Shard};
 use crate::model::{Timestamp, WorkerId};
 use crate::storage::{
     Admission, EnqueueCall, Exchange, Exchanged, Renewal, Renewed, SettleAnswer, Storage, StorageError, WorkerRecord,
@@ -26,6 +27,7 @@ impl TestWorker {
         let record = WorkerRecord {
             id,
             host: "stage:1".into(),
+            version: None,
             shards: vec![shard.clone()],
             tasks: tasks.iter().map(|name| task(name)).collect(),
             understands: LEVEL,
@@ -145,7 +147,24 @@ impl TestWorker {
     }
 
     pub(super) fn renewal(&self, leases: Vec<(JobId, Fence)>) -> Renewal {
-        Renewal { worker: self.id(), shard: self.shard.clone(), leases }
+        Renewal { worker: self.id(), shard: self.shard.clone(), leases, progress: Vec::new() }
+    }
+
+    /// Renews a run and tells how far it got.
+    pub(super) async fn tell(&self, run: &Claimed, progress: Progress) -> Renewed {
+        let renewal = self.renewal(vec![(run.job.id, run.fence)]);
+        let renewal = Renewal { progress: vec![(run.job.id, progress)], ..renewal };
+        self.storage.renew(renewal).await.unwrap()[0]
+    }
+
+    /// Looks in until no call says that there is more to do.
+    pub(super) async fn work_off(&mut self) {
+        for _ in 0..20 {
+            if self.upkeep().await.look_again != Some(Duration::ZERO) {
+                return;
+            }
+        }
+        panic!("a call that does nothing says for ever that there is more");
     }
 }
 

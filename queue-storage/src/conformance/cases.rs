@@ -105,6 +105,7 @@ macro_rules! __conformance_cases {
                 taking_back_is_bounded
                 registering_again_keeps_leases
                 a_farewell_forgets
+                the_dead_are_told
             }
             numbers {
                 an_enqueue_repeated_is_one
@@ -156,6 +157,131 @@ macro_rules! __conformance_cases {
                 an_own_late_lease_hides_no_other
                 looking_when_told_finds_it
             }
+            ends {
+                who_has_not_started_in_time_is_expired
+                nobody_starts_too_late
+                a_moment_is_a_moment
+                it_is_counted_from_when_the_job_is_due
+                a_start_is_a_start
+                who_waits_is_not_hurried
+                the_expired_are_not_reached
+                a_deadline_ends_what_does_not_run
+                no_run_starts_past_a_deadline
+                a_crash_past_the_deadline_is_the_end
+                a_deadline_stays
+                the_first_moment_is_the_reason
+                expiring_is_bounded
+                an_overdue_head_is_not_claimed
+                an_overdue_job_is_not_claimed_from_elsewhere
+                the_next_overdue_job_is_told
+                who_waits_for_the_expired_is_cancelled
+                the_expired_are_kept_on_the_callers_terms
+                its_listeners_are_told
+            }
+            cancel {
+                at_once_what_does_not_run
+                who_runs_is_asked
+                only_who_is_meant_is_asked
+                a_stop_confirms_the_delivery
+                what_would_live_again_is_cancelled
+                an_end_stands
+                a_lost_lease_is_the_end
+                a_farewell_is_the_end
+                asking_twice_is_asking_once
+                a_wish_is_for_the_run_that_is
+                a_repeat_is_answered_the_same
+                who_waits_is_cancelled_too
+                who_waits_for_a_run_waits_for_its_end
+                a_task_may_call_itself_off
+                listeners_are_told
+                a_wish_is_not_forgotten
+                kept_for_no_time
+                strangers_are_missing
+            }
+            acts {
+                an_act_has_a_largest_size
+                each_job_is_treated_alone
+                deleting_the_live
+                deleting_the_ended
+                who_runs_is_not_deleted
+                the_needed_stay
+                who_waits_for_the_deleted_is_cancelled
+                a_deletion_is_told
+                who_is_refused_is_as_before
+                an_act_follows_so_many_edges
+                acts_wake
+            }
+            revive {
+                reviving
+                the_revived_remember
+                the_revived_live
+                reviving_with_changes
+                who_comes_after_waits_for_the_new_run
+                the_needed_are_not_revived
+                the_revived_have_their_inputs
+                the_revived_wait_for_nobody
+                the_revived_remember_no_more_than_others
+            }
+            edit {
+                another_time
+                sooner_and_later
+                a_retry_at_another_time
+                a_waiting_job_at_another_time
+                what_expires_it_is_counted_anew
+                other_priorities_and_arguments
+                a_suspect_stays_one
+                a_retry_may_have_longer
+                an_empty_edit
+            }
+            pauses {
+                of_a_shard
+                what_runs_goes_on
+                until_a_moment
+                pausing_again
+                what_is_said_is_shown
+                of_a_shard_to_come
+                of_a_task
+                what_was_parked_stays_parked
+                a_paused_wall_hides_nobody
+                paused_suspects
+                the_paused_live_on
+                of_a_worker
+                of_another_worker
+                resuming_wakes
+                who_comes_back_meets_the_pause
+                a_shard_has_so_many_rules
+                what_is_said_is_not_forgotten
+            }
+            revoke {
+                who_comes_to_run_is_cancelled
+                all_that_is_given_must_fit
+                who_waits_is_not_touched
+                who_runs_is_not_touched
+                until_a_moment
+                of_the_next_one
+                the_last_word_counts
+                a_passed_moment_revokes_nothing
+                a_revoked_wall_hides_nobody
+                parked_jobs_and_suspects_too
+                who_waits_for_the_revoked_is_cancelled
+                edges_of_the_revoked_are_told_of
+                the_paused_are_not_revoked
+                they_are_not_forgotten
+            }
+            history {
+                runs_are_remembered
+                who_vanished_is_remembered
+                who_ended_it_is_named
+                a_history_is_bounded
+                long_messages_are_cut
+                the_first_start_is_kept
+                a_repeat_remembers_once
+                progress_is_told
+                progress_is_the_latest_runs
+                only_holders_tell
+                who_is_asked_to_stop_still_tells
+                progress_goes_with_its_lease
+            }
             waiting {
                 the_last_completion_reaches
                 one_result_may_be_taken_twice
@@ -173,6 +299,7 @@ macro_rules! __conformance_cases {
                 results_are_kept_while_needed
                 nothing_is_remembered_too
                 a_late_reader_keeps_the_result
+                who_is_called_off_needs_nothing
             }
             prune {
                 each_is_kept_its_time
@@ -191,6 +318,15 @@ macro_rules! __conformance_cases {
                 holders_may_still_repeat
                 callers_are_remembered_for_a_day
             }
+            strangers {
+                who_is_unknown_for_too_long_dies
+                the_limit_may_be_none
+                who_is_known_lives
+                who_was_known_meanwhile_counts_anew
+                burying_is_bounded
+                who_waits_for_a_stranger_is_cancelled
+                the_buried_are_dead_letters
+            }
             operate {
                 pages_show_everything_once
                 pages_are_in_order_of_arrival
@@ -207,6 +343,16 @@ macro_rules! __conformance_cases {
                 tags_may_collide
                 workers_are_shown
                 looking_changes_nothing
+            }
+            lists {
+                what_was_asked_is_kept
+                tags_have_a_largest_number
+                more_filters_fit
+                a_span_has_a_beginning_and_no_end
+                the_last_dead_come_first
+                dead_letters_are_filtered
+                dead_letters_bear_change
+                who_died_twice_is_shown_once
             }
             notify {
                 of_a_new_job
@@ -226,6 +372,8 @@ macro_rules! __conformance_cases {
                 a_closed_storage_refuses
                 opened_anew_it_knows_everything
                 opened_anew_it_goes_on
+                opened_anew_it_ends_what_is_to_end
+                what_people_do_is_seen_everywhere
                 two_views_are_one
                 namespaces_are_apart
                 any_runtime_will_do
@@ -240,6 +388,150 @@ macro_rules! __conformance_cases {
                 repeats_that_meet
                 nobody_sees_half_a_call
                 upkeep_by_everyone
+            }
+            slots {
+                limits_are_stored_as_they_came
+                impossible_limits_are_invalid
+                never_more_than_there_are
+                an_unused_key_is_empty
+                who_comes_while_it_is_full_is_parked_at_once
+                who_comes_later_is_held_back_too
+                the_first_by_priority_comes_first
+                who_comes_back_stands_in_its_old_place
+                who_waits_may_be_moved_up
+                of_two_keys_it_waits_for_the_first_that_is_full
+                two_keys_are_taken_and_freed_together
+                keys_are_apart
+                each_goes_by_its_own_word
+                mixed_words_all_get_their_turn
+                who_is_not_to_wait_is_cancelled
+                who_waits_for_the_cancelled_is_cancelled
+                fifty_full_keys_hide_nobody
+                a_crowd_is_set_aside_by_and_by
+                a_repeat_takes_no_slot_twice
+                a_repeat_frees_no_slot_twice
+                a_revived_job_keeps_its_limits
+                opened_anew_it_holds_back
+                a_pause_holds_who_came_back
+                jobs_are_found_by_their_keys
+            }
+            freed {
+                every_settlement_frees
+                one_call_frees_and_claims
+                who_is_given_back_goes_first
+                who_tries_again_goes_last
+                a_lost_settlement_frees_nothing
+                who_is_asked_to_stop_holds_on
+                as_many_come_as_may
+                a_lost_lease_frees
+                a_farewell_frees_when_it_runs_out
+                a_slot_is_held_as_long_as_its_lease
+                who_renews_late_keeps_the_slot
+                who_sleeps_is_told
+            }
+            clashes {
+                cancel_or_claim
+                cancel_or_settle
+                delete_or_claim
+                edit_or_claim
+                put_off_or_claim
+                one_of_many_acts
+                one_is_the_next
+                all_that_is_said
+                burying_at_once
+                expiring_at_once
+            }
+            rates {
+                the_burst_and_then_the_pace
+                who_waits_tells_until_when
+                the_opening_is_told
+                looking_when_told_keeps_the_pace
+                rest_saves_no_more_than_the_burst
+                a_dear_job_pays_its_price
+                dear_jobs_come_back_by_their_price
+                the_first_says_how_much_room_it_needs
+                no_span_holds_more
+                as_many_come_back_as_may
+                who_comes_back_keeps_its_place
+                coming_back_is_bounded
+                only_who_starts_pays
+                every_start_is_paid
+                a_repeat_pays_nothing
+                an_edit_loses_nobody
+                who_waits_no_more_is_passed_over
+                a_rate_and_a_slot_in_turn
+                who_sleeps_is_told
+                pruning_opens_nothing
+                each_goes_by_its_own_word
+                a_lost_lease_gives_nothing_back
+            }
+            throttle {
+                what_is_said_is_shown
+                so_many_run_in_all
+                what_runs_goes_on
+                a_lost_lease_makes_room
+                who_sleeps_is_told_of_a_slot
+                who_sleeps_is_told_of_room
+                only_who_starts_counts
+                who_finds_no_room_pays_nothing
+                so_fast_in_all
+                a_rate_is_changed
+                a_repeat_pays_nothing
+                the_opening_is_told_to_all
+                a_paused_task_takes_no_room
+            }
+            unique {
+                it_is_stored_as_it_came
+                who_comes_gets_what_it_asked_for
+                who_is_kept_out_leaves_nothing
+                replacing_hands_over_envelope_and_priority
+                the_replaced_moves_up
+                each_comer_pushes_the_start_out
+                a_comer_moves_the_start_as_an_edit_would
+                pushing_out_pushes_the_expiry_out
+                within_a_call_too
+                a_call_of_a_thousand
+                a_lost_answer_is_repeated
+                a_duplicate_is_told_first
+                who_is_refused_takes_no_key
+                keys_are_apart
+                who_waits_for_a_slot_has_its_key
+                opened_anew_it_keeps_out
+            }
+            contend {
+                many_workers_few_slots
+                many_workers_one_queue
+                many_workers_one_rate
+                many_clients_one_key
+                end_or_keep_out
+                start_or_replace
+                one_slot_is_freed_once
+                make_way_or_run
+                repeats_that_meet_take_once
+            }
+            holds {
+                a_hold_closes_for_everyone
+                a_hold_is_for_who_waits_too
+                a_hold_is_the_same_for_dear_and_cheap
+                a_hold_closes_what_its_job_is_under
+                a_short_hold_opens_nothing
+                a_hold_is_written_once
+            }
+            ways {
+                who_leaves_the_line_makes_way
+                who_waits_no_more_is_passed_over
+                a_row_that_leaves_makes_way
+                who_was_parked_for_its_task_finds_it_full
+            }
+            windows {
+                the_end_frees_the_key
+                an_end_without_a_run_frees_the_key
+                a_deletion_frees_the_key_at_once
+                a_claim_is_the_start
+                only_the_owner_frees
+                a_window_of_time_is_exact
+                pruning_frees_no_key
+                the_revived_are_unique_no_more
             }
             random {
                 lives

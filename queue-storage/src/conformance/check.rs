@@ -2,7 +2,8 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use crate::model::{EndReason, Job, Shard, State};
+use super::keys::check_keys;
+use crate::model::{Attempt, EndReason, Job, MAX_TAGS, Shard, State, When};
 use crate::storage::{Counts, JobQuery, Storage};
 
 /// Checks everything a storage shows against itself: acknowledged jobs are ended or live, counts agree with the jobs,
@@ -28,6 +29,7 @@ pub(super) async fn shard(storage: &dyn Storage, shard: &Shard) -> Vec<Job> {
     check_counts(shard, &jobs, &storage.counts(shard).await.expect("the counts"));
     check_sequences(&jobs);
     jobs.iter().for_each(check_job);
+    check_keys(storage, shard, &jobs).await;
     jobs
 }
 
@@ -84,6 +86,7 @@ fn check_job(job: &Job) {
     says(job.lease.is_some() == (state == State::Running), "a lease while it runs and only then");
     says(job.sequence.is_some() || !matches!(state, State::Ready | State::Running), "a sequence once ready");
     says(job.parked.is_none() || state == State::Ready, "parked only while ready");
+    says(job.parked_at.is_some() == job.parked.is_some(), "parked since a moment while parked and only then");
     says(job.due_at.is_some() || !matches!(state, State::Scheduled | State::Retrying), "a due time to wait for");
     says(job.ended_at.is_some() == state.is_end(), "an end has its moment");
     says(job.keep_until.is_some() == state.is_end(), "an end is kept until a moment");
@@ -93,4 +96,47 @@ fn check_job(job: &Job) {
     says(job.result.is_none() || state == State::Completed, "a result only of the completed");
     says(job.started_at.is_some() || !matches!(state, State::Running | State::Completed), "a start before its end");
     says(!job.waits_for.is_empty() || state != State::Waiting, "who waits waits for something");
+    says(job.tags.len() <= MAX_TAGS, "as many tags as it may have");
+    check_runs(job);
+    check_limits(job);
+}
+
+/// What a job says of who runs it, and of its runs before.
+fn check_runs(job: &Job) {
+    let state = job.state;
+    let says = |holds: bool, what: &str| assert!(holds, "{what}: {job:?}");
+    says(!job.cancel_requested || state == State::Running, "asked to stop only while it runs");
+    says(job.worker.is_none() || state == State::Running || state.is_end(), "nobody runs it while it waits");
+    says(job.lease.is_none_or(|lease| job.worker == Some(lease.worker)), "who holds it runs it");
+    says(job.worker.is_some() || state != State::Completed, "someone completed it");
+    says(job.worker.is_none() || state != State::Expired, "no run expires");
+    says(job.first_started_at.is_some() || job.started_at.is_none(), "a first start before any other");
+    says(job.first_started_at.is_some() || job.attempts == 0, "a first start before runs");
+    says(job.history.iter().all(remembered), "messages of a history are short");
+}
+
+fn remembered(attempt: &Attempt) -> bool {
+    attempt.failure.as_ref().is_none_or(|failure| failure.message.len() <= Attempt::MAX_REMEMBERED)
+}
+
+/// The moments of a job's end agree with what was asked for.
+fn check_limits(job: &Job) {
+    let says = |holds: bool, what: &str| assert!(holds, "{what}: {job:?}");
+    for (asked, at) in [(job.expires, job.expires_at), (job.deadline, job.deadline_at)] {
+        let known = match asked {
+            None => at.is_none(),
+            Some(When::At(moment)) => at == Some(moment),
+            Some(_) => at.is_some() || job.state == State::Waiting || job.state.is_end(),
+        };
+        says(known, "the moments of an end are known from when it is due");
+    }
+    if job.state == State::Running {
+        let first = job.started_at == job.first_started_at && job.history.is_empty();
+        says(!first || job.expires_at.is_none_or(|at| job.started_at < Some(at)), "nobody starts too late");
+        says(job.deadline_at.is_none_or(|at| job.started_at < Some(at)), "no run starts past a deadline");
+    }
+    if job.state == State::Expired {
+        let at = if job.reason == Some(EndReason::Overdue) { job.expires_at } else { job.deadline_at };
+        says(at.is_some() && at <= job.ended_at, "nobody expires early");
+    }
 }

@@ -293,3 +293,24 @@ pub(super) async fn a_farewell_forgets(stage: &Stage) {
     worker.last.number = 0;
     assert_eq!(worker.claim(1).await.len(), 1);
 }
+
+/// Whoever takes leases back is told which jobs are dead for it, and of no others.
+pub(super) async fn the_dead_are_told(stage: &Stage) {
+    let once = NewJob { at_most_once: true, ..stage.job() };
+    let [usual, once] = stage.enqueue([stage.job(), once]).await;
+    let brittle = LeaseTerms { crash_limit: Some(1), ..terms() };
+    stage.worker_on(brittle).await.receive_one().await;
+    stage.worker().await.receive_one().await;
+    let [lapsed] = stage.enqueue([stage.job()]).await;
+    stage.worker().await.claim_one().await;
+    let mut witness = witness(stage).await;
+    stage.advance(HALF).await;
+    assert_eq!(witness.upkeep().await.died, []);
+    stage.advance(HALF).await;
+    let mut died = witness.upkeep().await.died;
+    died.sort();
+    let mut expected = [usual, once];
+    expected.sort();
+    assert_eq!((died.as_slice(), stage.state(lapsed).await), (&expected[..], State::Ready));
+    assert_eq!(witness.upkeep().await.died, []);
+}

@@ -8,7 +8,7 @@ use crate::model::{Claimed, Settlement, When};
 use crate::storage::{LeaseTerms, Listener, Topic};
 
 /// A worker that listens, has found less than it wanted, and sleeps.
-async fn sleeper(stage: &Stage, tasks: &[&str]) -> (TestWorker, Listener) {
+pub(super) async fn sleeper(stage: &Stage, tasks: &[&str]) -> (TestWorker, Listener) {
     let mut worker = stage.worker_of(tasks).await;
     let listener = stage.storage().listen(Topic::Worker(worker.id(), stage.shard().clone()));
     worker.claim(1).await;

@@ -4,12 +4,12 @@ use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::check::all_jobs;
-use super::stage::{HOUR, MINUTE, Stage, completed, died, retry_in, shard, snooze_in, task};
+use super::stage::{HOUR, MINUTE, Stage, at_most, completed, died, retry_in, shard, snooze_in, task};
 use crate::model::{Job, JobId, NewJob, Settlement, Shard, State, Timestamp, When};
-use crate::storage::{Counts, Cursor, JobQuery, Lookup, MAX_PAGE, Retention, WorkerRecord};
+use crate::storage::{Counts, Cursor, JobQuery, Lookup, MAX_PAGE, WorkerRecord};
 
 /// Walks the pages of a query; every page within the limit.
-async fn walk(stage: &Stage, mut query: JobQuery) -> Vec<Job> {
+pub(super) async fn walk(stage: &Stage, mut query: JobQuery) -> Vec<Job> {
     let limit = if query.limit == 0 { MAX_PAGE } else { query.limit.min(MAX_PAGE) };
     let mut jobs = Vec::new();
     for _ in 0..10_000 {
@@ -24,7 +24,7 @@ async fn walk(stage: &Stage, mut query: JobQuery) -> Vec<Job> {
     panic!("the pages never end");
 }
 
-fn ids(jobs: &[Job]) -> Vec<JobId> {
+pub(super) fn ids(jobs: &[Job]) -> Vec<JobId> {
     jobs.iter().map(|job| job.id).collect()
 }
 
@@ -107,7 +107,8 @@ pub(super) async fn filters_fit(stage: &Stage) {
     for queue in queues {
         for name in [None, Some("t"), Some("u"), Some("never")] {
             for state in State::ALL.map(Some).into_iter().chain([None]) {
-                let query = JobQuery { queue: queue.clone(), task: name.map(task), state, limit: 5, after: None };
+                let task = name.map(task);
+                let query = JobQuery { queue: queue.clone(), task, state, limit: 5, ..JobQuery::default() };
                 let fits = |job: &&Job| {
                     query.queue.as_ref().is_none_or(|queue| *queue == job.shard.queue)
                         && query.task.as_ref().is_none_or(|task| *task == job.task)
@@ -144,7 +145,7 @@ pub(super) async fn pages_bear_change(stage: &Stage) {
     for (n, run) in runs.iter().enumerate() {
         worker.finish(run, if n % 2 == 0 { completed() } else { retry_in(MINUTE) }).await;
     }
-    stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
+    stage.storage().prune(stage.shard(), at_most(0, 0)).await.unwrap();
     let added = stage.enqueue_many(1).await;
     stage.advance(MINUTE).await;
     worker.upkeep().await;
@@ -164,7 +165,7 @@ pub(super) async fn who_comes_anew_comes_last(stage: &Stage) {
     let mut worker = stage.worker().await;
     let runs = worker.claim(2).await;
     worker.finish(&runs[1], completed()).await;
-    stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
+    stage.storage().prune(stage.shard(), at_most(0, 0)).await.unwrap();
     stage.enqueue([job]).await;
     let jobs = walk(stage, JobQuery::default()).await;
     assert_eq!(ids(&jobs), [first, others[0], others[1], again]);

@@ -5,7 +5,7 @@ use std::time::Duration;
 use bytes::Bytes;
 
 use super::actors::ids;
-use super::stage::{DAY, HOUR, MINUTE, Stage, boom, completed, died, retry_in, returned, secs};
+use super::stage::{DAY, HOUR, MINUTE, Stage, at_most, boom, completed, died, retry_in, returned, secs};
 use crate::model::{EndReason, JobId, NewJob, Settlement, State};
 use crate::storage::{Admission, Lookup, MAX_PRUNE, Retention, Step};
 
@@ -35,10 +35,6 @@ async fn end_one(stage: &Stage, settlement: Settlement) -> JobId {
     stage.worker().await.run_one(settlement).await
 }
 
-async fn is_kept(stage: &Stage, id: JobId) -> bool {
-    matches!(stage.storage().get(id).await.unwrap(), Lookup::Found(_))
-}
-
 /// An ended job is kept as long as was said, and goes then.
 pub(super) async fn each_is_kept_its_time(stage: &Stage) {
     let keep = HOUR;
@@ -46,10 +42,10 @@ pub(super) async fn each_is_kept_its_time(stage: &Stage) {
     for settlement in [returned(b"x", keep), Settlement::Complete { result: None, keep }, die] {
         let id = end_one(stage, settlement).await;
         stage.advance_until_just_before(keep).await;
-        assert_eq!(prune(stage).await, Step { done: 0, more: false });
-        assert!(is_kept(stage, id).await);
+        assert_eq!(prune(stage).await, Step::default());
+        assert!(stage.is_kept(id).await);
         stage.advance(stage.tick() * 2).await;
-        assert_eq!(prune(stage).await, Step { done: 1, more: false });
+        assert_eq!(prune(stage).await, Step { done: 1, more: false, died: vec![] });
         assert_eq!(stage.storage().get(id).await.unwrap(), Lookup::Gone);
     }
 }
@@ -63,7 +59,7 @@ pub(super) async fn the_living_stay(stage: &Stage) {
     stage.enqueue_many(2).await;
     let run = worker.claim_one().await;
     stage.advance(DAY * 50).await;
-    assert_eq!(prune_to(stage, Retention { traces: 0, dead: 0 }).await, 0);
+    assert_eq!(prune_to(stage, at_most(0, 0)).await, 0);
     assert_eq!(stage.counts().await.live(), 4);
     worker.finish(&run, completed()).await;
 }
@@ -79,9 +75,9 @@ pub(super) async fn pruning_is_bounded(stage: &Stage) {
     let rest = worker.claim(256).await;
     worker.complete_all(&rest).await;
     stage.advance(DAY).await;
-    assert_eq!(prune(stage).await, Step { done: MAX_PRUNE, more: true });
-    assert!(is_kept(stage, rest[0].job.id).await && is_kept(stage, rest[rest.len() - 1].job.id).await);
-    assert_eq!(prune(stage).await, Step { done: 30, more: false });
+    assert_eq!(prune(stage).await, Step { done: MAX_PRUNE, more: true, died: vec![] });
+    assert!(stage.is_kept(rest[0].job.id).await && stage.is_kept(rest[rest.len() - 1].job.id).await);
+    assert_eq!(prune(stage).await, Step { done: 30, more: false, died: vec![] });
     assert_eq!(prune(stage).await, Step::default());
 }
 
@@ -96,14 +92,14 @@ pub(super) async fn traces_are_capped(stage: &Stage) {
     for _ in 0..5 {
         traces.push(end_one(stage, completed()).await);
     }
-    assert_eq!(prune_to(stage, Retention { traces: 3, dead: 9 }).await, 2);
+    assert_eq!(prune_to(stage, at_most(3, 9)).await, 2);
     for (id, kept) in traces.iter().zip([false, false, true, true, true]) {
-        assert_eq!(is_kept(stage, *id).await, kept);
+        assert_eq!(stage.is_kept(*id).await, kept);
     }
     for id in [result, empty, dead] {
-        assert!(is_kept(stage, id).await);
+        assert!(stage.is_kept(id).await);
     }
-    assert_eq!(prune_to(stage, Retention { traces: 0, dead: 9 }).await, 3);
+    assert_eq!(prune_to(stage, at_most(0, 9)).await, 3);
 }
 
 /// Of too many traces those go first whose time to be kept ends first, whenever they ended.
@@ -115,9 +111,9 @@ pub(super) async fn the_trace_with_the_least_time_left_goes_first(stage: &Stage)
     for (cap, kept) in
         [(3, [true, true, false, true]), (2, [true, false, false, true]), (1, [false, false, false, true])]
     {
-        assert_eq!(prune_to(stage, Retention { traces: cap, dead: 0 }).await, 1);
+        assert_eq!(prune_to(stage, at_most(cap, 0)).await, 1);
         for (id, kept) in traces.iter().zip(kept) {
-            assert_eq!(is_kept(stage, *id).await, kept);
+            assert_eq!(stage.is_kept(*id).await, kept);
         }
     }
 }
@@ -131,11 +127,11 @@ pub(super) async fn dead_letters_are_capped(stage: &Stage) {
         let die = Settlement::Die { reason: EndReason::Fatal, failure: boom(), keep: HOUR * hours };
         dead.push(end_one(stage, die).await);
     }
-    assert_eq!(prune_to(stage, Retention { traces: 9, dead: 1 }).await, 3);
+    assert_eq!(prune_to(stage, at_most(9, 1)).await, 3);
     for (id, kept) in dead.iter().zip([false, false, false, true]) {
-        assert_eq!(is_kept(stage, *id).await, kept);
+        assert_eq!(stage.is_kept(*id).await, kept);
     }
-    assert!(is_kept(stage, trace).await);
+    assert!(stage.is_kept(trace).await);
 }
 
 /// Pruned jobs stay counted among what was taken in and has ended.
@@ -143,7 +139,7 @@ pub(super) async fn counts_survive(stage: &Stage) {
     end_one(stage, completed()).await;
     end_one(stage, died()).await;
     let before = stage.counts().await;
-    assert_eq!(prune_to(stage, Retention { traces: 0, dead: 0 }).await, 2);
+    assert_eq!(prune_to(stage, at_most(0, 0)).await, 2);
     let after = stage.counts().await;
     assert_eq!((after.enqueued, after.ended), (before.enqueued, before.ended));
     assert!(after.stored.is_empty(), "{after:?}");
@@ -167,8 +163,8 @@ pub(super) async fn shards_are_pruned_alone(stage: &Stage) {
     let other = stage.beside("other");
     let here = end_one(stage, completed()).await;
     let there = end_one(&other, completed()).await;
-    assert_eq!(prune_to(stage, Retention { traces: 0, dead: 0 }).await, 1);
-    assert!(!is_kept(stage, here).await && is_kept(stage, there).await);
+    assert_eq!(prune_to(stage, at_most(0, 0)).await, 1);
+    assert!(!stage.is_kept(here).await && stage.is_kept(there).await);
     assert_eq!(prune(&stage.beside("never-seen")).await, Step::default());
 }
 
@@ -190,7 +186,7 @@ pub(super) async fn gone_is_not_unknown(stage: &Stage) {
     stage.enqueue([job]).await;
     assert_eq!(look(before).await, Lookup::Unknown);
     stage.worker().await.run_one(Settlement::Complete { result: None, keep: Duration::ZERO }).await;
-    assert!(is_kept(stage, pruned).await);
+    assert!(stage.is_kept(pruned).await);
     stage.advance(MINUTE).await;
     assert_eq!(prune(stage).await.done, 1);
     assert_eq!(look(pruned).await, Lookup::Gone);
@@ -203,7 +199,7 @@ pub(super) async fn the_pruned_are_strangers(stage: &Stage) {
     let job = stage.job();
     stage.enqueue([job.clone()]).await;
     stage.worker().await.run_one(completed()).await;
-    assert_eq!(prune_to(stage, Retention { traces: 0, dead: 0 }).await, 1);
+    assert_eq!(prune_to(stage, at_most(0, 0)).await, 1);
     let mut caller = stage.caller();
     let orphan = stage.job_after([job.id]);
     assert_eq!(caller.enqueue_one(orphan).await, Admission::UnknownDependency(job.id));
@@ -264,7 +260,7 @@ pub(super) async fn callers_are_remembered_for_a_day(stage: &Stage) {
     let answer = caller.enqueue_one(stage.job()).await;
     stage.worker().await.run_one(completed()).await;
     stage.advance_until_just_before(DAY).await;
-    prune_to(stage, Retention { traces: 0, dead: 0 }).await;
+    prune_to(stage, at_most(0, 0)).await;
     assert_eq!(caller.repeat().await, [answer]);
     assert_eq!(stage.counts().await.enqueued, 1);
 }

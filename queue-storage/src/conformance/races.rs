@@ -13,12 +13,12 @@ use crate::model::{JobId, Settlement, State, When};
 use crate::storage::{Admission, Renewed, Retention, SettleAnswer, Storage};
 
 /// The storage, and the second one on the same data if there is one: callers take them in turn.
-async fn views(stage: &Stage) -> Vec<Arc<dyn Storage>> {
+pub(super) async fn views(stage: &Stage) -> Vec<Arc<dyn Storage>> {
     [Some(stage.storage().clone()), stage.world().second().await].into_iter().flatten().collect()
 }
 
 /// Registered workers, each at one of the views.
-async fn workers(stage: &Stage, count: usize) -> Vec<TestWorker> {
+pub(super) async fn workers(stage: &Stage, count: usize) -> Vec<TestWorker> {
     let views = views(stage).await;
     let mut workers = Vec::new();
     for n in 0..count {

@@ -115,7 +115,7 @@ pub(super) async fn a_retry_at_once_is_ready_at_once(stage: &Stage) {
     let at_once = [
         Settlement::Retry { when: When::Now, failure: boom() },
         Settlement::Retry { when: past, failure: boom() },
-        Settlement::Snooze { when: When::Now },
+        Settlement::Snooze { when: When::Now, hold: None },
         snooze_in(Duration::ZERO),
     ];
     let mut run = worker.claim_one().await;

@@ -10,9 +10,13 @@ use tokio::sync::Mutex;
 use super::actors::{TestCaller, TestWorker};
 use super::check;
 use super::world::World;
+use crate::model::{Conflict, Key, Limit, Parked, Rate, Unique, WhenFull, Window};
 use crate::model::{EndReason, Timestamp, When};
-use crate::model::{Failure, FailureKind, Job, JobId, NewJob, Settlement, Shard, State, TaskName};
-use crate::storage::{Counts, LeaseTerms, Listener, Storage, WorkerRecord};
+use crate::model::{Failure, FailureKind, Job, JobId, NewJob, Settlement, Shard, State, Tag, TaskName};
+use crate::storage::{
+    Act, Acted, Control, Controls, Counts, LeaseTerms, Listener, Lookup, Retention, Scope, Step, Storage, Usage,
+    WorkerRecord,
+};
 
 /// The length of a lease on stage.
 pub(super) const LENGTH: Duration = secs(100);
@@ -186,6 +190,51 @@ impl Stage {
         self.storage.counts(&self.shard).await.unwrap()
     }
 
+    /// Whether the job is stored still.
+    pub(super) async fn is_kept(&self, id: JobId) -> bool {
+        matches!(self.storage.get(id).await.unwrap(), Lookup::Found(_))
+    }
+
+    // People.
+
+    /// Does something to a job.
+    pub(super) async fn act(&self, id: JobId, act: &Act) -> Acted {
+        self.act_on(&[id], act).await[0]
+    }
+
+    /// Does something to jobs.
+    pub(super) async fn act_on(&self, ids: &[JobId], act: &Act) -> Vec<Acted> {
+        self.storage.act(&self.shard, ids, act).await.unwrap()
+    }
+
+    /// Calls a job off; it is kept for an hour.
+    pub(super) async fn cancel(&self, id: JobId) -> Acted {
+        self.act(id, &cancel()).await
+    }
+
+    /// Changes what is said of the shard; whether that changed anything.
+    pub(super) async fn control(&self, change: Control) -> bool {
+        self.storage.control(&self.shard, &change).await.unwrap()
+    }
+
+    /// Pauses something until it is resumed.
+    pub(super) async fn pause(&self, scope: Scope) {
+        assert!(self.control(Control::Pause(scope, None)).await);
+    }
+
+    pub(super) async fn resume(&self, scope: Scope) {
+        assert!(self.control(Control::Resume(scope)).await);
+    }
+
+    pub(super) async fn controls(&self) -> Controls {
+        self.storage.controls(&self.shard).await.unwrap()
+    }
+
+    /// Prunes once.
+    pub(super) async fn prune(&self, retention: Retention) -> Step {
+        self.storage.prune(&self.shard, retention).await.unwrap()
+    }
+
     // Actors.
 
     /// A new client.
@@ -238,6 +287,20 @@ pub(super) fn task(name: &str) -> TaskName {
     name.parse().expect("a task's name")
 }
 
+pub(super) fn tag(name: &str) -> Tag {
+    name.parse().expect("a tag")
+}
+
+/// To call jobs off, which are kept for an hour.
+pub(super) fn cancel() -> Act {
+    Act::Cancel { keep: HOUR }
+}
+
+/// As usual, but with at most that many traces and dead letters.
+pub(super) fn at_most(traces: u64, dead: u64) -> Retention {
+    Retention { traces, dead, ..Retention::default() }
+}
+
 /// Completed, returning nothing, kept for an hour.
 pub(super) fn completed() -> Settlement {
     Settlement::Complete { result: None, keep: HOUR }
@@ -255,7 +318,7 @@ pub(super) fn retry_in(delay: Duration) -> Settlement {
 
 /// To run again after this delay, unharmed.
 pub(super) fn snooze_in(delay: Duration) -> Settlement {
-    Settlement::Snooze { when: When::In(delay) }
+    Settlement::Snooze { when: When::In(delay), hold: None }
 }
 
 /// Failed for good, kept for an hour.
@@ -271,4 +334,68 @@ pub(super) fn boom() -> Failure {
 pub(super) async fn hear(listener: &Listener, what: &str) {
     let heard = tokio::time::timeout(secs(20), listener.changed()).await;
     assert!(heard.is_ok(), "no hint that {what}");
+}
+
+// Limits.
+
+impl Stage {
+    /// A job of the task `t` under these limits, to run at once.
+    pub(super) fn job_under(&self, limits: impl Into<Vec<Limit>>) -> NewJob {
+        NewJob { limits: limits.into(), ..self.job() }
+    }
+
+    /// Enqueues that many jobs under these limits in one call.
+    pub(super) async fn enqueue_under(&self, limits: &[Limit], count: usize) -> Vec<JobId> {
+        self.enqueue_all((0..count).map(|_| self.job_under(limits)).collect()).await
+    }
+
+    /// A job of the task `t` that is the only one of the key `u`, to run at once.
+    pub(super) fn job_unique(&self, window: Window, conflict: Conflict) -> NewJob {
+        NewJob { unique: Some(Unique::new(key("u"), window, conflict)), ..self.job() }
+    }
+
+    /// How a key is used.
+    pub(super) async fn usage(&self, name: &str) -> Usage {
+        self.storage.usage(&self.shard, &key(name)).await.unwrap()
+    }
+
+    /// Whether the job is ready and not set aside.
+    pub(super) async fn is_in_line(&self, id: JobId) -> bool {
+        let job = self.get(id).await;
+        job.state == State::Ready && job.parked.is_none()
+    }
+
+    /// Why the job is set aside, and for which key.
+    pub(super) async fn parked(&self, id: JobId) -> Option<(Parked, Option<Key>)> {
+        let job = self.get(id).await;
+        Some((job.parked?, job.parked_for))
+    }
+}
+
+pub(super) fn key(name: &str) -> Key {
+    name.parse().expect("a key")
+}
+
+/// So many slots, for which jobs wait.
+pub(super) fn slots(name: &str, most: u32) -> Limit {
+    Limit::Slots { key: key(name), most, full: WhenFull::Wait }
+}
+
+/// So many slots, for which jobs do not wait.
+pub(super) fn slots_now_or_never(name: &str, most: u32) -> Limit {
+    Limit::Slots { key: key(name), most, full: WhenFull::Cancel }
+}
+
+/// A rate: a start pays for so long, and as many may start at one moment.
+pub(super) fn rate(name: &str, every: Duration, burst: u32) -> Limit {
+    Limit::Rate { key: key(name), rate: pace(every, burst), cost: 1 }
+}
+
+/// The same, for a job that counts for so many starts.
+pub(super) fn rate_at_cost(name: &str, every: Duration, burst: u32, cost: u32) -> Limit {
+    Limit::Rate { key: key(name), rate: pace(every, burst), cost }
+}
+
+pub(super) fn pace(every: Duration, burst: u32) -> Rate {
+    Rate::per(every, 1).burst(burst)
 }

@@ -59,7 +59,7 @@ pub(super) async fn settlements_name_moments(stage: &Stage) {
     let [id] = stage.enqueue([stage.job()]).await;
     let mut worker = stage.worker().await;
     let moment = stage.now().await + HOUR;
-    worker.run_one(Settlement::Snooze { when: When::At(moment) }).await;
+    worker.run_one(Settlement::Snooze { when: When::At(moment), hold: None }).await;
     assert_eq!(stage.get(id).await.due_at, Some(moment));
     assert_due_in(stage, &mut worker, id, HOUR).await;
 }
@@ -103,7 +103,7 @@ pub(super) async fn a_lease_is_as_long_as_its_holder_says(stage: &Stage) {
 
 /// Asserts when another look is worth while.
 #[track_caller]
-fn assert_again(stage: &Stage, answer: &Exchanged, expected: Option<Duration>) {
+pub(super) fn assert_again(stage: &Stage, answer: &Exchanged, expected: Option<Duration>) {
     let apart = match (answer.look_again, expected) {
         (Some(told), Some(expected)) => told.abs_diff(expected) < stage.tick(),
         (told, expected) => told == expected,

@@ -5,10 +5,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 
-use super::actors::{TestWorker, ids, settled};
-use super::stage::{DAY, HOUR, MINUTE, Stage, completed, died, retry_in, returned, secs, terms};
+use super::actors::{ids, settled};
+use super::stage::{DAY, HOUR, MINUTE, Stage, at_most, cancel, completed, died, retry_in, returned, secs, terms};
 use crate::model::{EndReason, Input, NewJob, Settlement, State, When};
-use crate::storage::{Admission, LeaseTerms, Lookup, MAX_UPKEEP, Retention};
+use crate::storage::{Act, Admission, LeaseTerms, Lookup, MAX_UPKEEP, Retention};
 
 /// A job is reached when the last of those it waits for has completed, and gets what they returned, in its own order.
 pub(super) async fn the_last_completion_reaches(stage: &Stage) {
@@ -153,16 +153,6 @@ pub(super) async fn the_cancelled_are_not_reached(stage: &Stage) {
 /// The most edges of one exchange: those of what it settles, and those of what it takes back.
 const AT_MOST: u64 = 2 * MAX_UPKEEP as u64;
 
-/// Lets a worker look in until no call says that there is more.
-async fn work_off(worker: &mut TestWorker) {
-    for _ in 0..20 {
-        if worker.upkeep().await.look_again != Some(secs(0)) {
-            return;
-        }
-    }
-    panic!("a call that does nothing says for ever that there is more");
-}
-
 /// More edges than a call follows are followed by the calls after it, and each says that there is more.
 pub(super) async fn reaching_is_bounded(stage: &Stage) {
     let [first] = stage.enqueue([stage.job_with(1)]).await;
@@ -172,7 +162,7 @@ pub(super) async fn reaching_is_bounded(stage: &Stage) {
     let answer = worker.exchange(vec![settled(&run, returned(b"fan", secs(0)))], 0, 0).await;
     assert_eq!(answer.look_again, Some(secs(0)));
     assert!(stage.counts().await.of(State::Ready) <= AT_MOST);
-    work_off(&mut worker).await;
+    worker.work_off().await;
     let runs = worker.claim(250).await;
     let reached: BTreeSet<_> = ids(&runs).into_iter().collect();
     assert_eq!(reached, waiting.into_iter().collect());
@@ -194,7 +184,7 @@ pub(super) async fn cascades_are_bounded(stage: &Stage) {
     let answer = worker.exchange(vec![settled(&run, died())], 0, 0).await;
     assert_eq!(answer.look_again, Some(secs(0)));
     assert!(stage.counts().await.ended.cancelled <= AT_MOST);
-    work_off(&mut worker).await;
+    worker.work_off().await;
     assert_eq!(stage.counts().await.ended.cancelled, 261);
 }
 
@@ -209,7 +199,7 @@ pub(super) async fn late_comers_are_not_forgotten(stage: &Stage) {
     let late = vec![stage.job_after([good]), stage.job_after([bad])];
     let answer = stage.caller().enqueue(late).await;
     assert_eq!(answer, [State::Ready, State::Cancelled].map(Admission::Added));
-    work_off(&mut worker).await;
+    worker.work_off().await;
     assert_eq!(stage.counts().await.of(State::Waiting), 0);
 }
 
@@ -217,7 +207,7 @@ pub(super) async fn late_comers_are_not_forgotten(stage: &Stage) {
 pub(super) async fn results_are_kept_while_needed(stage: &Stage) {
     let prune = async || {
         stage.advance(HOUR).await;
-        stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
+        stage.storage().prune(stage.shard(), at_most(0, 0)).await.unwrap();
     };
     let [first, other] = stage.enqueue([stage.job_with(1), stage.job()]).await;
     let [id] = stage.enqueue([stage.job_after([first, other])]).await;
@@ -245,7 +235,7 @@ pub(super) async fn nothing_is_remembered_too(stage: &Stage) {
     let mut worker = stage.worker().await;
     worker.run_one(Settlement::Complete { result: None, keep: Duration::ZERO }).await;
     stage.advance(HOUR).await;
-    stage.storage().prune(stage.shard(), Retention { traces: 0, dead: 0 }).await.unwrap();
+    stage.storage().prune(stage.shard(), at_most(0, 0)).await.unwrap();
     worker.run_one(completed()).await;
     let run = worker.claim_one().await;
     assert_eq!((run.job.id, run.inputs), (id, vec![Input::Nothing, Input::Nothing]));
@@ -262,4 +252,24 @@ pub(super) async fn a_late_reader_keeps_the_result(stage: &Stage) {
     stage.storage().prune(stage.shard(), Retention::default()).await.unwrap();
     let run = worker.claim_one().await;
     assert_eq!((run.job.id, run.inputs), (id, vec![Input::Returned(Bytes::from_static(b"old"))]));
+}
+
+/// A waiting job that is cancelled, deleted or expired needs nothing any more.
+pub(super) async fn who_is_called_off_needs_nothing(stage: &Stage) {
+    for act in [Some(cancel()), Some(Act::Delete), None] {
+        let [first, other] = stage.enqueue([stage.job_with(1), stage.job()]).await;
+        let deadline = act.is_none().then_some(When::At(stage.now().await + MINUTE));
+        let [id] = stage.enqueue([NewJob { deadline, ..stage.job_after([first, other]) }]).await;
+        let mut worker = stage.worker().await;
+        worker.run_one(returned(b"needed", Duration::ZERO)).await;
+        if let Some(act) = act {
+            stage.act(id, &act).await;
+        }
+        stage.advance(HOUR).await;
+        worker.upkeep().await;
+        stage.prune(Retention::default()).await;
+        assert_eq!((stage.is_kept(first).await, stage.state(other).await), (false, State::Ready));
+        worker.run_one(completed()).await;
+        assert_eq!(worker.claim(9).await, []);
+    }
 }

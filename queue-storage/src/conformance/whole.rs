@@ -5,9 +5,12 @@ use std::sync::Arc;
 
 use super::actors::{TestCaller, TestWorker, ids, settled};
 use super::check::all_jobs;
-use super::stage::{HOUR, Stage, completed, died, retry_in, returned};
-use crate::model::{Shard, State, When};
-use crate::storage::{Admission, JobQuery, Lookup, Renewed, Retention, SettleAnswer, Storage, StorageError};
+use super::stage::{DAY, HOUR, MINUTE, Stage, cancel, completed, died, retry_in, returned, tag};
+use crate::model::{NewJob, Progress, Shard, State, When};
+use crate::storage::{
+    Acted, Admission, Control, Controls, JobQuery, Lookup, Renewed, Retention, Scope, SettleAnswer, Storage,
+    StorageError,
+};
 
 /// An open storage answers, and says where it is.
 pub(super) async fn it_answers(stage: &Stage) {
@@ -36,6 +39,9 @@ pub(super) async fn a_closed_storage_refuses(stage: &Stage) {
         storage.prune(stage.shard(), Retention::default()).await.err(),
         storage.get(id).await.err(),
         storage.list(&JobQuery::default()).await.err(),
+        storage.act(stage.shard(), &[id], &cancel()).await.err(),
+        storage.control(stage.shard(), &Control::Pause(Scope::Queue, None)).await.err(),
+        storage.controls(stage.shard()).await.err(),
         storage.counts(stage.shard()).await.err(),
         storage.shards().await.err(),
         storage.workers().await.err(),
@@ -97,6 +103,58 @@ pub(super) async fn opened_anew_it_goes_on(stage: &Stage) {
     stage.run_out(&mut stage.worker_of(&[]).await).await;
     assert_eq!(stage.get(run.job.id).await.crashes, 1);
     stage.end().await;
+}
+
+/// A storage that is opened anew ends what is to end, and remembers runs, tags, the dead in their order, and strangers.
+pub(super) async fn opened_anew_it_ends_what_is_to_end(stage: &Stage) {
+    let when = |delay| Some(When::In(delay));
+    let limited = NewJob { deadline: when(HOUR), tags: vec![tag("a")], ..stage.job() };
+    let expiring = NewJob { expires: when(HOUR), priority: -1, ..stage.job() };
+    let [limited, first, last, expiring] = stage.enqueue([limited, stage.job(), stage.job(), expiring]).await;
+    let [strange] = stage.enqueue([NewJob { priority: 1, ..stage.job_of("strange") }]).await;
+    let mut worker = stage.worker().await;
+    let run = worker.claim_one().await;
+    worker.tell(&run, Progress::new(1, 2, "half")).await;
+    worker.finish(&run, retry_in(DAY)).await;
+    for _ in [first, last] {
+        stage.advance(MINUTE).await;
+        worker.run_one(died()).await;
+    }
+    let Some(stage) = stage.reopen().await else { return };
+    let job = stage.get(limited).await;
+    assert_eq!((job.tags, job.history.len(), job.progress), (vec![tag("a")], 1, Some(Progress::new(1, 2, "half"))));
+    let query = JobQuery { state: Some(State::Dead), ..JobQuery::default() };
+    let dead = stage.storage().list(&query).await.unwrap().jobs;
+    assert_eq!(dead.iter().map(|job| job.id).collect::<Vec<_>>(), [last, first]);
+    stage.advance(HOUR).await;
+    stage.worker().await.upkeep().await;
+    assert_eq!((stage.state(limited).await, stage.state(expiring).await), (State::Expired, State::Expired));
+    let retention = Retention { unknown: Some(MINUTE), ..Retention::default() };
+    assert_eq!(stage.prune(retention).await.died, [strange]);
+    stage.end().await;
+}
+
+/// What is said of a shard, and done to its jobs, is seen from everywhere, and nowhere else.
+pub(super) async fn what_people_do_is_seen_everywhere(stage: &Stage) {
+    let ids = stage.enqueue_many(2).await;
+    stage.pause(Scope::Queue).await;
+    if let Some(second) = stage.world().second().await {
+        let there = stage.through(second);
+        assert_eq!(there.controls().await, stage.controls().await);
+        assert_eq!(there.worker().await.claim(9).await, []);
+        there.cancel(ids[0]).await;
+        assert_eq!(stage.state(ids[0]).await, State::Cancelled);
+        there.resume(Scope::Queue).await;
+        assert_eq!(stage.worker().await.claim_ids(9).await, ids[1..]);
+        stage.pause(Scope::Queue).await;
+    }
+    if let Some(neighbour) = stage.world().neighbour().await {
+        let there = stage.through(neighbour);
+        assert_eq!(there.controls().await, Controls::default());
+        assert_eq!(there.cancel(ids[1]).await, Acted::Missing);
+        there.enqueue_many(1).await;
+        assert_eq!(there.worker().await.claim(9).await.len(), 1);
+    }
 }
 
 /// Two storages on the same data are one: what one writes the other sees.

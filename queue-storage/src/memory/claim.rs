@@ -6,6 +6,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::line::{LastExchange, Line};
+use super::pick::Taken;
 use super::steps::Workers;
 use super::{Hints, Inner, MemoryStorage, line_of};
 use crate::model::{Fence, JobId, Timestamp, WorkerId};
@@ -49,6 +50,7 @@ impl Claim for MemoryStorage {
 
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
         call.check()?;
+        let mut hints = Hints::default();
         let (mut inner, now) = self.lock()?;
         let Some(worker) = inner.workers.get_mut(&call.worker) else {
             return Ok(vec![Renewed::Lost; call.leases.len()]);
@@ -65,9 +67,17 @@ impl Claim for MemoryStorage {
             line.touch(id, |lease| {
                 (lease.until, lease.delivered) = (now + terms.length, true);
             });
-            Renewed::Held
+            let Some(job) = line.jobs.get_mut(&id) else { return Renewed::Lost };
+            if let Some((_, progress)) = call.progress.iter().find(|(told, _)| *told == id) {
+                job.progress = Some(progress.clone());
+                hints.progress.push(id);
+            }
+            if job.cancel_requested { Renewed::Stop } else { Renewed::Held }
         });
-        Ok(answers.collect())
+        let answers = answers.collect();
+        drop(inner);
+        self.tell(&call.shard, &hints);
+        Ok(answers)
     }
 }
 
@@ -80,6 +90,7 @@ fn exchange(
     hints: &mut Hints,
 ) -> Result<Exchanged, StorageError> {
     line.note(&worker.lease, workers, now);
+    line.controls.lapse(now);
     if let Some(last) = line.exchanges.remove(&worker.id) {
         match call.number.cmp(&last.number) {
             Ordering::Greater => line.acknowledge(worker.id, &last),
@@ -91,10 +102,11 @@ fn exchange(
             }
         }
     }
-    let settled =
-        call.settlements.iter().map(|s| line.settle(worker.id, s, now, hints)).collect::<Result<Vec<_>, _>>()?;
+    let settled = call.settlements.iter().map(|s| line.settle(worker, s, now, hints)).collect::<Result<Vec<_>, _>>()?;
     line.follow_edges(now, hints)?;
     line.promote(now, hints)?;
+    line.open_windows(now, hints);
+    line.expire(now, worker.lease.keep_ended, hints)?;
     line.reclaim(worker.id, workers, now, hints)?;
     line.follow_edges(now, hints)?;
     let fence = Fence((line.fence + 1).max(u64::try_from(now.as_micros()).unwrap_or(0)));
@@ -106,5 +118,7 @@ fn exchange(
     hints.shard &=
         !(line.ready.is_empty() && line.suspects.is_empty() && line.parked.is_empty() && line.due.is_empty());
     let look_again = if claim.more { Some(Duration::ZERO) } else { line.look_again(worker, now) };
-    Ok(Exchanged { settled, claimed: claim.jobs, look_again, suspects_left: claim.suspects_left, parked: claim.parked })
+    let died = std::mem::take(&mut hints.died);
+    let Taken { jobs, suspects_left, parked, .. } = claim;
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died })
 }

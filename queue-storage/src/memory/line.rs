@@ -2,12 +2,14 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::time::Duration;
 
 use super::Hints;
+use super::limits::{Limits, Standing};
 use crate::model::{
-    CallerId, EndReason, Fence, Job, JobId, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
+    CallerId, EndReason, Fence, Job, JobId, Key, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
 };
-use crate::storage::{Admission, Ends, MAX_UPKEEP, SettleAnswer, StorageError};
+use crate::storage::{Admission, Controls, Ends, MAX_UPKEEP, SettleAnswer, StorageError};
 
 /// Where a ready job stands: higher priority first, then lower sequence.
 pub(super) type Rank = (Reverse<i32>, u64, JobId);
@@ -27,6 +29,10 @@ pub(super) struct Line {
     pub(super) parked: BTreeMap<ParkKey, BTreeSet<Rank>>,
     /// Scheduled and retrying jobs by due time.
     pub(super) due: BTreeSet<(Timestamp, JobId)>,
+    /// Jobs that do not run and are expired at some moment, by it.
+    pub(super) overdue: BTreeSet<(Timestamp, JobId)>,
+    /// Jobs that are parked because nobody knows their task, by since when.
+    pub(super) strangers: BTreeSet<(Timestamp, JobId)>,
     /// Running jobs by lease end.
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
     /// Ended jobs that nobody needs, by the end of their keep; of them the completed without result, likewise; and the
@@ -37,9 +43,13 @@ pub(super) struct Line {
     /// Unstruck edges: whom a waiting job still waits for.
     outstanding: HashMap<JobId, BTreeSet<JobId>>,
     /// Live jobs that take a job's result.
-    readers: HashMap<JobId, BTreeSet<JobId>>,
+    pub(super) readers: HashMap<JobId, BTreeSet<JobId>>,
     /// Ended jobs whose edges are not all followed yet.
     pub(super) follow: VecDeque<JobId>,
+    /// How long jobs are kept that run and were asked to stop, once they are cancelled.
+    pub(super) stops: HashMap<JobId, Duration>,
+    pub(super) controls: Controls,
+    pub(super) limits: Limits,
     pub(super) sequence: u64,
     pub(super) fence: u64,
     pub(super) seen: Option<Timestamp>,
@@ -85,6 +95,8 @@ impl Line {
             suspects: BTreeSet::new(),
             parked: BTreeMap::new(),
             due: BTreeSet::new(),
+            overdue: BTreeSet::new(),
+            strangers: BTreeSet::new(),
             leases: BTreeSet::new(),
             kept: BTreeSet::new(),
             traces: BTreeSet::new(),
@@ -92,6 +104,9 @@ impl Line {
             outstanding: HashMap::new(),
             readers: HashMap::new(),
             follow: VecDeque::new(),
+            stops: HashMap::new(),
+            controls: Controls::default(),
+            limits: Limits::default(),
             sequence: 0,
             fence: 0,
             seen: None,
@@ -103,6 +118,16 @@ impl Line {
         }
     }
 
+    /// Counts an end.
+    fn count(&mut self, end: State) {
+        match end {
+            State::Completed => self.ended.completed += 1,
+            State::Cancelled => self.ended.cancelled += 1,
+            State::Expired => self.ended.expired += 1,
+            _ => self.ended.dead += 1,
+        }
+    }
+
     /// Takes a job in that was [admitted](Job::admitted), with its edges to the jobs it waits for.
     pub(super) fn admit(&mut self, job: Job, hints: &mut Hints) {
         self.enqueued += 1;
@@ -111,12 +136,18 @@ impl Line {
         self.places.insert(id, self.enqueued);
         if job.state == State::Waiting {
             self.outstanding.insert(id, job.waits_for.iter().copied().collect());
-            for parent in &job.waits_for {
-                self.readers.entry(*parent).or_default().insert(id);
-                self.unkeep(*parent);
-            }
         }
         self.put(job, hints);
+        self.read(id);
+    }
+
+    /// Keeps the results that a live job takes.
+    pub(super) fn read(&mut self, id: JobId) {
+        let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
+        for parent in parents {
+            self.readers.entry(parent).or_default().insert(id);
+            self.unkeep(parent);
+        }
     }
 
     /// Moves a job: the only place where a state changes. `edit` sets the new state and what goes with it.
@@ -130,10 +161,12 @@ impl Line {
         let Some(mut job) = self.lift(id) else {
             return Err(StorageError::corrupt(format!("memory: {id} is indexed but not stored")));
         };
-        let from = job.state;
+        let (from, stood) = (job.state, Standing::of(&job));
         edit(&mut job);
         let (to, legal) = (job.state, mv.check(from, job.state));
+        self.limits.disown(&job, false);
         self.put(job, hints);
+        self.stood(id, stood, hints);
         if to.is_end() {
             self.close(id, to);
         }
@@ -143,13 +176,9 @@ impl Line {
 
     /// What follows from an end: it is counted, the results it needed are free, and those that wait for it are told.
     fn close(&mut self, id: JobId, end: State) {
-        match end {
-            State::Completed => self.ended.completed += 1,
-            State::Cancelled => self.ended.cancelled += 1,
-            State::Expired => self.ended.expired += 1,
-            _ => self.ended.dead += 1,
-        }
+        self.count(end);
         self.outstanding.remove(&id);
+        self.stops.remove(&id);
         let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
         for parent in parents {
             if let Some(readers) = self.readers.get_mut(&parent) {
@@ -223,7 +252,10 @@ impl Line {
         self.outstanding.remove(&child);
         let (state, due) = self.jobs.get(&child).map_or((State::Ready, None), |job| job.when.start(now));
         let sequence = (state == State::Ready).then(|| self.next_sequence());
-        self.shift(child, Move::Reach, hints, |job| (job.state, job.due_at, job.sequence) = (state, due, sequence))
+        self.shift(child, Move::Reach, hints, |job| {
+            (job.state, job.due_at, job.sequence) = (state, due, sequence);
+            job.set_limits(now);
+        })
     }
 
     fn cancel_for(
@@ -250,9 +282,13 @@ impl Line {
     }
 
     /// Stores a job under every index its state asks for.
-    fn put(&mut self, job: Job, hints: &mut Hints) {
+    pub(super) fn put(&mut self, job: Job, hints: &mut Hints) {
         let id = job.id;
+        self.overdue.extend(job.overdue_at().map(|(at, _)| (at, id)));
+        self.strangers.extend(stranger(&job));
+        let limited = self.limits.put(&job);
         match job.state {
+            State::Ready if limited => {}
             State::Ready => {
                 let rank = rank(&job);
                 match (&job.parked, job.suspect) {
@@ -280,9 +316,12 @@ impl Line {
     }
 
     /// Takes a job out of the store and every index.
-    fn lift(&mut self, id: JobId) -> Option<Job> {
+    pub(super) fn lift(&mut self, id: JobId) -> Option<Job> {
         self.unkeep(id);
         let job = self.jobs.remove(&id)?;
+        job.overdue_at().map(|(at, _)| self.overdue.remove(&(at, id)));
+        stranger(&job).map(|place| self.strangers.remove(&place));
+        self.limits.lift(&job);
         match job.state {
             State::Ready => {
                 let rank = rank(&job);
@@ -308,7 +347,7 @@ impl Line {
     }
 
     /// Lets an ended job be pruned, unless a live job takes its result.
-    fn keep(&mut self, id: JobId) {
+    pub(super) fn keep(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.state.is_end()) else {
             return;
         };
@@ -326,7 +365,7 @@ impl Line {
     }
 
     /// Keeps an ended job from being pruned.
-    fn unkeep(&mut self, id: JobId) {
+    pub(super) fn unkeep(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.state.is_end()) else {
             return;
         };
@@ -346,10 +385,15 @@ impl Line {
     }
 
     /// Sets a ready job aside.
-    pub(super) fn park(&mut self, id: JobId, reason: Parked, hints: &mut Hints) {
+    pub(super) fn park(&mut self, id: JobId, reason: Parked, key: Option<Key>, now: Timestamp, hints: &mut Hints) {
         if let Some(mut job) = self.lift(id) {
-            job.parked = Some(reason);
+            let stood = Standing::of(&job);
+            (job.parked, job.parked_at, job.parked_for) = (Some(reason), Some(now), key);
+            if let (Some(Parked::RateWindow), Some(key)) = (&job.parked, &job.parked_for) {
+                self.limits.watch(&job, key);
+            }
             self.put(job, hints);
+            self.stood(id, stood, hints);
         }
     }
 
@@ -376,6 +420,12 @@ impl Line {
 
 pub(super) fn rank(job: &Job) -> Rank {
     (Reverse(job.priority), job.sequence.unwrap_or(0), job.id)
+}
+
+/// The place of a job that is parked because nobody knows its task.
+fn stranger(job: &Job) -> Option<(Timestamp, JobId)> {
+    let since = job.parked_at.filter(|_| job.parked == Some(Parked::UnknownTask))?;
+    Some((since, job.id))
 }
 
 fn park_key(job: &Job) -> ParkKey {

@@ -5,7 +5,7 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::line::Line;
-use super::{Inner, MemoryStorage};
+use super::{Hints, Inner, MemoryStorage};
 use crate::model::{JobId, Shard, Timestamp};
 use crate::storage::{MAX_PRUNE, Maintain, Retention, Step, StorageError};
 
@@ -22,11 +22,20 @@ impl Maintain for MemoryStorage {
             return Ok(Step::default());
         };
         line.exchanges.retain(|id, _| workers.contains_key(id));
+        let mut hints = Hints::default();
+        if let Some(limit) = retention.unknown {
+            line.bury_strangers(limit, retention.keep_dead, now, &mut hints)?;
+        }
+        let unknown = |&(since, _): &(Timestamp, JobId)| retention.unknown.is_some_and(|limit| now - since > limit);
+        line.limits.prune(now);
         let forgotten = line.prune(retention, now);
-        let more = line.next_to_prune(retention, now).is_some();
+        let more = line.next_to_prune(retention, now).is_some() || line.strangers.first().is_some_and(unknown);
         let youngest = forgotten.iter().map(|id| id.made_at()).max();
         inner.pruned = inner.pruned.max(youngest);
-        Ok(Step { done: u32::try_from(forgotten.len()).unwrap_or(u32::MAX), more })
+        drop(inner);
+        self.tell(shard, &hints);
+        let done = u32::try_from(forgotten.len() + hints.died.len()).unwrap_or(u32::MAX);
+        Ok(Step { done, more, died: hints.died })
     }
 }
 

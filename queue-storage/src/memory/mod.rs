@@ -3,8 +3,11 @@
 //! It is the plainest reading of the contract, and what the other storages are compared with. A program that may lose
 //! its jobs with its process can use it as it is.
 
+mod act;
 mod claim;
+mod ends;
 mod enqueue;
+mod limits;
 mod line;
 mod maintain;
 mod notify;
@@ -51,6 +54,12 @@ struct Inner {
 struct Hints {
     shard: bool,
     jobs: Vec<JobId>,
+    /// Jobs whose runs told how far they got.
+    progress: Vec<JobId>,
+    /// Workers to ask to stop a run.
+    stops: Vec<WorkerId>,
+    /// Jobs that died of a lost lease, or of being unknown.
+    died: Vec<JobId>,
 }
 
 impl MemoryStorage {
@@ -78,6 +87,8 @@ impl MemoryStorage {
 
     fn tell(&self, shard: &Shard, hints: &Hints) {
         hints.jobs.iter().for_each(|id| self.hub.signal_job(*id));
+        hints.progress.iter().for_each(|id| self.hub.signal_progress(*id));
+        hints.stops.iter().for_each(|worker| self.hub.signal_stop(*worker));
         if hints.shard {
             self.hub.signal_shard(shard);
         }

@@ -4,9 +4,11 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 use super::Hints;
+use super::ends::{cut_history, end, remember};
 use super::line::{LastExchange, Line, Spared};
 use crate::model::{
-    EndReason, Failure, FailureKind, Fence, Job, JobId, Lease, Move, Settled, Settlement, State, Timestamp, WorkerId,
+    AttemptEnd, EndReason, Failure, FailureKind, Fence, Job, JobId, Lease, Move, Settled, Settlement, State, Timestamp,
+    WorkerId,
 };
 use crate::storage::{Exchanged, LeaseTerms, MAX_LAPSES, MAX_UPKEEP, SettleAnswer, StorageError, WorkerRecord};
 
@@ -60,34 +62,56 @@ impl Line {
 
     pub(super) fn settle(
         &mut self,
-        worker: WorkerId,
+        worker: &WorkerRecord,
         settled: &Settled,
         now: Timestamp,
         hints: &mut Hints,
     ) -> Result<SettleAnswer, StorageError> {
-        if !self.holds(settled.job, worker, settled.fence) {
+        if !self.holds(settled.job, worker.id, settled.fence) {
             return Ok(SettleAnswer::Lost);
         }
-        let (mv, to) = settled.settlement.target();
-        let settlement = settled.settlement.clone();
+        let (settlement, most) = (self.as_asked(settled), worker.lease.keep_attempts);
+        let (mv, to) = settlement.target();
+        if let Settlement::Snooze { hold: Some(hold), .. } = settled.settlement {
+            self.close_rates(settled.job, now, hold);
+        }
         self.shift(settled.job, mv, hints, |job| {
             job.state = to;
             job.lease = None;
             job.attempts = settled.attempts;
             job.suspect &= mv == Move::Release;
+            job.cancel_requested = false;
             match settlement {
                 Settlement::Complete { result, keep } => {
                     (job.result, job.ended_at, job.keep_until) = (result, Some(now), Some(now + keep));
                 }
                 Settlement::Retry { when, failure } => {
+                    remember(job, AttemptEnd::Failed, Some(&failure), now);
                     (job.due_at, job.failure) = (Some(when.resolve(now)), Some(failure));
                 }
-                Settlement::Snooze { when } => job.due_at = Some(when.resolve(now)),
-                Settlement::Release => {}
+                Settlement::Snooze { when, .. } => {
+                    remember(job, AttemptEnd::Snoozed, None, now);
+                    job.due_at = Some(when.resolve(now));
+                }
+                Settlement::Release => remember(job, AttemptEnd::Released, None, now),
+                Settlement::Cancel { reason, failure, keep } => {
+                    end(job, State::Cancelled, reason, now, keep);
+                    job.failure = failure.or(job.failure.take());
+                }
                 Settlement::Die { reason, failure, keep } => die(job, reason, failure, now, keep),
             }
+            cut_history(job, most);
         })?;
         Ok(SettleAnswer::Applied)
+    }
+
+    /// What is written: a job that was asked to stop and would live on is cancelled.
+    fn as_asked(&self, settled: &Settled) -> Settlement {
+        match (&settled.settlement, self.stops.get(&settled.job)) {
+            (Settlement::Retry { failure, .. }, Some(&keep)) => called_off(Some(failure.clone()), keep),
+            (Settlement::Snooze { .. } | Settlement::Release, Some(&keep)) => called_off(None, keep),
+            (as_it_is, _) => as_it_is.clone(),
+        }
     }
 
     /// Makes jobs ready that are due.
@@ -133,22 +157,30 @@ impl Line {
                 continue;
             };
             let terms = workers.get(&lease.worker).map_or_else(LeaseTerms::default, |holder| holder.lease);
+            let asked = self.stops.get(&id).copied();
             self.shift(id, Move::Reclaim, hints, |job| {
-                take_back(job, lease, &terms, now);
+                take_back(job, lease, &terms, asked, now);
+                cut_history(job, terms.keep_attempts);
             })?;
+            if self.jobs.get(&id).is_some_and(|job| job.state == State::Dead) {
+                hints.died.push(id);
+            }
         }
         Ok(())
     }
 }
 
+fn called_off(failure: Option<Failure>, keep: Duration) -> Settlement {
+    Settlement::Cancel { reason: EndReason::Requested, failure, keep }
+}
+
 fn die(job: &mut Job, reason: EndReason, failure: Failure, now: Timestamp, keep: Duration) {
-    job.state = State::Dead;
-    (job.reason, job.failure) = (Some(reason), Some(failure));
-    (job.ended_at, job.keep_until) = (Some(now), Some(now + keep));
+    end(job, State::Dead, reason, now, keep);
+    job.failure = Some(failure);
 }
 
 /// What becomes of a job whose lease has ended.
-fn take_back(job: &mut Job, lease: Lease, terms: &LeaseTerms, now: Timestamp) {
+fn take_back(job: &mut Job, lease: Lease, terms: &LeaseTerms, asked: Option<Duration>, now: Timestamp) {
     job.lease = None;
     job.state = State::Ready;
     let vanished = |times: u32, what: &str| {
@@ -157,20 +189,31 @@ fn take_back(job: &mut Job, lease: Lease, terms: &LeaseTerms, now: Timestamp) {
     };
     if !lease.delivered {
         job.lapses += 1;
-        if terms.crash_limit.is_some() && job.lapses >= MAX_LAPSES {
-            let failure = vanished(job.lapses, "on receiving");
-            die(job, EndReason::Crashed, failure, now, terms.keep_dead);
-        }
-    } else if job.at_most_once {
-        die(job, EndReason::Interrupted, vanished(1, "while it ran"), now, terms.keep_dead);
-    } else {
-        job.crashes += 1;
-        job.suspect = true;
-        let failure = vanished(job.crashes, "while it ran");
-        if terms.crash_limit.is_some_and(|limit| job.crashes >= limit.max(1)) {
+        let failure = vanished(job.lapses, "on receiving");
+        if let Some(keep) = asked {
+            end(job, State::Cancelled, EndReason::Requested, now, keep);
+        } else if terms.crash_limit.is_some() && job.lapses >= MAX_LAPSES {
             die(job, EndReason::Crashed, failure, now, terms.keep_dead);
         } else {
-            job.failure = Some(failure);
+            remember(job, AttemptEnd::Lapsed, None, now);
         }
+        return;
+    }
+    let times = if job.at_most_once { 1 } else { job.crashes + 1 };
+    let failure = vanished(times, "while it ran");
+    if !job.at_most_once {
+        (job.crashes, job.suspect) = (times, true);
+    }
+    let at_limit = terms.crash_limit.is_some_and(|limit| job.crashes >= limit.max(1));
+    if let Some(keep) = asked {
+        end(job, State::Cancelled, EndReason::Requested, now, keep);
+        job.failure = Some(failure);
+    } else if job.at_most_once {
+        die(job, EndReason::Interrupted, failure, now, terms.keep_dead);
+    } else if at_limit {
+        die(job, EndReason::Crashed, failure, now, terms.keep_dead);
+    } else {
+        remember(job, AttemptEnd::Crashed, Some(&failure), now);
+        job.failure = Some(failure);
     }
 }

@@ -48,6 +48,9 @@ pub struct Overrides {
     /// How that delay is spread.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub jitter: Option<Jitter>,
+    /// For how long after the start of its first run it is retried.
+    #[serde(skip_serializing_if = "Option::is_none", with = "maybe_micros")]
+    pub retry_for: Option<Duration>,
     /// The longest an attempt may take.
     #[serde(skip_serializing_if = "Option::is_none", with = "maybe_micros")]
     pub timeout: Option<Duration>,
@@ -133,6 +136,7 @@ mod tests {
                 retries: Some(3),
                 backoff: Some(Backoff::exponential(Duration::from_secs(2))),
                 jitter: Some(Jitter::Full),
+                retry_for: Some(Duration::from_secs(600)),
                 timeout: Some(Duration::from_millis(1_500)),
                 keep: None,
             },
@@ -144,6 +148,17 @@ mod tests {
     #[test]
     fn survives_its_bytes() {
         for envelope in [full(), Envelope { args: Bytes::from_static(&[0x80]), ..Envelope::default() }] {
+            assert_eq!(Envelope::decode(&envelope.encode().unwrap()).unwrap(), envelope);
+        }
+    }
+
+    #[test]
+    fn every_backoff_survives_its_bytes() {
+        let second = Duration::from_secs(1);
+        let backoffs = [Backoff::fixed(second), Backoff::linear(second, second), Backoff::list(&[second, second * 9])];
+        for backoff in backoffs {
+            let overrides = Overrides { backoff: Some(backoff), ..Overrides::default() };
+            let envelope = Envelope { overrides, ..full() };
             assert_eq!(Envelope::decode(&envelope.encode().unwrap()).unwrap(), envelope);
         }
     }

@@ -282,6 +282,17 @@ name! {
 }
 
 name! {
+    /// A label of jobs, to find them by: 1 to 128 bytes of letters, digits and `_-.:/`.
+    Tag, "tag"
+}
+
+name! {
+    /// What jobs share that may not run together, too fast, or twice: 1 to 128 bytes of letters, digits and `_-.:/`. It means
+    /// something within one queue only.
+    Key, "key"
+}
+
+name! {
     /// Keeps applications that share one storage apart: 1 to 128 bytes of letters, digits and `_-.:/`.
     Namespace, "namespace"
 }

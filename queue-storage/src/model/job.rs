@@ -1,11 +1,13 @@
 //! The stored job, and what is handed in and out of a storage about it.
 
 use std::fmt;
-use std::sync::Arc;
 
-use super::id::{Fence, JobId, Shard, TaskName, WorkerId};
+use super::attempt::{Attempt, AttemptEnd, Progress};
+use super::id::{Fence, JobId, Key, Shard, Tag, TaskName, WorkerId};
+use super::limit::{Limit, Unique};
 use super::state::State;
 use super::time::{Timestamp, When};
+use super::words::open_words;
 use bytes::Bytes;
 
 /// A job on its way into a storage.
@@ -23,6 +25,19 @@ pub struct NewJob {
     /// Jobs of the same shard whose results it takes, in order. It starts in [`State::Waiting`] unless this is empty.
     /// Each must be stored already or come earlier in the same call.
     pub waits_for: Vec<JobId>,
+    /// By when its first run must have started: a moment, or counted from when it is due. It is expired
+    /// ([`EndReason::Overdue`]) when it has not. Retries do not move it.
+    pub expires: Option<When>,
+    /// By when it must have ended: a moment, or counted from when it is due. Past it no run starts any more, and a job
+    /// that does not run is expired ([`EndReason::Deadline`]); what a run does at it is the engine's affair.
+    pub deadline: Option<When>,
+    /// Labels to find it by; at most [`MAX_TAGS`], each once.
+    pub tags: Vec<Tag>,
+    /// Whether it is the only one of its key, and for how long.
+    pub unique: Option<Unique>,
+    /// What must have room before it runs, in the order in which it is asked; at most [`MAX_LIMITS`](super::MAX_LIMITS),
+    /// no kind and key twice.
+    pub limits: Vec<Limit>,
     /// Whether a lost lease ends it ([`EndReason::Interrupted`]) instead of running it again.
     pub at_most_once: bool,
     /// What a worker must [understand](crate::storage::WorkerRecord::understands) to run it: 1 today. A program that
@@ -32,6 +47,9 @@ pub struct NewJob {
     /// The [`Envelope`](super::Envelope), encoded; opaque to storages.
     pub envelope: Bytes,
 }
+
+/// The most tags of a job.
+pub const MAX_TAGS: usize = 8;
 
 /// The level of this program: the highest [`NewJob::needs`] that its workers understand.
 pub const LEVEL: u16 = 1;
@@ -46,6 +64,11 @@ impl NewJob {
             priority: 0,
             when: When::Now,
             waits_for: Vec::new(),
+            expires: None,
+            deadline: None,
+            tags: Vec::new(),
+            unique: None,
+            limits: Vec::new(),
             at_most_once: false,
             needs: LEVEL,
             envelope,
@@ -75,6 +98,12 @@ pub struct Job {
     pub sequence: Option<u64>,
     /// Why it is kept from running although it is ready.
     pub parked: Option<Parked>,
+    /// Since when.
+    pub parked_at: Option<Timestamp>,
+    /// The key whose slots are taken or whose rate is used up, where it is parked for that.
+    pub parked_for: Option<Key>,
+    /// When that rate next admits a start, by what is known now; others may be first.
+    pub opens_at: Option<Timestamp>,
     /// Runs that its task answered: successes and failures, but no release, snooze or crash.
     pub attempts: u32,
     /// Leases that ended without an answer after the job had been delivered.
@@ -94,20 +123,45 @@ pub struct Job {
     pub enqueued_at: Timestamp,
     /// When a scheduled or retrying job is due; the moment it was due, once it is ready or later.
     pub due_at: Option<Timestamp>,
+    /// When the first of its runs was claimed since it was taken in, or run again.
+    pub first_started_at: Option<Timestamp>,
     /// When its latest run was claimed.
     pub started_at: Option<Timestamp>,
     /// When it ended.
     pub ended_at: Option<Timestamp>,
     /// Until when the ended job is kept.
     pub keep_until: Option<Timestamp>,
+    /// As [`NewJob::expires`] and [`NewJob::deadline`] asked; `None` after a revival.
+    pub expires: Option<When>,
+    /// See [`expires`](Self::expires).
+    pub deadline: Option<When>,
+    /// The moment by which its first run must have started; `None` without one, and while a waiting job's is not known.
+    pub expires_at: Option<Timestamp>,
+    /// The moment by which it must have ended; likewise.
+    pub deadline_at: Option<Timestamp>,
+    /// Labels to find it by.
+    pub tags: Vec<Tag>,
+    /// What makes it the only one of its key; `None` after a revival.
+    pub unique: Option<Unique>,
+    /// What must have room before it runs.
+    pub limits: Vec<Limit>,
     /// The claim of the worker that runs it.
     pub lease: Option<Lease>,
+    /// Whether it runs and was asked to stop.
+    pub cancel_requested: bool,
+    /// Who runs it, or ran it when it ended; `None` while it does not run, and after an end that was no run's.
+    pub worker: Option<WorkerId>,
     /// Why it ended, unless it completed.
     pub reason: Option<EndReason>,
     /// The job whose end cancelled this one.
     pub culprit: Option<JobId>,
     /// What went wrong last.
     pub failure: Option<Failure>,
+    /// How far its latest run got, by its own word; `None` again when a run starts.
+    pub progress: Option<Progress>,
+    /// Runs before the one that it is in or ended with, oldest first: the last
+    /// [`keep_attempts`](crate::storage::LeaseTerms::keep_attempts). [`attempts_made`](Self::attempts_made) has that one too.
+    pub history: Vec<Attempt>,
     /// What its task returned; `None` before the end and for tasks that return nothing.
     pub result: Option<Bytes>,
     /// Jobs whose results it takes, in order.
@@ -124,7 +178,7 @@ impl Job {
     #[must_use]
     pub fn admitted(new: NewJob, shard: Shard, now: Timestamp) -> Self {
         let (state, due_at) = if new.waits_for.is_empty() { new.when.start(now) } else { (State::Waiting, None) };
-        Self {
+        let mut job = Self {
             id: new.id,
             shard,
             task: new.task,
@@ -132,6 +186,9 @@ impl Job {
             state,
             sequence: None,
             parked: None,
+            parked_at: None,
+            parked_for: None,
+            opens_at: None,
             attempts: 0,
             crashes: 0,
             lapses: 0,
@@ -141,17 +198,88 @@ impl Job {
             when: new.when,
             enqueued_at: now,
             due_at,
+            first_started_at: None,
             started_at: None,
             ended_at: None,
             keep_until: None,
+            expires: new.expires,
+            deadline: new.deadline,
+            expires_at: None,
+            deadline_at: None,
+            tags: new.tags,
+            unique: new.unique,
+            limits: new.limits,
             lease: None,
+            cancel_requested: false,
+            worker: None,
             reason: None,
             culprit: None,
             failure: None,
+            progress: None,
+            history: Vec::new(),
             result: None,
             waits_for: new.waits_for,
             envelope: new.envelope,
+        };
+        job.set_limits(now);
+        job
+    }
+
+    /// Sets the moments of [`expires`](Self::expires) and [`deadline`](Self::deadline): counted from when the job is due,
+    /// else from `now`; those of a waiting job that are to be counted are not known yet.
+    pub fn set_limits(&mut self, now: Timestamp) {
+        let from = self.due_at.unwrap_or(now);
+        let waits = self.state == State::Waiting;
+        let moment = |when: Option<When>| match when? {
+            When::At(at) => Some(at),
+            _ if waits => None,
+            When::In(delay) => Some(from + delay),
+            When::Now => Some(from),
+        };
+        (self.expires_at, self.deadline_at) = (moment(self.expires), moment(self.deadline));
+    }
+
+    /// The moment past which the job, as it does not run now, is expired, and the reason it then has.
+    #[must_use]
+    pub fn overdue_at(&self) -> Option<(Timestamp, EndReason)> {
+        if self.state.is_end() || self.state == State::Running {
+            return None;
         }
+        let start = self.expires_at.filter(|_| self.first_started_at.is_none());
+        match (start, self.deadline_at) {
+            (Some(start), deadline) if deadline.is_none_or(|deadline| start <= deadline) => {
+                Some((start, EndReason::Overdue))
+            }
+            (_, deadline) => deadline.map(|deadline| (deadline, EndReason::Deadline)),
+        }
+    }
+
+    /// Whether this is its unique key or that of a limit.
+    #[must_use]
+    pub fn has_key(&self, key: &Key) -> bool {
+        self.unique.as_ref().is_some_and(|unique| unique.key == *key) || self.limits.iter().any(|one| one.key() == key)
+    }
+
+    /// Every run that is remembered, oldest first: [`history`](Self::history), and the run that the job ended with.
+    #[must_use]
+    pub fn attempts_made(&self) -> Vec<Attempt> {
+        let mut attempts = self.history.clone();
+        let last = self.worker.zip(self.started_at).zip(self.ended_at);
+        attempts.extend(last.map(|((worker, started_at), ended_at)| Attempt {
+            worker,
+            started_at,
+            ended_at,
+            end: match self.state {
+                State::Completed => AttemptEnd::Completed,
+                State::Cancelled => AttemptEnd::Cancelled,
+                _ => match self.reason {
+                    Some(EndReason::Crashed | EndReason::Interrupted) => AttemptEnd::Crashed,
+                    _ => AttemptEnd::Failed,
+                },
+            },
+            failure: self.failure.clone().filter(|_| self.state != State::Completed),
+        }));
+        attempts
     }
 
     /// Whether its worker confirms the delivery, by a renewal, before it as much as decodes the job: what then goes
@@ -205,47 +333,6 @@ impl Claimed {
     }
 }
 
-/// A set of words that a newer program may add to: known ones are variants, any other is kept as it is, so that reading
-/// a record never fails on a word.
-macro_rules! open_words {
-    ($(#[$doc:meta])* $name:ident { $($(#[$vdoc:meta])* $variant:ident = $word:literal),+ $(,)? }) => {
-        $(#[$doc])*
-        #[derive(Clone, Debug, PartialEq, Eq, Hash)]
-        #[non_exhaustive]
-        pub enum $name {
-            $($(#[$vdoc])* $variant,)+
-            /// A word of a newer program.
-            Other(Arc<str>),
-        }
-
-        impl $name {
-            /// The word stored and shown.
-            #[must_use]
-            pub fn as_str(&self) -> &str {
-                match self {
-                    $(Self::$variant => $word,)+
-                    Self::Other(word) => word,
-                }
-            }
-        }
-
-        impl From<&str> for $name {
-            fn from(word: &str) -> Self {
-                match word {
-                    $($word => Self::$variant,)+
-                    other => Self::Other(other.into()),
-                }
-            }
-        }
-
-        impl fmt::Display for $name {
-            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.pad(self.as_str())
-            }
-        }
-    };
-}
-
 open_words! {
     /// Why a ready job is set aside.
     Parked {
@@ -253,6 +340,12 @@ open_words! {
         UnknownTask = "unknown_task",
         /// The workers that looked at it are too old for it: see [`NewJob::needs`].
         NewerProgram = "newer_program",
+        /// Its task is paused in this queue.
+        TaskPaused = "task_paused",
+        /// As many jobs of a key of its as may run at once do: [`Job::parked_for`].
+        LimitFull = "limit_full",
+        /// A rate it is under admits no start yet: [`Job::parked_for`], [`Job::opens_at`].
+        RateWindow = "rate_window",
     }
 }
 
@@ -273,6 +366,20 @@ open_words! {
         Interrupted = "interrupted",
         /// A job it waited for ended without completing; [`Job::culprit`] says which.
         Dependency = "dependency",
+        /// Someone cancelled it.
+        Requested = "requested",
+        /// It came to run while jobs like it were revoked.
+        Revoked = "revoked",
+        /// It came to run while no slot was free, and was not to wait for one.
+        Full = "full",
+        /// Its own task called it off.
+        CalledOff = "called_off",
+        /// Its first run did not start in time.
+        Overdue = "overdue",
+        /// It had not ended in time.
+        Deadline = "deadline",
+        /// No worker that looked at it knew its task, for longer than the limit.
+        UnknownTask = "unknown_task",
     }
 }
 
@@ -291,6 +398,8 @@ open_words! {
         Encode = "encode",
         /// The worker vanished.
         Crash = "crash",
+        /// Nobody knew the task.
+        Unknown = "unknown",
     }
 }
 
@@ -303,6 +412,8 @@ pub struct Failure {
     pub message: String,
     /// The Rust type of the error, where there was one.
     pub error_type: Option<String>,
+    /// The version of the program that ran it, where it tells one.
+    pub version: Option<String>,
 }
 
 impl Failure {
@@ -312,13 +423,14 @@ impl Failure {
     /// A failure without an error type; a message that is too long is cut at a character.
     #[must_use]
     pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
-        let mut message = message.into();
-        if message.len() > Self::MAX_MESSAGE {
-            let fits = (0..=Self::MAX_MESSAGE - '…'.len_utf8()).rev().find(|&at| message.is_char_boundary(at));
-            message.truncate(fits.unwrap_or(0));
-            message.push('…');
-        }
-        Self { kind, message, error_type: None }
+        let message = cut(message.into(), Self::MAX_MESSAGE);
+        Self { kind, message, error_type: None, version: None }
+    }
+
+    /// The same, with a message of at most so many bytes.
+    #[must_use]
+    pub fn cut_to(&self, longest: usize) -> Self {
+        Self { message: cut(self.message.clone(), longest), ..self.clone() }
     }
 
     /// The same, with the Rust type of the error.
@@ -327,6 +439,23 @@ impl Failure {
         self.error_type = Some(error_type.into());
         self
     }
+
+    /// The same, with the version of the program that ran it.
+    #[must_use]
+    pub fn of_version(mut self, version: Option<String>) -> Self {
+        self.version = version;
+        self
+    }
+}
+
+/// A text of at most so many bytes; what is longer is cut at a character and ends with an ellipsis.
+pub(crate) fn cut(mut text: String, longest: usize) -> String {
+    if text.len() > longest {
+        let fits = (0..=longest - '…'.len_utf8()).rev().find(|&at| text.is_char_boundary(at));
+        text.truncate(fits.unwrap_or(0));
+        text.push('…');
+    }
+    text
 }
 
 impl fmt::Display for Failure {

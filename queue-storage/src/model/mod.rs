@@ -1,17 +1,26 @@
 //! Plain data and pure functions: no I/O, no async, no clock.
 
+mod attempt;
+mod delays;
 mod envelope;
+mod fingerprint;
 mod id;
 mod job;
+mod limit;
 mod outcome;
 mod retry;
 mod settlement;
 mod state;
 mod time;
+mod words;
 
+pub use attempt::{Attempt, AttemptEnd, Progress};
+pub use delays::Delays;
 pub use envelope::{Envelope, EnvelopeError, Overrides};
-pub use id::{CallerId, Fence, IdError, JobId, NameError, Namespace, QueueName, Shard, TaskName, WorkerId};
-pub use job::{Claimed, EndReason, Failure, FailureKind, Input, Job, LEVEL, Lease, NewJob, Parked};
+pub use fingerprint::Fingerprint;
+pub use id::{CallerId, Fence, IdError, JobId, Key, NameError, Namespace, QueueName, Shard, Tag, TaskName, WorkerId};
+pub use job::{Claimed, EndReason, Failure, FailureKind, Input, Job, LEVEL, Lease, MAX_TAGS, NewJob, Parked};
+pub use limit::{Conflict, Limit, MAX_LIMITS, Rate, Unique, WhenFull, Window};
 pub use outcome::{Outcome, Verdict};
 pub use retry::{Backoff, Jitter, RetryPolicy};
 pub use settlement::{Run, Settled, Settlement, decide};

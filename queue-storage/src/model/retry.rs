@@ -4,6 +4,7 @@ use std::time::Duration;
 
 use serde::{Deserialize, Serialize};
 
+use super::delays::Delays;
 use super::time::micros;
 
 /// How often a failed job runs again, and after what delays.
@@ -54,6 +55,20 @@ pub enum Backoff {
         #[serde(with = "micros")]
         cap: Duration,
     },
+    /// `base`, then `base + step`, then `base + 2 × step`, …, and never more than `cap`.
+    Linear {
+        /// The first delay.
+        #[serde(with = "micros")]
+        base: Duration,
+        /// What each delay is longer than the one before.
+        #[serde(with = "micros")]
+        step: Duration,
+        /// The longest delay.
+        #[serde(with = "micros")]
+        cap: Duration,
+    },
+    /// These, one after the other; the last is repeated.
+    List(Delays),
 }
 
 impl Backoff {
@@ -70,9 +85,31 @@ impl Backoff {
     /// Doubles from `base` up to an hour, or stays at `base` when that is longer.
     #[must_use]
     pub const fn exponential(base: Duration) -> Self {
-        let hour = Duration::from_secs(3_600);
-        let cap = if base.as_secs() < hour.as_secs() { hour } else { base };
-        Self::Exponential { base, factor: 2.0, cap }
+        Self::Exponential { base, factor: 2.0, cap: an_hour_or(base) }
+    }
+
+    /// Grows from `base` by `step` up to an hour, or stays at `base` when that is longer.
+    #[must_use]
+    pub const fn linear(base: Duration, step: Duration) -> Self {
+        Self::Linear { base, step, cap: an_hour_or(base) }
+    }
+
+    /// These delays, one after the other; the last is repeated.
+    ///
+    /// ```
+    /// use std::time::Duration;
+    /// use queue_storage::model::Backoff;
+    ///
+    /// const SECOND: Duration = Duration::from_secs(1);
+    /// const BACKOFF: Backoff = Backoff::list(&[SECOND, Duration::from_secs(30)]);
+    /// assert_eq!([1, 2, 3].map(|attempt| BACKOFF.delay(attempt).as_secs()), [1, 30, 30]);
+    /// ```
+    ///
+    /// # Panics
+    /// There is no delay, or there are more than [`Delays::MAX`]. In a constant that is a compile error.
+    #[must_use]
+    pub const fn list(delays: &[Duration]) -> Self {
+        Self::List(Delays::new(delays))
     }
 
     /// The delay after the `attempt`-th failure (from 1).
@@ -84,8 +121,18 @@ impl Backoff {
                 let growth = factor.max(1.0).powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
                 Duration::try_from_secs_f64(base.as_secs_f64() * growth).map_or(cap, |delay| delay.min(cap))
             }
+            Self::Linear { base, step, cap } => {
+                base.saturating_add(step.saturating_mul(attempt.saturating_sub(1))).min(cap)
+            }
+            Self::List(delays) => delays.after(attempt),
         }
     }
+}
+
+/// The cap of a backoff that names none.
+const fn an_hour_or(base: Duration) -> Duration {
+    let hour = Duration::from_secs(3_600);
+    if base.as_secs() < hour.as_secs() { hour } else { base }
 }
 
 /// How a delay is spread, so that jobs that failed together do not come back together.
@@ -138,6 +185,30 @@ mod tests {
         let backoff = Backoff::Exponential { base: secs(2), factor: 2.0, cap: secs(20) };
         let delays: Vec<_> = [1, 2, 3, 4, 5, 1_000, u32::MAX].map(|attempt| backoff.delay(attempt)).to_vec();
         assert_eq!(delays, [secs(2), secs(4), secs(8), secs(16), secs(20), secs(20), secs(20)]);
+    }
+
+    #[test]
+    fn linear_grows_by_its_step_to_its_cap() {
+        let backoff = Backoff::Linear { base: secs(2), step: secs(3), cap: secs(10) };
+        let delays = [1, 2, 3, 4, 1_000, u32::MAX].map(|attempt| backoff.delay(attempt));
+        assert_eq!(delays, [secs(2), secs(5), secs(8), secs(10), secs(10), secs(10)]);
+        assert_eq!(Backoff::linear(secs(7_200), secs(1)).delay(9), secs(7_200));
+        assert_eq!(Backoff::linear(secs(1), Duration::MAX).delay(3), secs(3_600));
+    }
+
+    #[test]
+    fn a_list_is_followed_to_its_last() {
+        let backoff = Backoff::list(&[secs(2), secs(10), secs(5)]);
+        let delays = [1, 2, 3, 4, u32::MAX].map(|attempt| backoff.delay(attempt).as_secs());
+        assert_eq!(delays, [2, 10, 5, 5, 5]);
+    }
+
+    /// The case of the guide: five retries after 2, 4, 8, 16 and 32 seconds.
+    #[test]
+    fn two_to_the_fifth() {
+        let policy = RetryPolicy { retries: 5, backoff: Backoff::exponential(secs(2)), jitter: Jitter::None };
+        let delays: Vec<_> = (1..=6).map(|attempt| policy.delay_after(attempt, 0.7)).collect();
+        assert_eq!(delays, [2, 4, 8, 16, 32].map(|n| Some(secs(n))).into_iter().chain([None]).collect::<Vec<_>>());
     }
 
     #[test]

@@ -106,7 +106,7 @@ pub enum Move {
     Release,
     /// Its lease ended without an answer.
     Reclaim,
-    /// It failed for good.
+    /// It failed for good; or nobody knew its task for too long.
     Die,
     /// It was called off. A job that runs is marked first and keeps its lease; it moves when its run has ended.
     Cancel,
@@ -114,11 +114,13 @@ pub enum Move {
     Expire,
     /// Someone runs an ended job again.
     Revive,
+    /// Someone changes when it is to start; it may stay where it is.
+    Reschedule,
 }
 
 impl Move {
     /// Every move.
-    pub const ALL: [Self; 12] = [
+    pub const ALL: [Self; 13] = [
         Self::Reach,
         Self::Promote,
         Self::Claim,
@@ -131,6 +133,7 @@ impl Move {
         Self::Cancel,
         Self::Expire,
         Self::Revive,
+        Self::Reschedule,
     ];
 
     /// The row of the table: the states it may start from, and the states it may end in.
@@ -148,10 +151,11 @@ impl Move {
             Self::Snooze => (&[Running], &[Scheduled]),
             Self::Release => (&[Running], &[Ready]),
             Self::Reclaim => (&[Running], &[Ready, Dead, Cancelled]),
-            Self::Die => (&[Running], &[Dead]),
+            Self::Die => (&[Running, Ready], &[Dead]),
             Self::Cancel => (&[Waiting, Scheduled, Ready, Running, Retrying], &[Cancelled]),
             Self::Expire => (&[Waiting, Scheduled, Ready, Retrying], &[Expired]),
             Self::Revive => (&[Completed, Cancelled, Expired, Dead], &[Ready, Scheduled]),
+            Self::Reschedule => (&[Waiting, Scheduled, Ready, Retrying], &[Waiting, Scheduled, Ready, Retrying]),
         }
     }
 
@@ -206,7 +210,7 @@ mod tests {
     fn only_running_settles_and_only_ready_is_claimed() {
         for from in State::ALL {
             assert_eq!(Move::Claim.allows(from, State::Running), from == State::Ready);
-            for mv in [Move::Complete, Move::Retry, Move::Snooze, Move::Release, Move::Reclaim, Move::Die] {
+            for mv in [Move::Complete, Move::Retry, Move::Snooze, Move::Release, Move::Reclaim] {
                 let legal = mv.row().1.iter().any(|&to| mv.allows(from, to));
                 assert_eq!(legal, from == State::Running, "{mv:?} from {from}");
             }

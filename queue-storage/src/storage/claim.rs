@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::StorageError;
-use crate::model::{Claimed, Fence, JobId, Settled, Shard, TaskName, Timestamp, WorkerId};
+use crate::model::{Claimed, Fence, JobId, Progress, Settled, Shard, TaskName, Timestamp, WorkerId};
 
 /// The most jobs one exchange claims; a larger wish is taken as this.
 pub const MAX_CLAIM: u32 = 256;
@@ -35,6 +35,10 @@ pub struct LeaseTerms {
     pub crash_limit: Option<u32>,
     /// How long a job that dies of a lost lease is kept. Default 90 days.
     pub keep_dead: Duration,
+    /// How long a job is kept that an exchange of its expires or, being revoked, cancels. Default 1 h.
+    pub keep_ended: Duration,
+    /// How many runs of a job are remembered beside its last. Default 10.
+    pub keep_attempts: u32,
 }
 
 impl LeaseTerms {
@@ -46,6 +50,8 @@ impl LeaseTerms {
             renew_every: length.mul_f64(0.3),
             crash_limit: Some(3),
             keep_dead: Duration::from_secs(90 * 86_400),
+            keep_ended: Duration::from_secs(3_600),
+            keep_attempts: 10,
         }
     }
 
@@ -82,6 +88,9 @@ pub struct WorkerRecord {
     pub id: WorkerId,
     /// Where it runs, for people: host and process id.
     pub host: String,
+    /// The version of its program, where that tells one.
+    #[serde(default)]
+    pub version: Option<String>,
     /// The shards it serves.
     pub shards: Vec<Shard>,
     /// The names of the tasks it can run, aliases among them.
@@ -148,9 +157,11 @@ pub struct Exchanged {
     /// Whether a suspect is ready that was not claimed because no more suspects were asked for: another look is worth
     /// while as soon as one may be. Says nothing when `want` was 0.
     pub suspects_left: bool,
-    /// The tasks of the jobs that this call parked, so that the worker can say that it does not know them. A repeat may
-    /// leave them out.
+    /// The tasks of the jobs that this call parked, so that the worker can say that it does not know them;
+    /// those of a paused task, and of jobs that a limit holds back, are left out. A repeat may leave them out.
     pub parked: BTreeSet<TaskName>,
+    /// Jobs that this call made dead by taking their leases back. A repeat may leave them out.
+    pub died: Vec<JobId>,
 }
 
 /// What became of a settlement.
@@ -171,19 +182,29 @@ pub struct Renewal {
     pub shard: Shard,
     /// Leases it holds there, at most [`MAX_RENEWALS`].
     pub leases: Vec<(JobId, Fence)>,
+    /// How far runs got whose leases are among them, at most one for each.
+    pub progress: Vec<(JobId, Progress)>,
 }
 
 impl Renewal {
     /// Refuses what breaks the contract; every storage asks this before it touches anything.
     ///
     /// # Errors
-    /// *Invalid*: more than [`MAX_RENEWALS`].
+    /// *Invalid*: more than [`MAX_RENEWALS`], or progress without a lease, or two of one job.
     pub fn check(&self) -> Result<(), StorageError> {
         match self.leases.len() {
             count if count > MAX_RENEWALS => {
                 Err(StorageError::invalid(format!("{count} leases in one renewal; the most is {MAX_RENEWALS}")))
             }
-            _ => Ok(()),
+            _ => self.check_progress(),
+        }
+    }
+
+    fn check_progress(&self) -> Result<(), StorageError> {
+        let mut without: HashSet<JobId> = self.leases.iter().map(|&(id, _)| id).collect();
+        match self.progress.iter().find(|(id, _)| !without.remove(id)) {
+            Some((id, _)) => Err(StorageError::invalid(format!("progress of job {id} without its lease, or twice"))),
+            None => Ok(()),
         }
     }
 }
@@ -194,6 +215,8 @@ impl Renewal {
 pub enum Renewed {
     /// It runs anew from now, and its delivery is confirmed.
     Held,
+    /// The same, and the run is asked to stop: [`Act::Cancel`](super::Act::Cancel).
+    Stop,
     /// It is not this worker's any more.
     Lost,
 }
@@ -209,36 +232,71 @@ pub enum Renewed {
 ///    running anew from now (without being confirmed); nothing else is changed. A lower one: refused as superseded. A
 ///    higher one acknowledges all before it: their leases are *delivered*.
 /// 2. **Settle.** Each settlement whose (job, worker, fence) matches a held lease is written: the lease is gone, the
-///    end is counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing.
+///    end is counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing. A job that
+///    was asked to stop and would be retried, snoozed or released is cancelled instead, with
+///    [`EndReason::Requested`](crate::model::EndReason::Requested), with what went wrong if it failed, and kept as long as
+///    whoever asked said. A run that
+///    did not end the job is put into its [`history`](crate::model::Job::history); of one that did, the job's own fields
+///    tell ([`Job::worker`](crate::model::Job::worker) stays). Either way the history then keeps the last
+///    [`LeaseTerms::keep_attempts`] of the worker that held the lease; a revival adds the last run to them.
 /// 3. **Follow.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) edges that lead from ended jobs to jobs waiting for them are followed: a job whose
 ///    last edge is struck by a completion is reached, one that waits for a job that ended otherwise is cancelled, which
 ///    may be followed in turn. It is kept as long as the job that cancelled it. Edges beyond the bound stay noted in the
 ///    shard for the next call. The same once more after step 5, for what died there.
 /// 4. **Promote.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) scheduled and retrying jobs that are due become ready, earliest first, each with a
-///    new sequence.
+///    new sequence. Then up to [`MAX_UPKEEP`](super::MAX_UPKEEP) jobs that do not run and are overdue
+///    ([`Job::overdue_at`](crate::model::Job::overdue_at), at it or past it) are expired, earliest first, and kept for the
+///    caller's [`LeaseTerms::keep_ended`]; they are followed in step 5's end.
 /// 5. **Reclaim.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) ended leases of *other* workers are taken back, earliest first. A job that was not
 ///    delivered *lapses*: it goes back with [`lapses`](crate::model::Job::lapses) raised, or dies as crashed at
 ///    [`MAX_LAPSES`]. A delivered one is dead with [`EndReason::Interrupted`](crate::model::EndReason::Interrupted) if it runs at most once; else
 ///    it *crashes*: [`crashes`](crate::model::Job::crashes) is raised, and it goes back as a suspect, or is dead with
 ///    [`EndReason::Crashed`](crate::model::EndReason::Crashed) when that reaches the limit in the terms of the worker that lost it. What goes back
-///    keeps its sequence. What dies is followed and counted like any end. A lease has ended when the clock shows its
+///    keeps its sequence. What dies is followed and counted like any end, and told in [`Exchanged::died`]. A job that
+///    was asked to stop is cancelled instead, whatever it would have become; its counters rise as ever. A lease has ended when the clock shows its
 ///    end; a worker that is not known any more had the default terms.
-/// 6. **Claim.** Up to `want` ready jobs, highest priority first, then lowest sequence, and no further once
+/// 6. **Claim.** Nothing while the shard or this worker is [paused](super::Control::Pause). Else up to `want` ready jobs, highest priority first, then lowest sequence, and no further once
 ///    [`MAX_CLAIM_BYTES`] are claimed. It looks at no more than [`MAX_HEADS`] heads; a head whose task the worker has not
-///    registered, or that needs more than it understands, is *parked*, keeping its sequence. Parked jobs that this worker
-///    can run are candidates in their old place. Suspects are a line of their own: the first `suspects` of them that
+///    registered, or that needs more than it understands, or whose task is paused, is *parked*, keeping its sequence.
+///    One that is overdue is expired, and one that is [revoked](super::Revocation) is cancelled with
+///    [`EndReason::Revoked`](crate::model::EndReason::Revoked), both kept for the caller's [`LeaseTerms::keep_ended`].
+///    One that a [limit](crate::model::Limit) of its holds back is parked for the first that does, as
+///    [`LimitFull`](crate::model::Parked::LimitFull) or [`RateWindow`](crate::model::Parked::RateWindow), or is cancelled
+///    with [`EndReason::Full`](crate::model::EndReason::Full) and kept likewise; one that none does takes its slots, and
+///    pays its rates, together with its lease. Of one head all this is asked in this order. No more is claimed than the [slots](super::Control::Slots) and the
+///    [rate](super::Control::Rate) of the whole shard allow.
+///    Parked jobs that this worker can run now, whatever they were parked for, are candidates in their old place. Suspects are a line of their own: the first `suspects` of them that
 ///    this worker can run are candidates in their place, and the others hide nobody. All jobs claimed by one exchange
 ///    get one fence: one more than the shard's last, and at least the time in microseconds, so that it rises even if the
 ///    storage has lost its last writes.
 /// 7. **Sleep.** If fewer than `want` were claimed, a job that becomes ready after this call, or due before the
 ///    `look_again` told, signals the worker's [`Topic::Worker`](super::Topic::Worker) listener, if it had one before the call; so does a call
 ///    that parks a job, or leaves ready jobs unclaimed. A storage may signal no more sleepers than the jobs can use.
-///    `look_again` is the earliest of: the next due job; the next lease end (no sooner than the end of a silence's
+///    `look_again` is the earliest of: the next due job; the next overdue job; the end of a pause of the shard, this
+///    worker or a task; the opening of the rate of the whole shard, while jobs are in line; the next lease end (no sooner than the end of a silence's
 ///    grace); [`LeaseTerms::watch_every`] while any lease stands. It is zero when this call stopped at a bound of steps 3
 ///    to 6 with more to do.
 ///
 /// An exchange with nothing to settle and no room is upkeep: steps 3 to 5. A worker makes one for each shard it serves
 /// whenever `look_again` has passed, room or no room, so that a full worker still reclaims.
+///
+/// # Slots and rates
+///
+/// The slots of a key are the leases of the jobs under it: taken with a claim, free with whatever ends the lease, in the
+/// same step. A slot that falls free brings the first job parked for it, by priority and sequence, back into line in its
+/// old place. So does a job that had been in line and leaves it without a lease, while a slot is free, since the slot might
+/// have been meant for it. So as long as a slot is free and jobs are parked for it, one of them is in line. (Where jobs of a
+/// key differ in how many slots it has, the word of the first parked says whether one is free, and one that is free by
+/// the word of another may stay so until the next falls free; but never while none is taken.)
+///
+/// Jobs parked for a rate come back into line, in their old places, by step 4 of an exchange at or after the moment at
+/// which the rate opens, as many as it then has room for; the next look is then when one more has room beside those that
+/// came back ([`Rate::look_after`](crate::model::Rate::look_after)). `look_again` is no later than the
+/// earliest such moment. Those counted against
+/// [`MAX_UPKEEP`](super::MAX_UPKEEP) are the jobs that came back.
+///
+/// A settlement that [holds](crate::model::Settlement::Snooze) closes the rates its job is under
+/// ([`Rate::held`](crate::model::Rate::held)).
 ///
 /// # Silence
 ///
@@ -275,10 +333,12 @@ pub trait Claim: Send + Sync {
 
     /// Renews leases, each on its own: one that is lost does not hinder the others. Answers in the order of the call.
     ///
+    /// Progress is written where its lease is held, and told to listeners of [`Topic::Progress`](super::Topic::Progress).
+    ///
     /// A lease that has run out but was not taken back is renewed. Renewing also confirms the delivery of the job. To a
     /// worker that is not registered every lease is lost. Not numbered: it is idempotent. Nothing to do: an empty list.
     ///
     /// # Errors
-    /// *Invalid*: more than [`MAX_RENEWALS`]. *Unavailable*.
+    /// *Invalid*: as [`Renewal::check`] says. *Unavailable*.
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError>;
 }

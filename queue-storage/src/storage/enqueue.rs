@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StorageError;
-use crate::model::{CallerId, JobId, NewJob, Shard, State};
+use crate::model::{CallerId, JobId, Limit, MAX_LIMITS, MAX_TAGS, NewJob, Shard, State};
 
 /// The most jobs in one [`EnqueueCall`].
 pub const MAX_ENQUEUE: usize = 1_000;
@@ -47,10 +47,33 @@ pub fn check_jobs(jobs: &[NewJob], shard: &Shard) -> Result<(), StorageError> {
     if edges > MAX_WAITS_FOR {
         return Err(StorageError::invalid(format!("{edges} dependencies in one call; the most is {MAX_WAITS_FOR}")));
     }
+    if let Some((job, fault)) = jobs.iter().find_map(|job| Some((job, limits_fault(&job.limits)?))) {
+        return Err(StorageError::invalid(format!("job {}: {fault}", job.id)));
+    }
+    if let Some(job) = jobs.iter().find(|job| job.tags.len() > MAX_TAGS || has_twice(&job.tags)) {
+        let tags = &job.tags;
+        return Err(StorageError::invalid(format!(
+            "job {} has the tags {tags:?}; the most is {MAX_TAGS}, each once",
+            job.id
+        )));
+    }
     match jobs.iter().find(|job| job.id.home_tag() != shard.tag()) {
         Some(job) => Err(StorageError::invalid(format!("job {} was made for another shard than {shard}", job.id))),
         None => Ok(()),
     }
+}
+
+/// What is wrong with the limits of a job.
+fn limits_fault(limits: &[Limit]) -> Option<String> {
+    let kinds: Vec<_> = limits.iter().map(|one| (matches!(one, Limit::Slots { .. }), one.key())).collect();
+    if limits.len() > MAX_LIMITS || has_twice(&kinds) {
+        return Some(format!("the limits {limits:?}; the most is {MAX_LIMITS}, each kind and key once"));
+    }
+    limits.iter().find_map(Limit::fault)
+}
+
+fn has_twice<T: PartialEq>(all: &[T]) -> bool {
+    all.iter().enumerate().any(|(at, one)| all[..at].contains(one))
 }
 
 /// What became of one job of an [`EnqueueCall`].
@@ -61,16 +84,25 @@ pub enum Admission {
     Added(State),
     /// A job of this id is stored already, in this state; nothing was changed.
     Duplicate(State),
+    /// It was not taken in: this job of the same unique key keeps it out; the state it was in, `None` if it is stored no
+    /// more.
+    Existing(JobId, Option<State>),
+    /// The same, and whoever enqueued it asked to be refused.
+    Rejected(JobId, Option<State>),
+    /// It was not taken in: this job of the same unique key, in this state now, has taken over what is new.
+    Replaced(JobId, State),
     /// It was not taken in: it waits for this job, which is not stored in this shard, or was refused itself.
     UnknownDependency(JobId),
 }
 
 impl Admission {
-    /// The state the stored job was in when the call was applied; `None` if it was not taken in.
+    /// The state the stored job was in when the call was applied, this one or the one that keeps it out; `None` if there
+    /// is none.
     #[must_use]
     pub const fn state(self) -> Option<State> {
         match self {
-            Self::Added(state) | Self::Duplicate(state) => Some(state),
+            Self::Added(state) | Self::Duplicate(state) | Self::Replaced(_, state) => Some(state),
+            Self::Existing(_, state) | Self::Rejected(_, state) => state,
             Self::UnknownDependency(_) => None,
         }
     }
@@ -97,12 +129,22 @@ pub trait Enqueue: Send + Sync {
     /// [`EndReason::Dependency`](crate::model::EndReason::Dependency). The result of a job that is waited for is kept
     /// until the waiting job has ended, whatever its own retention says.
     ///
+    /// **Unique jobs.** What is said under [`Unique`](crate::model::Unique) is decided here, each job after those before it
+    /// in the call, and once more than a duplicate is looked for: if another job holds the key, the new one is not taken
+    /// in, and its own [`Conflict`](crate::model::Conflict) says what is answered, and what the other takes over as if it
+    /// were [edited](super::Act::Edit). Where that can't be, as the other runs or has ended, it is
+    /// [`Existing`](Admission::Existing). Otherwise it holds the key from now on, by its id. The key is free again in the
+    /// same step that ends the holder's [`Window`](crate::model::Window): no key outlives its window, however that came.
+    ///
+    /// **Limits.** A job that would be ready while a key of its has no free [slot](crate::model::Limit::Slots), by its own
+    /// word, is parked as [`LimitFull`](crate::model::Parked::LimitFull) at once, unless it is to be cancelled then.
+    ///
     /// **Wakes** sleepers of the shard when a job became ready, or is due before they meant to look again.
     ///
     /// Nothing to do: an empty call is answered with an empty list and remembered like any other.
     ///
     /// # Errors
     /// *Invalid*: more than [`MAX_ENQUEUE`] jobs, more than [`MAX_WAITS_FOR`] dependencies, a job whose home tag is not
-    /// this shard's. *Superseded*: a later call was applied; whether this one was is not known. *Unavailable*.
+    /// this shard's, more than [`MAX_TAGS`] tags or one twice. *Superseded*: a later call was applied; whether this one was is not known. *Unavailable*.
     async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError>;
 }

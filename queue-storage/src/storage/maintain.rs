@@ -2,8 +2,10 @@
 
 use async_trait::async_trait;
 
+use std::time::Duration;
+
 use super::StorageError;
-use crate::model::Shard;
+use crate::model::{JobId, Shard};
 
 /// The most jobs one step of upkeep moves.
 pub const MAX_UPKEEP: u32 = 100;
@@ -18,21 +20,28 @@ pub struct Retention {
     pub traces: u64,
     /// The most dead letters. Default 10,000.
     pub dead: u64,
+    /// How long a job may be parked because nobody knows its task before it is dead; `None` for any time. Default 7 days.
+    pub unknown: Option<Duration>,
+    /// How long such a dead letter is kept. Default 90 days.
+    pub keep_dead: Duration,
 }
 
 impl Default for Retention {
     fn default() -> Self {
-        Self { traces: 10_000, dead: 10_000 }
+        const DAY: Duration = Duration::from_secs(86_400);
+        Self { traces: 10_000, dead: 10_000, unknown: Some(DAY * 7), keep_dead: DAY * 90 }
     }
 }
 
 /// What one step of upkeep did.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[derive(Clone, Debug, PartialEq, Eq, Default)]
 pub struct Step {
     /// Jobs it moved or removed.
     pub done: u32,
     /// Whether it stopped at its bound with more to do.
     pub more: bool,
+    /// Jobs that it made dead; they count as done.
+    pub died: Vec<JobId>,
 }
 
 /// Keeps a storage in order.
@@ -42,8 +51,13 @@ pub trait Maintain: Send + Sync {
     /// retention: first those kept too long, then what is too many: of completed jobs without a result beyond
     /// [`Retention::traces`] those go first whose time to be kept ends first, of dead letters beyond
     /// [`Retention::dead`] those that died first. One whose result a live job waits for never goes. Also drops what is
-    /// remembered of workers without leases and of callers that have not called for a day, within the same bound. The
+    /// remembered of workers without leases and of callers that have not called for a day, of unique keys whose time has
+    /// passed, and of rates that are paid, within the same bound. The
     /// counts of ends stay.
+    ///
+    /// Up to [`MAX_UPKEEP`] jobs that are parked as [`UnknownTask`](crate::model::Parked::UnknownTask) for longer than
+    /// [`Retention::unknown`] die with [`EndReason::UnknownTask`](crate::model::EndReason::UnknownTask), those parked first
+    /// at first; their edges are followed by the next exchange. What dies here may be pruned by the same call.
     ///
     /// # Errors
     /// *Unavailable*.

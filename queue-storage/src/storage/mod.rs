@@ -5,7 +5,7 @@
 //! | [`Enqueue`] | clients | take jobs in |
 //! | [`Claim`] | workers | settle and claim, renew |
 //! | [`Maintain`] | keepers | upkeep: idempotent steps that may run on every process at once |
-//! | [`Operate`] | people | look |
+//! | [`Operate`] | people | look, act on jobs, control a queue |
 //! | [`Notify`] | all | be told that a look is worth while; may be lost |
 //!
 //! # What holds for every method
@@ -21,7 +21,9 @@
 //! * **Errors.** *Unavailable* and *superseded* mean: not known whether it was done. Every other error means: nothing was
 //!   changed.
 
+mod act;
 mod claim;
+mod control;
 mod enqueue;
 mod maintain;
 mod notify;
@@ -32,14 +34,16 @@ use std::fmt;
 use async_trait::async_trait;
 
 pub use crate::error::StorageError;
+pub use act::{Act, Acted, Edit, MAX_ACT};
 pub use claim::{
     Claim, Exchange, Exchanged, LeaseTerms, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, MAX_LAPSES, MAX_RENEWALS,
     MAX_SETTLEMENTS, Renewal, Renewed, SettleAnswer, WorkerRecord,
 };
+pub use control::{Control, Controls, MAX_RULES, Pause, Revocation, Scope};
 pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, check_jobs};
 pub use maintain::{MAX_PRUNE, MAX_UPKEEP, Maintain, Retention, Step};
 pub use notify::{Hold, Hub, Listener, Notify, Topic};
-pub use operate::{Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate};
+pub use operate::{Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, Usage};
 
 /// A storage: everything a client, a worker and an operator ask of one, as an object.
 #[async_trait]

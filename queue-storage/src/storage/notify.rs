@@ -15,6 +15,10 @@ pub enum Topic {
     Worker(WorkerId, Shard),
     /// This job ended, or may have changed otherwise: a storage must tell of ends and may tell of more.
     Job(JobId),
+    /// A job that this worker runs in this shard was asked to stop: it should renew its leases now.
+    Stop(WorkerId, Shard),
+    /// This job's run told how far it got, or the job ended.
+    Progress(JobId),
 }
 
 /// Tells listeners that a look is worth while.
@@ -72,6 +76,8 @@ pub struct Hub {
 enum Key {
     Shard(Shard),
     Job(JobId),
+    Stop(WorkerId),
+    Progress(JobId),
 }
 
 impl Topic {
@@ -79,6 +85,8 @@ impl Topic {
         match self {
             Self::Worker(_, shard) => Key::Shard(shard.clone()),
             Self::Job(id) => Key::Job(*id),
+            Self::Stop(worker, _) => Key::Stop(*worker),
+            Self::Progress(id) => Key::Progress(*id),
         }
     }
 }
@@ -104,9 +112,20 @@ impl Hub {
         self.signal(&Key::Shard(shard.clone()));
     }
 
-    /// Tells everyone who listens for the job.
+    /// Tells everyone who listens for the job's end, or for how far it got.
     pub fn signal_job(&self, id: JobId) {
         self.signal(&Key::Job(id));
+        self.signal(&Key::Progress(id));
+    }
+
+    /// Tells everyone who listens for how far the job got.
+    pub fn signal_progress(&self, id: JobId) {
+        self.signal(&Key::Progress(id));
+    }
+
+    /// Tells a worker that it should renew its leases now.
+    pub fn signal_stop(&self, worker: WorkerId) {
+        self.signal(&Key::Stop(worker));
     }
 
     /// Tells one worker that listens for the shard.

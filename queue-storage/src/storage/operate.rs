@@ -1,11 +1,11 @@
-//! Looking; called by people.
+//! Looking, acting, controlling; called by people.
 
 use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{StorageError, WorkerRecord};
-use crate::model::{Job, JobId, QueueName, Shard, State, TaskName};
+use super::{Act, Acted, Control, Controls, StorageError, WorkerRecord};
+use crate::model::{EndReason, Job, JobId, Key, QueueName, Shard, State, Tag, TaskName, Timestamp, WorkerId};
 
 /// The most jobs on one page.
 pub const MAX_PAGE: u32 = 1_000;
@@ -20,10 +20,38 @@ pub struct JobQuery {
     pub task: Option<TaskName>,
     /// Only jobs in this state.
     pub state: Option<State>,
+    /// Only jobs with this tag.
+    pub tag: Option<Tag>,
+    /// Only jobs with this key, unique or of a limit.
+    pub key: Option<Key>,
+    /// Only jobs that this worker runs, or ran when they ended.
+    pub worker: Option<WorkerId>,
+    /// Only jobs that ended for this reason.
+    pub reason: Option<EndReason>,
+    /// Only jobs taken in at this moment or later.
+    pub from: Option<Timestamp>,
+    /// Only jobs taken in before this moment.
+    pub until: Option<Timestamp>,
     /// Where to go on: [`JobPage::next`] of the page before.
     pub after: Option<Cursor>,
     /// The most jobs on the page; 0 and anything above [`MAX_PAGE`] count as that.
     pub limit: u32,
+}
+
+impl JobQuery {
+    /// Whether a job is one of those asked for.
+    #[must_use]
+    pub fn fits(&self, job: &Job) -> bool {
+        self.queue.as_ref().is_none_or(|queue| *queue == job.shard.queue)
+            && self.task.as_ref().is_none_or(|task| *task == job.task)
+            && self.state.is_none_or(|state| state == job.state)
+            && self.tag.as_ref().is_none_or(|tag| job.tags.contains(tag))
+            && self.key.as_ref().is_none_or(|key| job.has_key(key))
+            && self.worker.is_none_or(|worker| job.worker == Some(worker))
+            && self.reason.as_ref().is_none_or(|reason| job.reason.as_ref() == Some(reason))
+            && self.from.is_none_or(|from| job.enqueued_at >= from)
+            && self.until.is_none_or(|until| job.enqueued_at < until)
+    }
 }
 
 /// A place in a list; of use only for the query it came from.
@@ -58,6 +86,32 @@ impl Lookup {
             Self::Found(job) => Some(*job),
             Self::Gone | Self::Unknown => None,
         }
+    }
+}
+
+/// How a key is used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub struct Usage {
+    /// The job that keeps others of this unique key out.
+    pub unique: Option<JobId>,
+    /// Until when, where a time says so.
+    pub unique_until: Option<Timestamp>,
+    /// Jobs that hold a slot.
+    pub running: u64,
+    /// Jobs parked for a slot.
+    pub waiting: u64,
+    /// Jobs parked for the rate.
+    pub throttled: u64,
+    /// When everything that has started under the rate is paid for; `None` when it is.
+    pub paid_at: Option<Timestamp>,
+}
+
+impl Usage {
+    /// Nothing.
+    #[must_use]
+    pub fn new() -> Self {
+        Self::default()
     }
 }
 
@@ -131,7 +185,7 @@ impl Counts {
     }
 }
 
-/// Looks into a storage. Nothing here changes anything.
+/// Looks into a storage, acts on jobs, controls queues.
 #[async_trait]
 pub trait Operate: Send + Sync {
     /// The job, wherever it lives.
@@ -146,6 +200,10 @@ pub trait Operate: Send + Sync {
     /// between two of them may be missed by a query for its state; one that comes meanwhile comes last in its shard, and
     /// may be missed where nothing was left to show when it came. A storage looks at a bounded number of records for one
     /// page, so a filter that fits little gives short pages.
+    ///
+    /// Dead letters alone, [`state`](JobQuery::state) being [`State::Dead`], go by their death within a shard, those that
+    /// died last first, and are found without looking at other jobs, those excepted that a live job needs: they may be
+    /// left out.
     ///
     /// # Errors
     /// *Unavailable*. *Invalid*: `after` is no cursor. *Corrupt*.
@@ -168,4 +226,34 @@ pub trait Operate: Send + Sync {
     /// # Errors
     /// *Unavailable*. *Corrupt*.
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError>;
+
+    /// Does something to up to [`MAX_ACT`](super::MAX_ACT) jobs of the shard, each on its own: one that is refused does not
+    /// hinder the others. Answers in the order of the ids; one that comes twice is treated twice. What ends is counted,
+    /// told and followed like any end: up to [`MAX_UPKEEP`](super::MAX_UPKEEP) edges at once, the others by the next
+    /// exchange. Wakes sleepers when a job became ready, or is due before they meant to look again.
+    ///
+    /// Not numbered: whoever repeats it finds what it did the first time.
+    ///
+    /// # Errors
+    /// *Invalid*: more than [`MAX_ACT`](super::MAX_ACT). *Unavailable*.
+    async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError>;
+
+    /// Changes what is said of the shard, known or not; whether that changed anything. Wakes every sleeper of the shard
+    /// when something may now be claimed.
+    ///
+    /// # Errors
+    /// *Invalid*: the shard would hold more than [`MAX_RULES`](super::MAX_RULES). *Unavailable*.
+    async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError>;
+
+    /// What is said of the shard now.
+    ///
+    /// # Errors
+    /// *Unavailable*. *Corrupt*.
+    async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError>;
+
+    /// How a key of the shard is used now; all empty for one that is not.
+    ///
+    /// # Errors
+    /// *Unavailable*.
+    async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError>;
 }
