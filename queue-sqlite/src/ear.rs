@@ -1,59 +1,89 @@
 //! What other connections commit, heard by what they leave in the file.
 //!
-//! Each shard's row holds two numbers: `bell` rises when its workers are to look, `news` when jobs changed. Only when
-//! `PRAGMA data_version` says that another connection has committed are they read and compared, so that neighbours who
-//! merely look in, as idle workers do, never wake each other.
+//! Each shard's row holds three numbers: `bell` rises when its workers are to look, `news` when jobs changed or told how
+//! far they got, `stops` when running jobs were asked to stop. Only when `PRAGMA data_version` says that another
+//! connection has committed are they read and compared, so that neighbours who merely look in, as idle workers do, never
+//! wake each other.
 
 use std::collections::HashMap;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::hash::Hash;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use queue_storage::model::{JobId, Shard};
+use queue_storage::model::{JobId, Shard, WorkerId};
 use queue_storage::storage::Hub;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, Result};
-use crate::row;
-use crate::tx::Hints;
+use crate::job::row;
+use crate::job::tx::{Hints, Raised};
 
-/// The jobs that someone in this process listens for, each with the state it was last seen in.
+/// What someone in this process listens for.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Interests {
     /// Locked for an insertion or a removal by those who listen, and for a copy by the writer; never across an await.
-    jobs: Arc<Mutex<HashMap<JobId, Interest>>>,
+    all: Arc<Mutex<All>>,
 }
 
-#[derive(Clone, Copy, Debug, Default)]
+#[derive(Debug, Default)]
+struct All {
+    jobs: HashMap<JobId, Interest>,
+    /// Listeners for stops, by worker and shard.
+    stops: HashMap<(WorkerId, Shard), usize>,
+}
+
+/// Listeners for a job, and what it was last seen to be.
+#[derive(Clone, Debug, Default)]
 struct Interest {
     listeners: usize,
     state: Option<i64>,
+    progress: Option<Vec<u8>>,
 }
 
 /// Ends the interest of one listener when it is dropped with it.
 #[derive(Debug)]
 pub(crate) struct Held {
     interests: Interests,
-    id: JobId,
+    what: What,
+}
+
+#[derive(Debug)]
+enum What {
+    Job(JobId),
+    Stops((WorkerId, Shard)),
 }
 
 impl Interests {
-    pub(crate) fn add(&self, id: JobId) -> Held {
-        self.lock().entry(id).or_default().listeners += 1;
-        Held { interests: self.clone(), id }
+    pub(crate) fn in_job(&self, id: JobId) -> Held {
+        self.lock().jobs.entry(id).or_default().listeners += 1;
+        Held { interests: self.clone(), what: What::Job(id) }
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, HashMap<JobId, Interest>> {
-        self.jobs.lock().unwrap_or_else(PoisonError::into_inner)
+    pub(crate) fn in_stops(&self, worker: WorkerId, shard: Shard) -> Held {
+        *self.lock().stops.entry((worker, shard.clone())).or_default() += 1;
+        Held { interests: self.clone(), what: What::Stops((worker, shard)) }
+    }
+
+    fn lock(&self) -> MutexGuard<'_, All> {
+        self.all.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 impl Drop for Held {
     fn drop(&mut self) {
-        let mut jobs = self.interests.lock();
-        if let Some(interest) = jobs.get_mut(&self.id) {
-            interest.listeners -= 1;
-            if interest.listeners == 0 {
-                jobs.remove(&self.id);
-            }
+        let mut all = self.interests.lock();
+        match &self.what {
+            What::Job(id) => leave(&mut all.jobs, id, |interest| &mut interest.listeners),
+            What::Stops(key) => leave(&mut all.stops, key, |listeners| listeners),
+        }
+    }
+}
+
+/// Counts one listener less; the last one takes the entry along.
+fn leave<K: Eq + Hash, V>(all: &mut HashMap<K, V>, key: &K, listeners: impl Fn(&mut V) -> &mut usize) {
+    if let Some(left) = all.get_mut(key).map(listeners) {
+        *left -= 1;
+        if *left == 0 {
+            all.remove(key);
         }
     }
 }
@@ -65,8 +95,8 @@ pub(crate) struct Ear {
     interests: Interests,
     /// What `data_version` said last: it changes when another connection has committed, never by our own commits.
     version: i64,
-    /// Each shard's bell and news, as far as this process has been told.
-    heard: HashMap<i64, (i64, i64)>,
+    /// Each shard's numbers, as far as this process has been told.
+    heard: HashMap<i64, Raised>,
 }
 
 impl Ear {
@@ -81,12 +111,16 @@ impl Ear {
 
     /// Tells of our own commit, which needs no look at the file.
     pub(crate) fn tell(&mut self, hints: &Hints) {
-        for (shard, bell, news) in &hints.raised {
+        for (shard, raised) in &hints.raised {
             let heard = self.heard.entry(*shard).or_default();
-            *heard = (heard.0 + i64::from(*bell), heard.1 + i64::from(*news));
+            heard.bell += raised.bell;
+            heard.news += raised.news;
+            heard.stops += raised.stops;
         }
         hints.shards.iter().for_each(|shard| self.hub.signal_shard(shard));
         hints.jobs.iter().for_each(|id| self.hub.signal_job(*id));
+        hints.progress.iter().for_each(|id| self.hub.signal_progress(*id));
+        hints.stops.iter().for_each(|worker| self.hub.signal_stop(*worker));
     }
 
     /// Tells of what other connections committed since the last look.
@@ -96,17 +130,23 @@ impl Ear {
             return Ok(());
         }
         let mut statement =
-            conn.prepare_cached("SELECT shard, bell, news, queue, idx FROM queue_shards WHERE namespace = ?1")?;
+            conn.prepare_cached("SELECT shard, bell, news, stops, queue, idx FROM queue_shards WHERE namespace = ?1")?;
         let mut rows = statement.query([namespace])?;
         let mut news = false;
         while let Some(row) = rows.next()? {
-            let now = (row.get(1)?, row.get(2)?);
+            let now = Raised { bell: row.get(1)?, news: row.get(2)?, stops: row.get(3)? };
             let before = self.heard.insert(row.get(0)?, now).unwrap_or_default();
-            news |= now.1 != before.1;
-            if now.0 != before.0 {
-                let queue: String = row.get(3)?;
+            news |= now.news != before.news;
+            if (now.bell, now.stops) != (before.bell, before.stops) {
+                let queue: String = row.get(4)?;
                 let queue = queue.parse().map_err(|error| Error::corrupt(format!("a shard's queue: {error}")))?;
-                self.hub.signal_shard(&Shard { queue, index: row.get(4)? });
+                let shard = Shard { queue, index: row.get(5)? };
+                if now.bell != before.bell {
+                    self.hub.signal_shard(&shard);
+                }
+                if now.stops != before.stops {
+                    self.tell_to_look(&shard);
+                }
             }
         }
         drop(rows);
@@ -117,21 +157,33 @@ impl Ear {
         Ok(())
     }
 
-    /// Tells who listens for a job whose state is another than when it was last looked at.
+    /// Tells the workers of a shard that some run of it is to stop: their renewals tell them which.
+    fn tell_to_look(&self, shard: &Shard) {
+        let listening = self.interests.lock();
+        let here = listening.stops.keys().filter(|(_, listened)| listened == shard);
+        here.for_each(|(worker, _)| self.hub.signal_stop(*worker));
+    }
+
+    /// Tells who listens for a job that is no more as it was when it was last looked at.
     fn look_at_jobs(&self, conn: &Connection, namespace: &str) -> Result<()> {
-        let jobs: Vec<_> = self.interests.lock().iter().map(|(id, interest)| (*id, interest.state)).collect();
+        let jobs: Vec<_> = self.interests.lock().jobs.iter().map(|(id, interest)| (*id, interest.clone())).collect();
         let mut statement = conn.prepare_cached(
-            "SELECT j.state FROM queue_shards s JOIN queue_jobs j ON j.shard = s.shard AND j.id = ?3 \
+            "SELECT j.state, j.progress FROM queue_shards s JOIN queue_jobs j ON j.shard = s.shard AND j.id = ?3 \
              WHERE s.namespace = ?1 AND s.tag = ?2",
         )?;
         for (id, before) in jobs {
             let values = params![namespace, id.home_tag(), row::id_bytes(id)];
-            let state = statement.query_row(values, |row| row.get::<_, i64>(0)).optional()?;
-            if state != before || state.is_none() {
+            let found = statement.query_row(values, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional()?;
+            let (state, progress) = found.map_or((None, None), |(state, progress)| (Some(state), progress));
+            if state != before.state || state.is_none() {
                 self.hub.signal_job(id);
-                if let Some(interest) = self.interests.lock().get_mut(&id) {
-                    interest.state = state;
-                }
+            } else if progress != before.progress {
+                self.hub.signal_progress(id);
+            } else {
+                continue;
+            }
+            if let Some(interest) = self.interests.lock().jobs.get_mut(&id) {
+                (interest.state, interest.progress) = (state, progress);
             }
         }
         Ok(())

@@ -4,11 +4,14 @@ use queue_storage::model::{EndReason, Job, JobId, Move, NewJob, State};
 use queue_storage::storage::{Admission, EnqueueCall, StorageError};
 use rusqlite::{OptionalExtension, params};
 
-use crate::edges;
 use crate::error::{Error, Result};
+use crate::job::edges;
+use crate::job::limits;
+use crate::job::row;
+use crate::job::tx::Tx;
+use crate::job::unique;
+use crate::job::write;
 use crate::ledger::Ledger;
-use crate::row;
-use crate::tx::Tx;
 
 /// A numbered call: answered from memory when it was applied before.
 pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admission>> {
@@ -37,7 +40,7 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admissio
             "INSERT INTO queue_callers (shard, caller, number, seen_at, answer) VALUES (?1, ?2, ?3, ?4, ?5) \
              ON CONFLICT (shard, caller) DO UPDATE SET number = ?3, seen_at = ?4, answer = ?5",
         )?
-        .execute(params![shard.n, caller, call.number.cast_signed(), tx.now.as_micros(), encode(&answer)])?;
+        .execute(params![shard.n, caller, call.number.cast_signed(), tx.now.as_micros(), encode(&answer)?])?;
     Ok(answer)
 }
 
@@ -51,7 +54,7 @@ pub(crate) fn take_in(tx: &mut Tx<'_>, shard: &mut Ledger, jobs: Vec<NewJob>) ->
 
 fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, new: NewJob) -> Result<Admission> {
     let mut parents = Vec::new();
-    if !new.waits_for.is_empty() {
+    if !new.waits_for.is_empty() || new.unique.is_some() {
         if let Some(state) = stored(tx, shard, new.id)? {
             return Ok(Admission::Duplicate(state));
         }
@@ -62,28 +65,41 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, new: NewJob) -> Result<Admission> 
             }
         }
     }
+    if let Some(answer) = unique::keep_out(tx, shard, &new)? {
+        return Ok(answer);
+    }
     let mut job = Job::admitted(new, shard.shard.clone(), tx.now);
     if job.state == State::Waiting {
         settle_dependencies(tx, &mut job, &parents)?;
+    } else if job.state == State::Ready {
+        limits::park_new(tx, shard, &mut job)?;
     }
     if job.state == State::Ready {
         job.sequence = Some(shard.sequence + 1);
     }
-    let Some(n) = row::insert(tx.conn, shard.n, &job)? else {
+    let Some(n) = write::insert(tx.conn, shard.n, &job)? else {
         let state = stored(tx, shard, job.id)?;
         return state.map(Admission::Duplicate).ok_or_else(|| Error::corrupt(format!("job {} comes and goes", job.id)));
     };
     shard.admitted(job.state);
     match job.state {
         State::Ready => {
+            let parked = job.parked.is_some();
             shard.next_sequence();
-            tx.hints.ready = true;
+            shard.parked += u64::from(parked);
+            shard.blocked += u64::from(parked);
+            tx.hints.ready |= !parked;
         }
         State::Scheduled => tx.hints.due_at(job.due_at.unwrap_or(tx.now)),
         State::Cancelled => shard.ends_at_once(),
         _ => {}
     }
+    unique::own(tx, shard, &job)?;
     if !job.state.is_end() {
+        shard.limited += u64::from(write::is_limited(&job));
+        if let Some((overdue, _)) = job.overdue_at() {
+            tx.hints.due_at(overdue);
+        }
         edges::tie(tx, shard, n, &parents)?;
     }
     Ok(Admission::Added(job.state))
@@ -103,6 +119,7 @@ fn settle_dependencies(tx: &Tx<'_>, job: &mut Job, parents: &[edges::Parent]) ->
         let (state, due_at) = job.when.start(tx.now);
         Move::Reach.check(job.state, state)?;
         (job.state, job.due_at) = (state, due_at);
+        job.set_limits(tx.now);
     }
     Ok(())
 }
@@ -117,33 +134,48 @@ fn stored(tx: &Tx<'_>, shard: &Ledger, id: JobId) -> Result<Option<State>> {
     state.map(row::state).transpose()
 }
 
-/// Answers as they are remembered.
-fn encode(answer: &[Admission]) -> Vec<u8> {
+/// Answers as they are remembered: each its kind, the job it names, and a state.
+fn encode(answer: &[Admission]) -> Result<Vec<u8>> {
     let mut bytes = Vec::with_capacity(answer.len() * 2);
     for admission in answer {
-        match admission {
-            Admission::Duplicate(state) => bytes.extend([1, *state as u8]),
-            Admission::UnknownDependency(id) => {
-                bytes.push(2);
-                bytes.extend(row::id_bytes(*id));
-            }
-            Admission::Added(state) => bytes.extend([0, *state as u8]),
-            other => bytes.extend([0, other.state().unwrap_or(State::Ready) as u8]),
-        }
+        let state = admission.state().map_or(NO_STATE, |state| state as u8);
+        let (kind, id) = match admission {
+            Admission::Added(_) => (0, None),
+            Admission::Duplicate(_) => (1, None),
+            Admission::UnknownDependency(id) => (2, Some(id)),
+            Admission::Existing(id, _) => (3, Some(id)),
+            Admission::Rejected(id, _) => (4, Some(id)),
+            Admission::Replaced(id, _) => (5, Some(id)),
+            other => return Err(Error::corrupt(format!("the answer {other:?} can't be remembered"))),
+        };
+        bytes.push(kind);
+        bytes.extend(id.into_iter().flat_map(|id| row::id_bytes(*id)));
+        bytes.extend(Some(state).filter(|_| kind != 2));
     }
-    bytes
+    Ok(bytes)
 }
+
+/// Stands for the state of a job that is stored no more.
+const NO_STATE: u8 = u8::MAX;
 
 fn decode(mut bytes: &[u8]) -> Result<Vec<Admission>> {
     let mut answer = Vec::new();
     while let [kind, rest @ ..] = bytes {
         let damaged = || Error::corrupt("a remembered answer to an enqueue call is cut short");
-        let length = if *kind == 2 { 16 } else { 1 };
-        let (value, rest) = rest.split_at_checked(length).ok_or_else(damaged)?;
-        answer.push(match kind {
-            0 => Admission::Added(row::state(i64::from(value[0]))?),
-            1 => Admission::Duplicate(row::state(i64::from(value[0]))?),
-            _ => Admission::UnknownDependency(row::job_id(value)?),
+        let length = if *kind < 2 { 0 } else { 16 };
+        let (id, rest) = rest.split_at_checked(length).ok_or_else(damaged)?;
+        let (state, rest) = rest.split_at_checked(usize::from(*kind != 2)).ok_or_else(damaged)?;
+        let id = if id.is_empty() { None } else { Some(row::job_id(id)?) };
+        let state = state.first().filter(|state| **state != NO_STATE);
+        let state = state.map(|state| row::state(i64::from(*state))).transpose()?;
+        answer.push(match (kind, id, state) {
+            (0, _, Some(state)) => Admission::Added(state),
+            (1, _, Some(state)) => Admission::Duplicate(state),
+            (2, Some(id), _) => Admission::UnknownDependency(id),
+            (3, Some(id), state) => Admission::Existing(id, state),
+            (4, Some(id), state) => Admission::Rejected(id, state),
+            (5, Some(id), Some(state)) => Admission::Replaced(id, state),
+            _ => return Err(damaged()),
         });
         bytes = rest;
     }

@@ -1,18 +1,22 @@
 //! Leases: silences noted, ended ones taken back, and when to look again.
 
-use std::sync::Arc;
 use std::time::Duration;
 
-use queue_storage::model::{EndReason, Failure, FailureKind, Move, State, Timestamp};
-use queue_storage::storage::{LeaseTerms, MAX_LAPSES, MAX_UPKEEP};
+use queue_storage::model::{
+    Attempt, AttemptEnd, EndReason, Failure, FailureKind, Job, JobId, Lease, Move, State, Timestamp, WorkerId,
+};
+use queue_storage::storage::{Controls, LeaseTerms, MAX_LAPSES, MAX_UPKEEP};
 use rusqlite::{OptionalExtension, params};
 
-use crate::edges::{self, End};
 use crate::error::Result;
+use crate::job::history;
+use crate::job::rates;
+use crate::job::row::{self, Stored};
+use crate::job::shift::{end, shift};
+use crate::job::tx::Tx;
+use crate::job::workers::{Known, Workers};
 use crate::ledger::Ledger;
-use crate::row::{self, micros};
-use crate::tx::Tx;
-use crate::workers::{Known, Workers};
+use crate::room::Room;
 
 /// Notes that the shard was called, and what a silence before it means.
 pub(crate) fn note(tx: &Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Known) -> Result<()> {
@@ -30,7 +34,7 @@ pub(crate) fn note(tx: &Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worke
 
 /// After the clock went back: no lease ends later than its worker's length from now. As many as there are leases.
 fn shorten(tx: &Tx<'_>, workers: &mut Workers, shard: &Ledger) -> Result<()> {
-    let leases: Vec<(i64, i64, i64)> = tx
+    let leases: Vec<(i64, i64, Vec<u8>)> = tx
         .conn
         .prepare_cached(
             "SELECT n, lease_until, worker FROM queue_jobs WHERE shard = ?1 AND state = 3 AND lease_until > ?2",
@@ -38,7 +42,7 @@ fn shorten(tx: &Tx<'_>, workers: &mut Workers, shard: &Ledger) -> Result<()> {
         .query_map(params![shard.n, tx.now.as_micros()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (n, until, holder) in leases {
-        let latest = (tx.now + workers.terms(tx, holder)?.0.length).as_micros();
+        let latest = (tx.now + workers.terms(tx, row::worker_id(&holder)?)?.length).as_micros();
         if until > latest {
             tx.conn.prepare_cached("UPDATE queue_jobs SET lease_until = ?2 WHERE n = ?1")?.execute([n, latest])?;
         }
@@ -54,95 +58,95 @@ fn over(tx: &Tx<'_>, shard: &Ledger) -> Timestamp {
     }
 }
 
-pub(crate) const ENDED: &str = "SELECT n, worker FROM queue_jobs \
+pub(crate) const ENDED: &str = "SELECT n FROM queue_jobs \
     WHERE shard = ?1 AND state = 3 AND lease_until <= ?2 AND worker <> ?3 ORDER BY lease_until LIMIT ?4";
 
-/// Takes ended leases of other workers back, earliest first; whether more are left.
-pub(crate) fn reclaim(tx: &mut Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Arc<Known>) -> Result<bool> {
+/// Takes ended leases of other workers back, earliest first; the jobs that died of it, and whether more are left.
+pub(crate) fn reclaim(
+    tx: &mut Tx<'_>,
+    workers: &mut Workers,
+    shard: &mut Ledger,
+    worker: &Known,
+) -> Result<(Vec<JobId>, bool)> {
     if shard.count(State::Running) == 0 {
-        return Ok(false);
+        return Ok((Vec::new(), false));
     }
-    let ended: Vec<(i64, i64)> = tx
+    let caller = row::worker_bytes(worker.id);
+    let ended: Vec<i64> = tx
         .conn
         .prepare_cached(ENDED)?
-        .query_map(params![shard.n, over(tx, shard).as_micros(), worker.n, MAX_UPKEEP + 1], |row| {
-            Ok((row.get(0)?, row.get(1)?))
-        })?
+        .query_map(params![shard.n, over(tx, shard).as_micros(), caller, MAX_UPKEEP + 1], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    for (n, holder) in ended.iter().take(MAX_UPKEEP as usize) {
-        let (terms, id) = workers.terms(tx, *holder)?;
-        let name = id.map_or_else(|| "a forgotten worker".to_owned(), |id| format!("worker {id}"));
-        take_back(tx, shard, *n, &terms, &name)?;
+    let mut died = Vec::new();
+    for n in ended.iter().take(MAX_UPKEEP as usize) {
+        let Some(mut stored) = row::find_stored(tx.conn, &shard.shard, *n)? else { continue };
+        let Some(lease) = stored.job.lease else { continue };
+        let terms = workers.terms(tx, lease.worker)?;
+        take_back(tx, shard, &mut stored, lease, &terms)?;
+        if stored.job.state == State::Dead {
+            died.push(stored.job.id);
+        }
     }
-    Ok(ended.len() > MAX_UPKEEP as usize)
+    Ok((died, ended.len() > MAX_UPKEEP as usize))
 }
 
 /// What becomes of a job whose lease has ended.
-fn take_back(tx: &mut Tx<'_>, shard: &mut Ledger, n: i64, terms: &LeaseTerms, holder: &str) -> Result<()> {
-    let Some(mut job) = row::find(tx.conn, &shard.shard, n)? else { return Ok(()) };
-    let delivered = job.lease.is_some_and(|lease| lease.delivered);
-    let vanished = |what: &str, times: u32| {
-        Failure::new(FailureKind::Crash, format!("{holder} vanished {what} this job, for the {times}. time"))
-    };
-    let mut end = None;
-    if !delivered {
-        job.lapses += 1;
-        if terms.crash_limit.is_some() && job.lapses >= MAX_LAPSES {
-            job.failure = Some(vanished("on receiving", job.lapses));
-            end = Some(EndReason::Crashed);
+fn take_back(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, lease: Lease, terms: &LeaseTerms) -> Result<()> {
+    let (now, asked, started_at) = (tx.now, stored.cancel_keep, stored.job.started_at.unwrap_or_default());
+    let mut run = None;
+    shift(tx, shard, stored, Move::Reclaim, |job| {
+        let (how, limit) = lose(job, lease, terms);
+        let failure = job.failure.clone().filter(|_| lease.delivered);
+        job.lease = None;
+        if let Some(keep) = asked {
+            end(job, State::Cancelled, EndReason::Requested, now, keep);
+        } else if let Some(reason) = limit {
+            end(job, State::Dead, reason, now, terms.keep_dead);
+        } else {
+            (job.state, job.worker) = (State::Ready, None);
+            run = Some(Attempt::remembered(lease.worker, started_at, now, how, failure.as_ref()));
         }
-    } else if job.at_most_once {
-        job.failure = Some(vanished("while it ran", 1));
-        end = Some(EndReason::Interrupted);
-    } else {
-        job.crashes += 1;
-        job.suspect = true;
-        job.failure = Some(vanished("while it ran", job.crashes));
-        end = terms.crash_limit.filter(|limit| job.crashes >= (*limit).max(1)).map(|_| EndReason::Crashed);
+    })?;
+    let most = terms.keep_attempts;
+    let Some(run) = run else { return history::cut(tx.conn, stored.n, stored.runs, most) };
+    stored.runs = history::remember(tx.conn, stored.n, stored.runs, &run, most)?;
+    history::note(tx.conn, stored.n, stored.runs)
+}
+
+/// Counts a lost lease: how the run ended, and the reason if the job is dead of it.
+fn lose(job: &mut Job, lease: Lease, terms: &LeaseTerms) -> (AttemptEnd, Option<EndReason>) {
+    let vanished = |times: u32, what: &str| {
+        let message = format!("worker {} vanished {what} this job, for the {times}. time", lease.worker);
+        Some(Failure::new(FailureKind::Crash, message))
+    };
+    if !lease.delivered {
+        job.lapses += 1;
+        let too_often = terms.crash_limit.is_some() && job.lapses >= MAX_LAPSES;
+        if too_often {
+            job.failure = vanished(job.lapses, "on receiving");
+        }
+        return (AttemptEnd::Lapsed, too_often.then_some(EndReason::Crashed));
     }
-    let to = if end.is_some() { State::Dead } else { State::Ready };
-    shard.moves(Move::Reclaim, State::Running, to)?;
-    let keep_until = end.as_ref().map(|_| tx.now + terms.keep_dead);
-    let held: bool = tx
-        .conn
-        .prepare_cached(
-            "UPDATE queue_jobs SET state = ?2, worker = NULL, fence = NULL, lease_until = NULL, delivered = NULL, \
-             lapses = ?3, crashes = ?4, suspect = ?5, ended_at = ?6, keep_until = ?7, reason = ?8, failure_kind = ?9, \
-             failure_message = ?10, failure_type = ?11 WHERE n = ?1 RETURNING held",
-        )?
-        .query_row(
-            params![
-                n,
-                row::number(to),
-                job.lapses,
-                job.crashes,
-                job.suspect,
-                micros(end.as_ref().map(|_| tx.now)),
-                micros(keep_until),
-                end.as_ref().map(EndReason::as_str),
-                job.failure.as_ref().map(|failure| failure.kind.as_str()),
-                job.failure.as_ref().map(|failure| &failure.message),
-                job.failure.as_ref().and_then(|failure| failure.error_type.as_ref()),
-            ],
-            |row| row.get(0),
-        )?;
-    tx.hints.jobs.push(job.id);
-    if end.is_some() {
-        let waited = !job.waits_for.is_empty();
-        edges::ended(tx, shard, &End { n, state: to, has_result: false, held, waited })?;
-    } else {
-        shard.suspects += u64::from(job.suspect);
-        tx.hints.ready = true;
+    if job.at_most_once {
+        job.failure = vanished(1, "while it ran");
+        return (AttemptEnd::Crashed, Some(EndReason::Interrupted));
     }
-    Ok(())
+    (job.crashes, job.suspect) = (job.crashes + 1, true);
+    job.failure = vanished(job.crashes, "while it ran");
+    let too_often = terms.crash_limit.is_some_and(|limit| job.crashes >= limit.max(1));
+    (AttemptEnd::Crashed, too_often.then_some(EndReason::Crashed))
 }
 
 pub(crate) const NEXT_END: &str = "SELECT lease_until FROM queue_jobs \
     WHERE shard = ?1 AND state = 3 AND lease_until > ?2 ORDER BY lease_until LIMIT 1";
 
 /// After how long another look is worth while although nothing happens until then.
-pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<Duration>> {
-    let due = tx.next_due(shard)?.map(|due| due - tx.now);
+pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known, controls: &Controls) -> Result<Option<Duration>> {
+    let resumed = resumes(controls, worker.id);
+    let opens =
+        if shard.count(State::Ready) > shard.blocked { Room::of(tx, shard, controls)?.opens_at(tx.now) } else { None };
+    let moments = [tx.next_due(shard)?, tx.next_overdue(shard)?, rates::next_window(tx, shard)?, opens, resumed];
+    let due = moments.into_iter().flatten().min().map(|at| at - tx.now);
     if shard.count(State::Running) == 0 {
         return Ok(due);
     }
@@ -153,17 +157,24 @@ pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<
         .query_row(params![shard.n, tx.now.as_micros()], |row| row.get::<_, i64>(0))
         .optional()?
         .map(Timestamp::from_micros);
-    // Leases that are over and still here are spared until the grace ends, or the caller's own to renew.
+    // Leases that are over and still here are spared until the grace ends.
     let ends = match (grace, running) {
-        (Some(grace), _) if spared(tx, shard, worker)? => Some(grace),
+        (Some(grace), _) if spared(tx, shard)? => Some(grace),
         (grace, running) => running.map(|running| running.max(grace.unwrap_or(running))),
     };
     let ends = ends.map(|moment| moment - tx.now);
     Ok([due, ends, Some(worker.terms.watch_every())].into_iter().flatten().min())
 }
 
-/// Whether an ended lease of another worker waits for the end of a silence's grace.
-fn spared(tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<bool> {
-    let found = tx.conn.prepare_cached(ENDED)?.exists(params![shard.n, tx.now.as_micros(), worker.n, 1])?;
-    Ok(found)
+/// The first end of a pause that concerns the worker.
+fn resumes(controls: &Controls, worker: WorkerId) -> Option<Timestamp> {
+    let pauses = controls.queue.iter().chain(controls.workers.get(&worker)).chain(controls.tasks.values());
+    pauses.filter_map(|pause| pause.until).min()
+}
+
+pub(crate) const OVER: &str = "SELECT 1 FROM queue_jobs WHERE shard = ?1 AND state = 3 AND lease_until <= ?2 LIMIT 1";
+
+/// Whether an ended lease waits for the end of a silence's grace.
+fn spared(tx: &Tx<'_>, shard: &Ledger) -> Result<bool> {
+    Ok(tx.conn.prepare_cached(OVER)?.exists(params![shard.n, tx.now.as_micros()])?)
 }

@@ -1,6 +1,8 @@
 //! One shard's row: what rises, what is counted, and the one function through which a state changes.
 
-use queue_storage::model::{Move, Shard, State, Timestamp};
+use std::collections::HashMap;
+
+use queue_storage::model::{Key, Move, Shard, State, Timestamp};
 use queue_storage::storage::{Counts, Ends};
 use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
 
@@ -21,24 +23,36 @@ pub(crate) struct Ledger {
     /// Jobs by state, in the order of [`State::ALL`].
     stored: [u64; 9],
     pub(crate) parked: u64,
-    /// Suspects that are ready, parked ones among them.
+    /// Those of the parked that are so for a key.
+    pub(crate) blocked: u64,
+    /// Suspects that are ready and not parked.
     pub(crate) suspects: u64,
     /// Ended jobs whose edges are not all followed.
     pub(crate) follow: u64,
     /// Completed jobs without a result, and dead letters, that no live job needs.
     pub(crate) traces: u64,
     pub(crate) letters: u64,
+    /// Live jobs with a time limit.
+    pub(crate) limited: u64,
+    /// Running jobs that were asked to stop.
+    pub(crate) stopping: u64,
     pub(crate) enqueued: u64,
     ended: Ends,
     pub(crate) pruned_made_at: Option<Timestamp>,
     /// What other processes listen to: see `notify`.
     pub(crate) bell: u64,
     pub(crate) news: u64,
+    pub(crate) stops: u64,
+    /// Whether anything is said of the shard: see `control`.
+    pub(crate) controlled: bool,
+    /// How many jobs hold a slot of a key, as far as this operation has counted them; kept true by `slots`, never saved.
+    pub(crate) holders: HashMap<Key, u64>,
 }
 
 const FIELDS: &str = "shard, seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, \
     n_retrying, n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_letters, enqueued, \
-    ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news";
+    ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news, n_limited, n_stopping, stops, \
+    controlled, n_blocked";
 
 impl Ledger {
     /// The shard's row, if it has one.
@@ -92,6 +106,12 @@ impl Ledger {
             pruned_made_at: moment(25)?,
             bell: count(26)?,
             news: count(27)?,
+            limited: count(28)?,
+            stopping: count(29)?,
+            stops: count(30)?,
+            controlled: row.get(31)?,
+            blocked: count(32)?,
+            holders: HashMap::new(),
         })
     }
 
@@ -107,7 +127,8 @@ impl Ledger {
              n_expired = :expired, n_dead = :dead, n_parked = :parked, n_suspects = :suspects, n_follow = :follow, \
              n_traces = :traces, n_letters = :letters, enqueued = :enqueued, ended_completed = :ended_completed, \
              ended_cancelled = :ended_cancelled, ended_expired = :ended_expired, ended_dead = :ended_dead, \
-             pruned_made_at = :pruned, bell = :bell, news = :news WHERE shard = :n",
+             pruned_made_at = :pruned, bell = :bell, news = :news, \
+             n_limited = :limited, n_stopping = :stopping, stops = :stops, controlled = :controlled, n_blocked = :blocked WHERE shard = :n",
         )?
         .execute(named_params! {
             ":seq": self.sequence.cast_signed(), ":fence": self.fence.cast_signed(), ":seen_at": micros(self.seen_at),
@@ -120,7 +141,10 @@ impl Ledger {
             ":enqueued": self.enqueued.cast_signed(),
             ":ended_completed": self.ended.completed.cast_signed(), ":ended_cancelled": self.ended.cancelled.cast_signed(),
             ":ended_expired": self.ended.expired.cast_signed(), ":ended_dead": self.ended.dead.cast_signed(),
-            ":pruned": micros(self.pruned_made_at), ":bell": self.bell.cast_signed(), ":news": self.news.cast_signed(), ":n": self.n,
+            ":pruned": micros(self.pruned_made_at), ":bell": self.bell.cast_signed(), ":news": self.news.cast_signed(),
+            ":limited": self.limited.cast_signed(), ":stopping": self.stopping.cast_signed(),
+            ":stops": self.stops.cast_signed(), ":controlled": self.controlled,
+            ":blocked": self.blocked.cast_signed(), ":n": self.n,
         })?;
         Ok(())
     }

@@ -7,28 +7,38 @@
 //! * `lane` leads from any runtime to the two threads: `writer`, which groups what is queued into one transaction, and
 //!   `reader`.
 //! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract. Below `claim` stand `settle`,
-//!   `leases` and `lines`; below all of them `ledger` (a shard's row), `row` (a job's), `workers` and `edges`.
+//!   `leases`, `take` with `lines`, `renew` and `last`, beside `operate` stand `list`, `act` and `control`.
+//! * `limits` is asked wherever a job with keys moves; below it stand `slots`, `rates`, `unique` and `parking`, beside it
+//!   `room`, the same of a whole shard.
+//! * Below all of them are `ends` (what ends without a run), `edges`, `shift` (the rare moves), `history`, `workers`, and
+//!   `ledger` (a shard's row), `row` and `write` (a job's).
 
+#[cfg(test)]
+mod bounds;
 mod claim;
 mod connect;
+mod control;
+#[cfg(test)]
+mod crowds;
 mod ear;
-mod edges;
 mod enqueue;
 mod error;
+mod job;
 mod lane;
+mod last;
 mod leases;
 mod ledger;
 mod lines;
-mod maintain;
+mod list;
 mod notify;
 mod operate;
 mod options;
 mod reader;
-mod row;
+mod renew;
+mod room;
 mod schema;
 mod settle;
-mod tx;
-mod workers;
+mod take;
 mod writer;
 
 use std::fmt;
@@ -37,16 +47,18 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use queue_storage::clock::Clock;
-use queue_storage::model::{JobId, Namespace, NewJob, Shard, WorkerId};
+use queue_storage::model::{JobId, Key, Namespace, NewJob, Shard, WorkerId};
 use queue_storage::storage::{
-    Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Hub, JobPage, JobQuery, Lookup, Maintain,
-    Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, WorkerRecord, check_jobs,
+    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Hub, JobPage,
+    JobQuery, Lookup, Maintain, Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, Usage, WorkerRecord,
+    check_jobs,
 };
 use rusqlite::Transaction;
 
 use error::{Place, Result};
+use job::tx::Tx;
+use job::{act, limits, maintain, workers};
 use lane::Lane;
-use tx::Tx;
 
 pub use options::{SqliteOptions, Synchronous};
 pub use rusqlite;
@@ -257,7 +269,7 @@ impl Claim for SqliteStorage {
     async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
         call.check()?;
         self.writer
-            .call(|reply| writer::Message::work(reply, move |tx, workers| claim::renew(tx, workers, &call)))
+            .call(|reply| writer::Message::work(reply, move |tx, workers| renew::renew(tx, workers, &call)))
             .await
     }
 }
@@ -280,7 +292,7 @@ impl Operate for SqliteStorage {
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
         let query = query.clone();
-        self.reader.call(|reply| reader::Message::look(reply, move |look| operate::list(look, &query))).await
+        self.reader.call(|reply| reader::Message::look(reply, move |look| list::list(look, &query))).await
     }
 
     async fn counts(&self, shard: &Shard) -> Result<Counts, StorageError> {
@@ -294,5 +306,25 @@ impl Operate for SqliteStorage {
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
         self.reader.call(|reply| reader::Message::look(reply, operate::workers)).await
+    }
+
+    async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
+        act.check(ids)?;
+        let (shard, ids, act) = (shard.clone(), ids.to_vec(), act.clone());
+        self.writer.call(|reply| writer::Message::work(reply, move |tx, _| act::act(tx, &shard, &ids, &act))).await
+    }
+
+    async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError> {
+        let (shard, change) = (shard.clone(), change.clone());
+        self.writer.call(|reply| writer::Message::work(reply, move |tx, _| control::control(tx, &shard, &change))).await
+    }
+
+    async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
+        let shard = shard.clone();
+        self.reader.call(|reply| reader::Message::look(reply, move |look| control::controls(look, &shard))).await
+    }
+    async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
+        let (shard, key) = (shard.clone(), key.clone());
+        self.reader.call(|reply| reader::Message::look(reply, move |look| limits::usage(look, &shard, &key))).await
     }
 }

@@ -1,16 +1,35 @@
 //! The lines a claim takes from, merged: what is ready, the suspects, and the parked jobs this worker can run.
 
-use std::collections::VecDeque;
+use std::collections::{BTreeMap, VecDeque};
 
-use queue_storage::model::{Job, Parked};
-use queue_storage::storage::{MAX_CLAIM_BYTES, MAX_HEADS};
+use queue_storage::model::{Job, Parked, TaskName};
+use queue_storage::storage::{MAX_CLAIM_BYTES, MAX_HEADS, Pause};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::error::{Error, Result};
+use crate::job::parking::Back;
+use crate::job::row::{self, columns};
+use crate::job::tx::Tx;
+use crate::job::workers::Known;
 use crate::ledger::Ledger;
-use crate::row::{self, columns};
-use crate::tx::Tx;
-use crate::workers::Known;
+
+/// Who claims, and which tasks nobody may run now.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Asker<'a> {
+    pub(crate) worker: &'a Known,
+    pub(crate) paused: &'a BTreeMap<TaskName, Pause>,
+}
+
+impl Asker<'_> {
+    /// Why a job of the task is not to run here and now.
+    fn misfit(&self, task: &str, needs: u16) -> Option<Parked> {
+        self.worker.misfit(task, needs).or_else(|| self.is_paused(task).then_some(Parked::TaskPaused))
+    }
+
+    fn is_paused(&self, task: &str) -> bool {
+        !self.paused.is_empty() && TaskName::new(task).is_ok_and(|task| self.paused.contains_key(&task))
+    }
+}
 
 /// The next job of a line.
 #[derive(Debug)]
@@ -20,7 +39,7 @@ pub(crate) struct Head {
     sequence: i64,
     pub(crate) suspect: bool,
     pub(crate) parked: bool,
-    /// Why this worker can't run it.
+    /// Why this worker can't run it now.
     pub(crate) misfit: Option<Parked>,
     /// The job, where it was read along: in the line that most are taken from.
     pub(crate) job: Option<Job>,
@@ -37,6 +56,8 @@ enum Kind {
         task: String,
         needs: u16,
     },
+    /// Jobs that came back into line before the place the claim has got to: nothing is fetched for it.
+    Back,
 }
 
 #[derive(Debug)]
@@ -53,6 +74,7 @@ struct Line {
 #[derive(Debug)]
 pub(crate) struct Lines {
     lines: Vec<Line>,
+    with_suspects: bool,
 }
 
 pub(crate) const READY: &str = concat!(
@@ -65,15 +87,15 @@ pub(crate) const SUSPECTS: &str = "SELECT n, rank, seq, task, needs FROM queue_j
     WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 1 AND (rank, seq) > (?2, ?3) \
     ORDER BY rank, seq LIMIT ?4";
 pub(crate) const PARKED: &str = "SELECT n, rank, seq FROM queue_jobs \
-    WHERE shard = ?1 AND state = 2 AND parked IS NOT NULL AND suspect = ?5 AND task = ?6 AND needs = ?7 \
-    AND (rank, seq) > (?2, ?3) ORDER BY rank, seq LIMIT ?4";
+    WHERE shard = ?1 AND state = 2 AND parked IS NOT NULL AND parked_for IS NULL AND suspect = ?5 AND task = ?6 \
+    AND needs = ?7 AND (rank, seq) > (?2, ?3) ORDER BY rank, seq LIMIT ?4";
 pub(crate) const PARKED_LEVELS: &str = "SELECT needs FROM queue_jobs \
-    WHERE shard = ?1 AND state = 2 AND parked IS NOT NULL AND suspect = ?2 AND task = ?3 AND needs > ?4 AND needs <= ?5 \
-    ORDER BY needs LIMIT 1";
+    WHERE shard = ?1 AND state = 2 AND parked IS NOT NULL AND parked_for IS NULL AND suspect = ?2 AND task = ?3 \
+    AND needs > ?4 AND needs <= ?5 ORDER BY needs LIMIT 1";
 
 impl Lines {
     /// The lines that hold jobs for this worker.
-    pub(crate) fn open(tx: &Tx<'_>, shard: &Ledger, worker: &Known, want: u32) -> Result<Self> {
+    pub(crate) fn open(tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>, want: u32) -> Result<Self> {
         // One more than wanted, to tell whether any is left.
         let chunk = want.saturating_add(1).min(MAX_HEADS);
         let mut kinds = Vec::new();
@@ -83,37 +105,71 @@ impl Lines {
         if shard.suspects > 0 {
             kinds.push(Kind::Suspects);
         }
-        if shard.parked > 0 {
-            for task in &worker.tasks {
+        if shard.parked > shard.blocked {
+            for task in asker.worker.tasks.iter().filter(|task| !asker.is_paused(task)) {
                 for suspect in [false, true] {
-                    let levels = levels(tx, shard, worker, task, suspect)?;
+                    let levels = levels(tx, shard, asker, task, suspect)?;
                     kinds.extend(levels.into_iter().map(|needs| Kind::Parked { suspect, task: task.clone(), needs }));
                 }
             }
         }
         let line = |kind| Line { kind, fetched: VecDeque::new(), after: Some((i64::MIN, i64::MIN)), chunk };
-        Ok(Self { lines: kinds.into_iter().map(line).collect() })
+        Ok(Self { lines: kinds.into_iter().map(line).collect(), with_suspects: true })
     }
 
     /// The first head of all lines: lowest rank, then lowest sequence.
-    pub(crate) fn peek(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<&Head>> {
-        Ok(self.first(tx, shard, worker)?.and_then(|at| self.lines[at].fetched.front()))
+    pub(crate) fn peek(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>) -> Result<Option<&Head>> {
+        Ok(self.first(tx, shard, asker)?.and_then(|at| self.lines[at].fetched.front()))
     }
 
     /// Takes the first head of all lines.
-    pub(crate) fn next(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<Head>> {
-        Ok(self.first(tx, shard, worker)?.and_then(|at| self.lines[at].fetched.pop_front()))
+    pub(crate) fn next(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>) -> Result<Option<Head>> {
+        Ok(self.first(tx, shard, asker)?.and_then(|at| self.lines[at].fetched.pop_front()))
     }
 
     /// Looks at no suspect any more.
     pub(crate) fn drop_suspects(&mut self) {
+        self.with_suspects = false;
         self.lines.retain(|line| !matches!(line.kind, Kind::Suspects | Kind::Parked { suspect: true, .. }));
+        self.lines.iter_mut().for_each(|line| line.fetched.retain(|head| !head.suspect));
     }
 
-    fn first(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<Option<usize>> {
+    /// Takes up a job that came back into line in its old place, unless what is still to be fetched holds it.
+    pub(crate) fn bring(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>, back: Back) -> Result<()> {
+        let place = (back.rank, back.sequence);
+        let own = self.lines.iter().find(|line| match line.kind {
+            Kind::Ready => !back.suspect,
+            Kind::Suspects => back.suspect,
+            _ => false,
+        });
+        let comes = own.and_then(|line| line.after).is_some_and(|after| place > after);
+        if comes || (back.suspect && !self.with_suspects) {
+            return Ok(());
+        }
+        let Some(job) = row::find(tx.conn, &shard.shard, back.n)? else { return Ok(()) };
+        let misfit = asker.misfit(job.task.as_str(), job.needs);
+        let head = Head {
+            n: back.n,
+            rank: back.rank,
+            sequence: back.sequence,
+            suspect: back.suspect,
+            parked: false,
+            misfit,
+            job: Some(job),
+        };
+        let at = self.lines.iter().position(|line| matches!(line.kind, Kind::Back)).unwrap_or_else(|| {
+            self.lines.push(Line { kind: Kind::Back, fetched: VecDeque::new(), after: None, chunk: 0 });
+            self.lines.len() - 1
+        });
+        let line = &mut self.lines[at].fetched;
+        line.insert(line.partition_point(|head| (head.rank, head.sequence) < place), head);
+        Ok(())
+    }
+
+    fn first(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>) -> Result<Option<usize>> {
         let mut best: Option<(usize, (i64, i64))> = None;
         for (at, line) in self.lines.iter_mut().enumerate() {
-            line.fill(tx, shard, worker)?;
+            line.fill(tx, shard, asker)?;
             let Some(head) = line.fetched.front() else { continue };
             let place = (head.rank, head.sequence);
             if best.is_none_or(|(_, first)| place < first) {
@@ -126,7 +182,7 @@ impl Lines {
 
 impl Line {
     /// Fetches the next heads when none is left; the statement is finished before any of them is changed.
-    fn fill(&mut self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<()> {
+    fn fill(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>) -> Result<()> {
         let Some((rank, sequence)) = self.after.filter(|_| self.fetched.is_empty()) else { return Ok(()) };
         let mut values: Vec<&dyn ToSql> = vec![&shard.n, &rank, &sequence, &self.chunk];
         let (sql, suspect, parked) = match &self.kind {
@@ -136,6 +192,7 @@ impl Line {
                 values.extend([suspect as &dyn ToSql, task, needs]);
                 (PARKED, *suspect, true)
             }
+            Kind::Back => return Ok(()),
         };
         let mut statement = tx.conn.prepare_cached(sql)?;
         let mut rows = statement.query(&values[..])?;
@@ -145,9 +202,9 @@ impl Line {
             let (n, rank, sequence, task) = match self.kind {
                 Kind::Ready => (row::N, 2, 3, Some(6)),
                 Kind::Suspects => (0, 1, 2, Some(3)),
-                Kind::Parked { .. } => (0, 1, 2, None),
+                _ => (0, 1, 2, None),
             };
-            let misfit = task.map(|at| misfit(row, at, worker)).transpose()?.flatten();
+            let misfit = task.map(|at| misfit(row, at, asker)).transpose()?.flatten();
             let along = matches!(self.kind, Kind::Ready) && misfit.is_none();
             let head = Head {
                 n: row.get(n)?,
@@ -156,7 +213,7 @@ impl Line {
                 suspect,
                 parked,
                 misfit,
-                job: along.then(|| row::job(row, &shard.shard)).transpose()?,
+                job: along.then(|| row::job(tx.conn, row, &shard.shard)).transpose()?,
             };
             bytes += head.job.as_ref().map_or(0, |job| job.envelope.len());
             self.fetched.push_back(head);
@@ -172,19 +229,19 @@ impl Line {
 }
 
 /// Why the worker can't run the job of the row, whose task and level are the columns from `at` on.
-fn misfit(row: &Row<'_>, at: usize, worker: &Known) -> Result<Option<Parked>> {
+fn misfit(row: &Row<'_>, at: usize, asker: &Asker<'_>) -> Result<Option<Parked>> {
     let task = row.get_ref(at)?.as_str().map_err(|_| Error::corrupt("a job has no task"))?;
-    Ok(worker.misfit(task, row.get(at + 1)?))
+    Ok(asker.misfit(task, row.get(at + 1)?))
 }
 
 /// The levels at which jobs of a task are parked that this worker understands: one look for each.
-fn levels(tx: &Tx<'_>, shard: &Ledger, worker: &Known, task: &str, suspect: bool) -> Result<Vec<u16>> {
+fn levels(tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>, task: &str, suspect: bool) -> Result<Vec<u16>> {
     let (mut levels, mut above) = (Vec::new(), -1);
     loop {
         let level = tx
             .conn
             .prepare_cached(PARKED_LEVELS)?
-            .query_row(params![shard.n, suspect, task, above, worker.understands()], |row| row.get::<_, u16>(0))
+            .query_row(params![shard.n, suspect, task, above, asker.worker.understands()], |row| row.get::<_, u16>(0))
             .optional()?;
         let Some(level) = level else { return Ok(levels) };
         levels.push(level);

@@ -71,7 +71,8 @@ fn version(conn: &Connection) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::{leases, lines, maintain, operate};
+    use crate::job::{ends, maintain, parking, rates, slots, unique};
+    use crate::{leases, lines, list};
 
     fn place() -> Place {
         Place::new("test.db".into())
@@ -120,22 +121,21 @@ mod tests {
             (lines::PARKED_LEVELS, "queue_parked (shard=? AND suspect=? AND task=? AND needs>? AND needs<?)"),
             (maintain::DUE, "queue_due (shard=? AND due_at<?)"),
             (leases::ENDED, "queue_leases (shard=? AND lease_until<?)"),
+            (leases::OVER, "queue_leases (shard=? AND lease_until<?)"),
             (leases::NEXT_END, "queue_leases (shard=? AND lease_until>?)"),
-            (crate::tx::NEXT_DUE, "queue_due (shard=?)"),
+            (crate::job::tx::NEXT_DUE, "queue_due (shard=?)"),
             (maintain::KEPT, "queue_kept (shard=? AND keep_until<?)"),
             (maintain::TRACES, "queue_traces (shard=?)"),
             (maintain::LETTERS, "queue_letters (shard=?)"),
-            (operate::WALK, "INTEGER PRIMARY KEY (rowid>?)"),
+            (ends::OVERDUE, "queue_overdue (shard=? AND overdue_at<?)"),
+            (ends::UNKNOWN, "queue_unknown (shard=? AND parked_at<?)"),
+            (crate::job::tx::NEXT_OVERDUE, "queue_overdue (shard=? AND overdue_at>?)"),
+            (list::DEAD, "queue_letters (shard=? AND ended_at<?)"),
+            (list::WALK, "INTEGER PRIMARY KEY (rowid>?)"),
             (crate::settle::HELD, "queue_jobs_by_id (shard=? AND id=?)"),
         ];
         for (sql, index) in plans {
-            let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
-            let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
-            let plan: Vec<String> = statement
-                .query_map(rusqlite::params_from_iter(nulls), |row| row.get(3))
-                .unwrap()
-                .map(Result::unwrap)
-                .collect();
+            let plan = plan(&conn, sql);
             assert!(plan[0].starts_with("SEARCH queue_jobs USING ") && plan[0].ends_with(index), "{sql}: {plan:?}");
             // Beside it only what a found row brings along: its worker's id, its large envelope.
             let beside = [
@@ -145,5 +145,48 @@ mod tests {
             ];
             assert!(plan[1..].iter().all(|line| beside.iter().any(|known| line.starts_with(known))), "{sql}: {plan:?}");
         }
+    }
+
+    /// The same of what is asked about keys, in tables of its own.
+    #[test]
+    fn statements_about_keys_stay_on_their_index() {
+        let conn = migrated(MIGRATIONS);
+        let parked = "SEARCH queue_jobs USING INDEX queue_blocked (shard=? AND parked_for=? AND parked=?)";
+        let counted = "SEARCH queue_jobs USING COVERING INDEX queue_blocked (shard=? AND parked_for=? AND parked=?)";
+        let plans = [
+            (slots::NEXT, vec![parked]),
+            (rates::NEXT, vec![parked]),
+            (parking::BLOCKED, vec![counted]),
+            (parking::THROTTLED, vec![counted]),
+            (slots::HOLDERS, vec!["SEARCH queue_slots USING PRIMARY KEY (shard=? AND key=?)"]),
+            (rates::PAID, vec!["SEARCH queue_rates USING PRIMARY KEY (shard=? AND key=?)"]),
+            (rates::NEXT_WINDOW, vec!["SEARCH queue_windows USING COVERING INDEX queue_windows_by_opening (shard=?)"]),
+            (unique::OWNER, vec!["SEARCH queue_unique USING PRIMARY KEY (shard=? AND key=?)"]),
+            (
+                rates::FORGET,
+                vec![
+                    "SEARCH queue_rates USING PRIMARY KEY (shard=? AND key=?)",
+                    "LIST SUBQUERY 1",
+                    "SEARCH queue_rates USING COVERING INDEX queue_rates_by_payment (shard=? AND paid_at<?)",
+                ],
+            ),
+            (
+                unique::FORGET,
+                vec![
+                    "SEARCH queue_unique USING PRIMARY KEY (shard=? AND key=?)",
+                    "LIST SUBQUERY 1",
+                    "SEARCH queue_unique USING COVERING INDEX queue_unique_by_end (shard=? AND until<?)",
+                ],
+            ),
+        ];
+        for (sql, expected) in plans {
+            assert_eq!(plan(&conn, sql), expected, "{sql}");
+        }
+    }
+
+    fn plan(conn: &Connection, sql: &str) -> Vec<String> {
+        let mut statement = conn.prepare(&format!("EXPLAIN QUERY PLAN {sql}")).unwrap();
+        let nulls = vec![rusqlite::types::Null; statement.parameter_count()];
+        statement.query_map(rusqlite::params_from_iter(nulls), |row| row.get(3)).unwrap().map(Result::unwrap).collect()
     }
 }

@@ -12,9 +12,9 @@ use rusqlite::Connection;
 use crate::connect::Patience;
 use crate::ear::Ear;
 use crate::error::{Error, Place, Result};
+use crate::job::tx::{Hints, Tx};
+use crate::job::workers::Workers;
 use crate::lane::{Reply, Track};
-use crate::tx::{Hints, Tx};
-use crate::workers::Workers;
 
 /// The most operations in one transaction.
 const GROUP: usize = 256;

@@ -28,6 +28,9 @@ CREATE TABLE queue_shards (
     n_follow      INTEGER NOT NULL DEFAULT 0,
     n_traces      INTEGER NOT NULL DEFAULT 0,
     n_letters     INTEGER NOT NULL DEFAULT 0,
+    n_limited     INTEGER NOT NULL DEFAULT 0,  -- live jobs with a time limit
+    n_blocked     INTEGER NOT NULL DEFAULT 0,  -- parked jobs that are so for a key
+    n_stopping    INTEGER NOT NULL DEFAULT 0,  -- running jobs that were asked to stop
     enqueued      INTEGER NOT NULL DEFAULT 0,
     ended_completed INTEGER NOT NULL DEFAULT 0,
     ended_cancelled INTEGER NOT NULL DEFAULT 0,
@@ -35,7 +38,9 @@ CREATE TABLE queue_shards (
     ended_dead    INTEGER NOT NULL DEFAULT 0,
     pruned_made_at INTEGER,
     bell          INTEGER NOT NULL DEFAULT 0,  -- rises when workers of other processes are to look
-    news          INTEGER NOT NULL DEFAULT 0,  -- rises when jobs have changed
+    news          INTEGER NOT NULL DEFAULT 0,  -- rises when jobs have changed, or told how far they got
+    stops         INTEGER NOT NULL DEFAULT 0,  -- rises when running jobs were asked to stop
+    controlled    INTEGER NOT NULL DEFAULT 0,  -- queue_controls holds something about it
     UNIQUE (namespace, queue, idx)
 ) STRICT;
 CREATE INDEX queue_shards_by_tag ON queue_shards (namespace, tag);
@@ -48,6 +53,8 @@ CREATE TABLE queue_jobs (
     rank          INTEGER NOT NULL,            -- minus the priority, so that (rank, seq) rises along the line
     seq           INTEGER,
     parked        TEXT,
+    parked_at     INTEGER,
+    parked_for    TEXT,                        -- the key for a slot or the rate of which it is parked
     suspect       INTEGER NOT NULL DEFAULT 0,
     held          INTEGER NOT NULL DEFAULT 0,  -- a live job waits for it, or takes its result
     task          TEXT    NOT NULL,
@@ -56,15 +63,24 @@ CREATE TABLE queue_jobs (
     attempts      INTEGER NOT NULL DEFAULT 0,
     crashes       INTEGER NOT NULL DEFAULT 0,
     lapses        INTEGER NOT NULL DEFAULT 0,
-    worker        INTEGER,
+    worker        BLOB,                        -- its id: who runs it, or ran it when it ended
     fence         INTEGER,
     lease_until   INTEGER,
     delivered     INTEGER,
+    cancel_keep   INTEGER,                     -- of a running job that was asked to stop: how long to keep it then
+    runs          INTEGER NOT NULL DEFAULT 0,  -- the number of its latest row in queue_runs
     enqueued_at   INTEGER NOT NULL,
     due_at        INTEGER,
+    first_started_at INTEGER,                  -- NULL while that is started_at
     started_at    INTEGER,
     ended_at      INTEGER,
     keep_until    INTEGER,
+    overdue_at    INTEGER,                     -- when it is expired as it is now; NULL for never, and while it runs
+    expires_at    INTEGER,
+    deadline_at   INTEGER,
+    limits        BLOB,                        -- both as they were asked for; MessagePack, a pair
+    keys          BLOB,                        -- its unique key and its limits; MessagePack, a pair; NULL without any
+    tags          TEXT,                        -- one after the other, with spaces between
     when_in       INTEGER,
     when_at       INTEGER,
     reason        TEXT,
@@ -72,6 +88,8 @@ CREATE TABLE queue_jobs (
     failure_kind  TEXT,
     failure_message TEXT,
     failure_type  TEXT,
+    failure_version TEXT,
+    progress      BLOB,                        -- MessagePack, a map
     waits_for     BLOB,                        -- ids, one after the other
     result        BLOB,
     envelope      BLOB                         -- NULL when it is large: then in queue_envelopes
@@ -80,7 +98,11 @@ CREATE UNIQUE INDEX queue_jobs_by_id ON queue_jobs (shard, id);
 -- Each index below holds the jobs of one stage only, so that no stage slows another.
 CREATE INDEX queue_ready    ON queue_jobs (shard, rank, seq) WHERE state = 2 AND parked IS NULL AND suspect = 0;
 CREATE INDEX queue_suspects ON queue_jobs (shard, rank, seq) WHERE state = 2 AND parked IS NULL AND suspect = 1;
-CREATE INDEX queue_parked   ON queue_jobs (shard, suspect, task, needs, rank, seq) WHERE state = 2 AND parked IS NOT NULL;
+CREATE INDEX queue_parked   ON queue_jobs (shard, suspect, task, needs, rank, seq)
+    WHERE state = 2 AND parked IS NOT NULL AND parked_for IS NULL;
+CREATE INDEX queue_blocked  ON queue_jobs (shard, parked_for, parked, rank, seq) WHERE parked_for IS NOT NULL;
+CREATE INDEX queue_unknown  ON queue_jobs (shard, parked_at) WHERE parked = 'unknown_task';
+CREATE INDEX queue_overdue  ON queue_jobs (shard, overdue_at) WHERE overdue_at IS NOT NULL;
 CREATE INDEX queue_due      ON queue_jobs (shard, due_at) WHERE state IN (1, 4);
 CREATE INDEX queue_leases   ON queue_jobs (shard, lease_until, worker) WHERE state = 3;
 CREATE INDEX queue_kept     ON queue_jobs (shard, keep_until) WHERE state >= 5 AND held = 0;
@@ -92,6 +114,63 @@ CREATE TABLE queue_envelopes (
     n             INTEGER PRIMARY KEY,
     bytes         BLOB NOT NULL
 ) STRICT;
+
+-- Runs that did not end their job, the last few of each, numbered from 1.
+CREATE TABLE queue_runs (
+    job           INTEGER NOT NULL,
+    run           INTEGER NOT NULL,
+    worker        BLOB    NOT NULL,
+    started_at    INTEGER NOT NULL,
+    ended_at      INTEGER NOT NULL,
+    ended         TEXT    NOT NULL,            -- how
+    failure_kind  TEXT,
+    failure_message TEXT,
+    failure_type  TEXT,
+    failure_version TEXT,
+    PRIMARY KEY (job, run)
+) STRICT, WITHOUT ROWID;
+
+-- What is said of a shard: pauses, revocations and limits.
+CREATE TABLE queue_controls (
+    shard         INTEGER PRIMARY KEY,
+    said          BLOB    NOT NULL             -- MessagePack, a map
+) STRICT;
+
+-- Who holds a slot of a key: a row for each running job and key, so that freeing it twice is freeing it once.
+CREATE TABLE queue_slots (
+    shard         INTEGER NOT NULL,
+    key           TEXT    NOT NULL,
+    job           INTEGER NOT NULL,
+    PRIMARY KEY (shard, key, job)
+) STRICT, WITHOUT ROWID;
+
+-- When all that has started under the rate of a key is paid for; the key of the whole shard's is empty.
+CREATE TABLE queue_rates (
+    shard         INTEGER NOT NULL,
+    key           TEXT    NOT NULL,
+    paid_at       INTEGER NOT NULL,
+    PRIMARY KEY (shard, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_rates_by_payment ON queue_rates (shard, paid_at);
+
+-- When jobs parked for the rate of a key are looked at next: a row as long as there are any.
+CREATE TABLE queue_windows (
+    shard         INTEGER NOT NULL,
+    key           TEXT    NOT NULL,
+    opens_at      INTEGER NOT NULL,
+    PRIMARY KEY (shard, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_windows_by_opening ON queue_windows (shard, opens_at, key);
+
+-- Who keeps others of a unique key out, by its id, and until when where a time says so.
+CREATE TABLE queue_unique (
+    shard         INTEGER NOT NULL,
+    key           TEXT    NOT NULL,
+    id            BLOB    NOT NULL,
+    until         INTEGER,
+    PRIMARY KEY (shard, key)
+) STRICT, WITHOUT ROWID;
+CREATE INDEX queue_unique_by_end ON queue_unique (shard, until) WHERE until IS NOT NULL;
 
 -- Who waits for whom: a row lives as long as the waiting job does, and is struck when the other has completed.
 CREATE TABLE queue_edges (
@@ -139,7 +218,7 @@ CREATE TABLE queue_callers (
     caller        BLOB    NOT NULL,
     number        INTEGER NOT NULL,
     seen_at       INTEGER NOT NULL,
-    answer        BLOB    NOT NULL,            -- for each job 0 and its state, 1 and its state, or 2 and an id
+    answer        BLOB    NOT NULL,            -- for each job 0 and its state, 1 and its state, 2 and an id, or 3 to 5, an id and a state
     PRIMARY KEY (shard, caller)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX queue_callers_by_call ON queue_callers (shard, seen_at);

@@ -84,6 +84,7 @@ pub(crate) fn record(id: WorkerId) -> WorkerRecord {
     WorkerRecord {
         id,
         host: "here".into(),
+        version: None,
         shards: vec![mail()],
         tasks: ["t".parse().unwrap()].into(),
         understands: 1,

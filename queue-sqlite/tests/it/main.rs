@@ -1,5 +1,6 @@
 //! The suite that every storage runs, and what only SQLite has.
 
+mod books;
 mod disk;
 mod files;
 mod kill;
@@ -7,6 +8,9 @@ mod kit;
 mod power;
 mod processes;
 mod shared;
+mod told;
+mod twins;
+mod wakes;
 mod world;
 
 queue_storage::conformance!(world::SqliteWorld::new);

@@ -11,7 +11,7 @@ use tempfile::TempDir;
 
 use crate::kit::{Caller, Hand, job, jobs, mail};
 
-async fn two() -> (TempDir, Arc<SqliteStorage>, Arc<SqliteStorage>) {
+pub(crate) async fn two() -> (TempDir, Arc<SqliteStorage>, Arc<SqliteStorage>) {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("jobs.db");
     // At once: whoever comes second finds the file half made, or locked.
@@ -19,7 +19,7 @@ async fn two() -> (TempDir, Arc<SqliteStorage>, Arc<SqliteStorage>) {
     (folder, Arc::new(a.unwrap()), Arc::new(b.unwrap()))
 }
 
-async fn hears(listener: &Listener) {
+pub(crate) async fn hears(listener: &Listener) {
     tokio::time::timeout(Duration::from_secs(10), listener.changed()).await.expect("no hint came");
 }
 
@@ -103,7 +103,7 @@ async fn idle_neighbours_let_each_other_sleep() {
 }
 
 /// Waits until no more hints come; whether one came.
-async fn quiet(listener: &Listener) -> bool {
+pub(crate) async fn quiet(listener: &Listener) -> bool {
     let mut came = false;
     while tokio::time::timeout(Duration::from_millis(80), listener.changed()).await.is_ok() {
         came = true;

@@ -33,6 +33,15 @@ impl SqliteWorld {
     }
 }
 
+impl Drop for SqliteWorld {
+    fn drop(&mut self) {
+        // At the end of every case, unless it has failed already.
+        if !std::thread::panicking() {
+            crate::books::check(&self.path());
+        }
+    }
+}
+
 #[async_trait]
 impl World for SqliteWorld {
     fn storage(&self) -> Arc<dyn Storage> {

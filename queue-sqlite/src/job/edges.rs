@@ -5,9 +5,11 @@ use queue_storage::storage::MAX_UPKEEP;
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::{Error, Result};
+use crate::job::limits;
+use crate::job::row;
+use crate::job::shift::shift;
+use crate::job::tx::Tx;
 use crate::ledger::Ledger;
-use crate::row;
-use crate::tx::Tx;
 
 /// A job that another waits for.
 #[derive(Debug)]
@@ -61,11 +63,14 @@ pub(crate) struct End {
     pub(crate) held: bool,
     /// Whether it waited for other jobs.
     pub(crate) waited: bool,
+    /// Whether it was given a time limit.
+    pub(crate) limited: bool,
 }
 
 /// What follows from an end beside the counts: the jobs it waited for are let go of, and whoever waits for it is noted.
 pub(crate) fn ended(tx: &Tx<'_>, shard: &mut Ledger, end: &End) -> Result<()> {
-    let End { n, state, has_result, held, waited } = *end;
+    let End { n, state, has_result, held, waited, limited } = *end;
+    shard.limited -= u64::from(limited);
     if waited {
         let_go(tx, shard, n)?;
     }
@@ -162,7 +167,10 @@ fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Resul
     if waits {
         return Ok(());
     }
-    let (id, from, when) = child_of(tx, child)?;
+    let Child { id, state: from, when, limited, .. } = child_of(tx, child)?;
+    if limited {
+        return reach(tx, shard, child);
+    }
     let (to, due_at) = when.start(tx.now);
     shard.moves(Move::Reach, from, to)?;
     let sequence = (to == State::Ready).then(|| shard.next_sequence().cast_signed());
@@ -177,15 +185,28 @@ fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Resul
     Ok(())
 }
 
+/// Lets a job with a time limit be reached: what is counted from when it is due is known now.
+fn reach(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64) -> Result<()> {
+    let found = row::find_stored(tx.conn, &shard.shard, child)?;
+    let mut stored = found.ok_or_else(|| Error::corrupt("a job that is reached is not stored"))?;
+    let (to, due_at) = stored.job.when.start(tx.now);
+    let sequence = (to == State::Ready).then(|| shard.next_sequence());
+    let now = tx.now;
+    shift(tx, shard, &mut stored, Move::Reach, |job| {
+        (job.state, job.due_at, job.sequence) = (to, due_at, sequence);
+        job.set_limits(now);
+    })
+}
+
 /// Cancels a job that waits for one that ended without completing.
 fn cancel(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, culprit: JobId, keep: Option<Timestamp>) -> Result<()> {
-    let (id, from, _) = child_of(tx, child)?;
+    let Child { id, state: from, limited, keys, .. } = child_of(tx, child)?;
     shard.moves(Move::Cancel, from, State::Cancelled)?;
     let held = tx
         .conn
         .prepare_cached(
-            "UPDATE queue_jobs SET state = 6, ended_at = ?2, keep_until = ?3, reason = ?4, culprit = ?5 WHERE n = ?1 \
-             RETURNING held",
+            "UPDATE queue_jobs SET state = 6, ended_at = ?2, keep_until = ?3, overdue_at = NULL, reason = ?4, culprit = ?5 \
+             WHERE n = ?1 RETURNING held",
         )?
         .query_row(
             params![
@@ -198,17 +219,33 @@ fn cancel(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, culprit: JobId, keep:
             |row| row.get(0),
         )?;
     tx.hints.jobs.push(id);
-    ended(tx, shard, &End { n: child, state: State::Cancelled, has_result: false, held, waited: true })
+    if let Some(keys) = keys {
+        limits::Keys::read(&keys)?.moved(tx, shard, (child, id), (from, State::Cancelled))?;
+    }
+    ended(tx, shard, &End { n: child, state: State::Cancelled, has_result: false, held, waited: true, limited })
 }
 
-fn child_of(tx: &Tx<'_>, child: i64) -> Result<(JobId, State, When)> {
+/// A job that waits.
+struct Child {
+    id: JobId,
+    state: State,
+    when: When,
+    limited: bool,
+    keys: Option<Vec<u8>>,
+}
+
+fn child_of(tx: &Tx<'_>, child: i64) -> Result<Child> {
     let found = tx
         .conn
-        .prepare_cached("SELECT id, state, when_in, when_at FROM queue_jobs WHERE n = ?1")?
-        .query_row([child], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get(2)?, row.get(3)?)))
+        .prepare_cached("SELECT id, state, when_in, when_at, limits IS NOT NULL, keys FROM queue_jobs WHERE n = ?1")?
+        .query_row([child], |row| {
+            let when = row::when(row.get(2)?, row.get(3)?);
+            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, when, row.get(4)?, row.get(5)?))
+        })
         .optional()?;
-    let (id, state, delay, at) = found.ok_or_else(|| Error::corrupt("an edge leads to a job that is not stored"))?;
-    Ok((row::job_id(&id)?, row::state(state)?, row::when(delay, at)))
+    let (id, state, when, limited, keys) =
+        found.ok_or_else(|| Error::corrupt("an edge leads to a job that is not stored"))?;
+    Ok(Child { id: row::job_id(&id)?, state: row::state(state)?, when, limited, keys })
 }
 
 /// The most edges followed by one call.

@@ -7,15 +7,20 @@ use queue_storage::storage::{MAX_PRUNE, MAX_UPKEEP, Retention, Step};
 use rusqlite::params;
 
 use crate::error::Result;
+use crate::job::ends;
+use crate::job::history;
+use crate::job::rates;
+use crate::job::row::{self, Stored};
+use crate::job::tx::Tx;
+use crate::job::unique;
+use crate::job::workers;
+use crate::job::write;
 use crate::ledger::Ledger;
-use crate::row;
-use crate::tx::Tx;
-use crate::workers;
 
 /// After this long without a call, what is remembered of a worker or a caller is dropped.
 const FORGET_AFTER: Duration = Duration::from_secs(86_400);
 
-pub(crate) const DUE: &str = "SELECT n, id, state FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) AND due_at <= ?2 \
+pub(crate) const DUE: &str = "SELECT n, id, state, suspect FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) AND due_at <= ?2 \
     ORDER BY due_at LIMIT ?3";
 
 /// Makes jobs ready that are due, earliest first; whether more are left.
@@ -23,41 +28,48 @@ pub(crate) fn promote(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<bool> {
     if shard.count(State::Scheduled) + shard.count(State::Retrying) == 0 {
         return Ok(false);
     }
-    let due: Vec<(i64, Vec<u8>, i64)> = tx
+    let due: Vec<(i64, Vec<u8>, i64, bool)> = tx
         .conn
         .prepare_cached(DUE)?
         .query_map(params![shard.n, tx.now.as_micros(), MAX_UPKEEP + 1], |row| {
-            Ok((row.get(0)?, row.get(1)?, row.get(2)?))
+            Ok((row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?))
         })?
         .collect::<Result<_, _>>()?;
-    for (n, id, state) in due.iter().take(MAX_UPKEEP as usize) {
+    for (n, id, state, suspect) in due.iter().take(MAX_UPKEEP as usize) {
         shard.moves(Move::Promote, row::state(*state)?, State::Ready)?;
         tx.conn
             .prepare_cached("UPDATE queue_jobs SET state = 2, seq = ?2 WHERE n = ?1")?
             .execute(params![n, shard.next_sequence().cast_signed()])?;
+        shard.suspects += u64::from(*suspect);
         tx.hints.ready = true;
         tx.hints.jobs.push(row::job_id(id)?);
     }
     Ok(due.len() > MAX_UPKEEP as usize)
 }
 
-pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
+pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, runs FROM queue_jobs \
     WHERE shard = ?1 AND state >= 5 AND held = 0 AND keep_until <= ?2 ORDER BY keep_until LIMIT ?3";
-pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
+pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, runs FROM queue_jobs \
     WHERE shard = ?1 AND state = 5 AND held = 0 AND result IS NULL ORDER BY keep_until LIMIT ?2";
-pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL FROM queue_jobs \
+pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, runs FROM queue_jobs \
     WHERE shard = ?1 AND state = 8 AND held = 0 ORDER BY ended_at LIMIT ?2";
 
 /// Removes ended jobs whose time has passed, or that exceed the retention; forgets workers and callers.
-pub(crate) fn prune(tx: &Tx<'_>, shard: &Shard, retention: Retention) -> Result<Step> {
+pub(crate) fn prune(tx: &mut Tx<'_>, shard: &Shard, retention: Retention) -> Result<Step> {
     let before = tx.now - FORGET_AFTER;
     workers::forget(tx, before, MAX_PRUNE)?;
     let Some(mut shard) = Ledger::find(tx.conn, tx.namespace, shard)? else { return Ok(Step::default()) };
     forget_callers(tx, &shard, before)?;
+    unique::prune(tx, &shard)?;
+    rates::prune(tx, &shard)?;
+    let (died, mut more) = match retention.unknown {
+        Some(limit) => ends::bury(tx, &mut shard, limit, retention.keep_dead)?,
+        None => (Vec::new(), false),
+    };
     let mut left = u64::from(MAX_PRUNE);
     let now = tx.now.as_micros();
     let kept = select(tx, KEPT, params![shard.n, now, MAX_PRUNE + 1])?;
-    let mut more = kept.len() as u64 > left;
+    more |= kept.len() as u64 > left;
     remove(tx, &mut shard, kept, &mut left)?;
     let traces = shard.traces.saturating_sub(retention.traces);
     more |= traces > left;
@@ -67,20 +79,33 @@ pub(crate) fn prune(tx: &Tx<'_>, shard: &Shard, retention: Retention) -> Result<
     more |= letters > left;
     let surplus = select(tx, LETTERS, params![shard.n, letters.min(left).cast_signed()])?;
     remove(tx, &mut shard, surplus, &mut left)?;
-    let done = MAX_PRUNE - u32::try_from(left).unwrap_or(0);
+    let removed = MAX_PRUNE - u32::try_from(left).unwrap_or(0);
+    let done = removed + u32::try_from(died.len()).unwrap_or(0);
     if done > 0 {
-        // Else nothing is written: upkeep that finds nothing to do costs no commit.
-        shard.save(tx.conn)?;
+        // Else nothing is written: upkeep that finds nothing to do costs no commit. What is to be followed wakes whoever
+        // follows it.
+        let wake = !died.is_empty() && shard.follow > 0;
+        tx.finish(&mut shard, wake)?;
     }
-    Ok(Step { done, more })
+    Ok(Step { done, more, died })
 }
 
-struct Ended {
+/// An ended job that is to be removed.
+pub(crate) struct Ended {
     n: i64,
     id: JobId,
     state: State,
     has_result: bool,
     large: bool,
+    runs: u32,
+}
+
+impl Ended {
+    /// A job that was read whole.
+    pub(crate) fn of(Stored { n, job, runs, .. }: &Stored) -> Self {
+        let large = job.envelope.len() > write::INLINE_ENVELOPE;
+        Self { n: *n, id: job.id, state: job.state, has_result: job.result.is_some(), large, runs: *runs }
+    }
 }
 
 fn select(tx: &Tx<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<Ended>> {
@@ -94,6 +119,7 @@ fn select(tx: &Tx<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<E
             state: row::state(row.get(2)?)?,
             has_result: row.get(3)?,
             large: row.get(4)?,
+            runs: row.get(5)?,
         });
     }
     Ok(found)
@@ -102,14 +128,21 @@ fn select(tx: &Tx<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<E
 fn remove(tx: &Tx<'_>, shard: &mut Ledger, ended: Vec<Ended>, left: &mut u64) -> Result<()> {
     for job in ended.into_iter().take(usize::try_from(*left).unwrap_or(usize::MAX)) {
         *left -= 1;
-        tx.conn.prepare_cached("DELETE FROM queue_jobs WHERE n = ?1")?.execute([job.n])?;
-        if job.large {
-            tx.conn.prepare_cached("DELETE FROM queue_envelopes WHERE n = ?1")?.execute([job.n])?;
-        }
-        shard.left(job.state, 1);
-        shard.prunable(job.state, job.has_result, false);
-        shard.pruned_made_at = shard.pruned_made_at.max(Some(job.id.made_at()));
+        remove_one(tx, shard, &job)?;
     }
+    Ok(())
+}
+
+/// Removes an ended job that nobody needs, with all that is stored of it elsewhere.
+pub(crate) fn remove_one(tx: &Tx<'_>, shard: &mut Ledger, job: &Ended) -> Result<()> {
+    tx.conn.prepare_cached("DELETE FROM queue_jobs WHERE n = ?1")?.execute([job.n])?;
+    if job.large {
+        tx.conn.prepare_cached("DELETE FROM queue_envelopes WHERE n = ?1")?.execute([job.n])?;
+    }
+    history::forget(tx.conn, job.n, job.runs)?;
+    shard.left(job.state, 1);
+    shard.prunable(job.state, job.has_result, false);
+    shard.pruned_made_at = shard.pruned_made_at.max(Some(job.id.made_at()));
     Ok(())
 }
 

@@ -8,7 +8,8 @@ use queue_storage::storage::{LeaseTerms, WorkerRecord};
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::{Error, Result};
-use crate::tx::Tx;
+use crate::job::row;
+use crate::job::tx::Tx;
 
 /// What the exchange needs of a worker.
 #[derive(Debug)]
@@ -53,7 +54,7 @@ impl Workers {
             .prepare_cached(
                 "SELECT worker, version, seen_at FROM queue_workers WHERE namespace = ?1 AND id = ?2 AND gone = 0",
             )?
-            .query_row(params![tx.namespace, id.as_u128().to_be_bytes()], |row| {
+            .query_row(params![tx.namespace, row::worker_bytes(id)], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
             })
             .optional()?;
@@ -66,20 +67,14 @@ impl Workers {
         self.load(tx, n, version).map(Some)
     }
 
-    /// The terms of the worker of this row, or the usual ones if nothing is known of it any more.
-    pub(crate) fn terms(&mut self, tx: &Tx<'_>, n: i64) -> Result<(LeaseTerms, Option<WorkerId>)> {
-        let version = tx
+    /// The terms of a worker, or the usual ones if nothing is known of it any more.
+    pub(crate) fn terms(&mut self, tx: &Tx<'_>, id: WorkerId) -> Result<LeaseTerms> {
+        let found = tx
             .conn
-            .prepare_cached("SELECT version FROM queue_workers WHERE worker = ?1")?
-            .query_row([n], |row| row.get(0))
+            .prepare_cached("SELECT worker, version FROM queue_workers WHERE namespace = ?1 AND id = ?2")?
+            .query_row(params![tx.namespace, row::worker_bytes(id)], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
-        match version {
-            Some(version) => {
-                let known = self.load(tx, n, version)?;
-                Ok((known.terms, Some(known.id)))
-            }
-            None => Ok((LeaseTerms::default(), None)),
-        }
+        found.map_or(Ok(LeaseTerms::default()), |(n, version)| Ok(self.load(tx, n, version)?.terms))
     }
 
     fn load(&mut self, tx: &Tx<'_>, n: i64, version: i64) -> Result<Arc<Known>> {
@@ -117,7 +112,7 @@ pub(crate) fn register(tx: &Tx<'_>, worker: &WorkerRecord) -> Result<()> {
             "INSERT INTO queue_workers (namespace, id, version, gone, seen_at, record) VALUES (?1, ?2, 1, 0, ?3, ?4) \
              ON CONFLICT (namespace, id) DO UPDATE SET version = version + 1, gone = 0, seen_at = ?3, record = ?4",
         )?
-        .execute(params![tx.namespace, worker.id.as_u128().to_be_bytes(), tx.now.as_micros(), record])?;
+        .execute(params![tx.namespace, row::worker_bytes(worker.id), tx.now.as_micros(), record])?;
     Ok(())
 }
 
@@ -126,7 +121,7 @@ pub(crate) fn deregister(tx: &Tx<'_>, worker: WorkerId) -> Result<()> {
     let n = tx
         .conn
         .prepare_cached("SELECT worker FROM queue_workers WHERE namespace = ?1 AND id = ?2")?
-        .query_row(params![tx.namespace, worker.as_u128().to_be_bytes()], |row| row.get::<_, i64>(0))
+        .query_row(params![tx.namespace, row::worker_bytes(worker)], |row| row.get::<_, i64>(0))
         .optional()?;
     let Some(n) = n else { return Ok(()) };
     tx.conn.prepare_cached("DELETE FROM queue_exchanges WHERE worker = ?1")?.execute([n])?;
@@ -136,9 +131,9 @@ pub(crate) fn deregister(tx: &Tx<'_>, worker: WorkerId) -> Result<()> {
                 "UPDATE queue_jobs SET delivered = 0 \
                  WHERE shard = ?1 AND state = 3 AND worker = ?2 AND at_most_once = 0 AND delivered = 1",
             )?
-            .execute([shard, n])?;
+            .execute(params![shard, row::worker_bytes(worker)])?;
     }
-    if holds_leases(tx, n)? {
+    if holds_leases(tx, worker)? {
         tx.conn.prepare_cached("UPDATE queue_workers SET gone = 1 WHERE worker = ?1")?.execute([n])?;
     } else {
         tx.conn.prepare_cached("DELETE FROM queue_workers WHERE worker = ?1")?.execute([n])?;
@@ -148,15 +143,15 @@ pub(crate) fn deregister(tx: &Tx<'_>, worker: WorkerId) -> Result<()> {
 
 /// Drops workers without leases that have stopped, or have not called since `before`; no more than `most`.
 pub(crate) fn forget(tx: &Tx<'_>, before: Timestamp, most: u32) -> Result<()> {
-    let silent: Vec<i64> = tx
+    let silent: Vec<(i64, Vec<u8>)> = tx
         .conn
         .prepare_cached(
-            "SELECT worker FROM queue_workers WHERE namespace = ?1 AND seen_at <= ?2 ORDER BY seen_at LIMIT ?3",
+            "SELECT worker, id FROM queue_workers WHERE namespace = ?1 AND seen_at <= ?2 ORDER BY seen_at LIMIT ?3",
         )?
-        .query_map(params![tx.namespace, before.as_micros(), most], |row| row.get(0))?
+        .query_map(params![tx.namespace, before.as_micros(), most], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
-    for n in silent {
-        if !holds_leases(tx, n)? {
+    for (n, id) in silent {
+        if !holds_leases(tx, row::worker_id(&id)?)? {
             tx.conn.prepare_cached("DELETE FROM queue_exchanges WHERE worker = ?1")?.execute([n])?;
             tx.conn.prepare_cached("DELETE FROM queue_workers WHERE worker = ?1")?.execute([n])?;
         }
@@ -174,12 +169,12 @@ fn shards_of(tx: &Tx<'_>) -> Result<Vec<i64>> {
 }
 
 /// Whether a worker has leases; looks through the leases that are out, never through the backlog.
-fn holds_leases(tx: &Tx<'_>, n: i64) -> Result<bool> {
+fn holds_leases(tx: &Tx<'_>, worker: WorkerId) -> Result<bool> {
     for shard in shards_of(tx)? {
         let holds = tx
             .conn
             .prepare_cached("SELECT 1 FROM queue_jobs WHERE shard = ?1 AND state = 3 AND worker = ?2 LIMIT 1")?
-            .exists([shard, n])?;
+            .exists(params![shard, row::worker_bytes(worker)])?;
         if holds {
             return Ok(true);
         }

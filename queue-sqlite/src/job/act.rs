@@ -1,0 +1,148 @@
+//! What people do to jobs.
+
+use std::time::Duration;
+
+use queue_storage::model::{EndReason, Job, JobId, Move, Shard, State, Timestamp, When};
+use queue_storage::storage::{Act, Acted, Edit};
+use rusqlite::params;
+
+use crate::error::Result;
+use crate::job::edges;
+use crate::job::ends;
+use crate::job::history;
+use crate::job::maintain;
+use crate::job::row::{self, Stored};
+use crate::job::shift::shift;
+use crate::job::tx::Tx;
+use crate::job::unique;
+use crate::job::write;
+use crate::ledger::Ledger;
+
+/// Does something to each of some jobs, and follows what ended.
+pub(crate) fn act(tx: &mut Tx<'_>, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>> {
+    let Some(mut shard) = Ledger::find(tx.conn, tx.namespace, shard)? else {
+        return Ok(vec![Acted::Missing; ids.len()]);
+    };
+    let mut answer = Vec::with_capacity(ids.len());
+    for id in ids {
+        answer.push(match row::by_id(tx.conn, (shard.n, &shard.shard), *id)? {
+            Some(mut stored) => act_on(tx, &mut shard, &mut stored, act)?,
+            None => Acted::Missing,
+        });
+    }
+    let mut edges_left = edges::BUDGET;
+    edges::follow(tx, &mut shard, &mut edges_left)?;
+    // What is not followed yet is the next exchange's: there must be one.
+    let wake = tx.hints.ready || shard.follow > 0 || tx.is_due_sooner(&shard)?;
+    tx.finish(&mut shard, wake)?;
+    Ok(answer)
+}
+
+fn act_on(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, act: &Act) -> Result<Acted> {
+    let state = stored.job.state;
+    match act {
+        Act::Cancel { keep } if state == State::Running => return ask_to_stop(tx, shard, stored, *keep),
+        Act::Cancel { keep } if !state.is_end() => ends::cancel(tx, shard, stored, EndReason::Requested, *keep)?,
+        Act::Delete if state != State::Running => delete(tx, shard, stored)?,
+        Act::Revive(edit) if state.is_end() => return revive(tx, shard, stored, edit),
+        Act::Edit(changes) if !state.is_end() && state != State::Running => edit(tx, shard, stored, changes)?,
+        _ => return Ok(Acted::Refused(state)),
+    }
+    Ok(Acted::Done(stored.job.state))
+}
+
+/// Notes on a running job that it is to stop, and tells its worker.
+fn ask_to_stop(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &Stored, keep: Duration) -> Result<Acted> {
+    if stored.cancel_keep.is_none() {
+        tx.conn
+            .prepare_cached("UPDATE queue_jobs SET cancel_keep = ?2 WHERE n = ?1")?
+            .execute(params![stored.n, row::length(keep)])?;
+        shard.stopping += 1;
+    }
+    tx.hints.stops.extend(stored.job.worker);
+    Ok(Acted::Asked)
+}
+
+/// Removes a job, or leaves it to those who need it and to nothing else.
+fn delete(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored) -> Result<()> {
+    if !stored.job.state.is_end() {
+        ends::cancel(tx, shard, stored, EndReason::Requested, Duration::ZERO)?;
+    }
+    unique::disown(tx, shard, &stored.job)?;
+    if stored.held {
+        let until = tx.now.max(stored.job.ended_at.unwrap_or(tx.now));
+        tx.conn
+            .prepare_cached("UPDATE queue_jobs SET keep_until = ?2 WHERE n = ?1")?
+            .execute(params![stored.n, until.as_micros()])?;
+    } else {
+        maintain::remove_one(tx, shard, &maintain::Ended::of(stored))?;
+        tx.hints.jobs.push(stored.job.id);
+    }
+    Ok(())
+}
+
+/// Runs an ended job again, unless what a live job needs of it would be gone, or what it needs is not there. That is held
+/// for it once more.
+fn revive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit) -> Result<Acted> {
+    let waits_for = stored.job.waits_for.iter();
+    let inputs = waits_for.map(|id| edges::parent(tx, shard, *id)).collect::<Result<Option<Vec<_>>>>()?;
+    let inputs = inputs.filter(|all| all.iter().all(|input| input.state == State::Completed));
+    let Some(inputs) = inputs.filter(|_| !stored.held) else { return Ok(Acted::Refused(stored.job.state)) };
+    if let Some(last) = stored.job.attempts_made().get(stored.job.history.len()) {
+        stored.runs = history::remember(tx.conn, stored.n, stored.runs, last, u32::MAX)?;
+        history::note(tx.conn, stored.n, stored.runs)?;
+    }
+    let when = edit.when.unwrap_or(When::Now);
+    let (state, due_at) = when.start(tx.now);
+    let sequence = (state == State::Ready).then(|| shard.next_sequence());
+    shard.enqueued += 1;
+    unique::disown(tx, shard, &stored.job)?;
+    shift(tx, shard, stored, Move::Revive, |job| {
+        (job.state, job.when, job.due_at, job.sequence) = (state, when, due_at, sequence);
+        (job.attempts, job.crashes, job.lapses, job.suspect) = (0, 0, 0, false);
+        (job.first_started_at, job.started_at) = (None, None);
+        (job.ended_at, job.keep_until) = (None, None);
+        (job.reason, job.culprit) = (None, None);
+        (job.failure, job.result, job.progress, job.worker) = (None, None, None, None);
+        (job.expires, job.deadline, job.expires_at, job.deadline_at) = (None, None, None, None);
+        job.unique = None;
+        job.priority = edit.priority.unwrap_or(job.priority);
+    })?;
+    edges::tie(tx, shard, stored.n, &inputs)?;
+    write_envelope(tx, stored, edit)?;
+    Ok(Acted::Done(state))
+}
+
+/// Changes a live job that does not run.
+pub(crate) fn edit(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit) -> Result<()> {
+    let moved = edit.when.map(|when| (when, rescheduled(&stored.job, when, tx.now)));
+    let fresh = moved.is_some_and(|(_, (_, _, fresh))| fresh).then(|| shard.next_sequence());
+    let now = tx.now;
+    shift(tx, shard, stored, Move::Reschedule, |job| {
+        if let Some((when, (state, due_at, _))) = moved {
+            (job.state, job.due_at, job.when) = (state, due_at, when);
+            job.sequence = fresh.or(job.sequence);
+            if state != State::Ready {
+                (job.parked, job.parked_at, job.parked_for) = (None, None, None);
+            }
+            job.set_limits(now);
+        }
+        job.priority = edit.priority.unwrap_or(job.priority);
+    })?;
+    write_envelope(tx, stored, edit)
+}
+
+fn write_envelope(tx: &Tx<'_>, stored: &Stored, edit: &Edit) -> Result<()> {
+    edit.envelope.as_ref().map_or(Ok(()), |envelope| write::envelope(tx.conn, stored.n, envelope))
+}
+
+/// Where a live job goes that is to start then: its state, when it is due, and whether it gets a new place in line.
+fn rescheduled(job: &Job, when: When, now: Timestamp) -> (State, Option<Timestamp>, bool) {
+    if job.state == State::Waiting {
+        return (State::Waiting, None, false);
+    }
+    match (job.state, when.start(now)) {
+        (State::Retrying, (State::Scheduled, due_at)) => (State::Retrying, due_at, false),
+        (from, (state, due_at)) => (state, due_at, state == State::Ready && from != State::Ready),
+    }
+}

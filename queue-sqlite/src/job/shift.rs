@@ -1,0 +1,77 @@
+//! The rare moves: a job is read whole, changed, and written whole, with all that follows for the shard.
+//!
+//! What every job goes through (it is taken in, promoted, claimed, settled) has statements of its own instead.
+
+use std::time::Duration;
+
+use queue_storage::model::{EndReason, Job, Move, State, Timestamp};
+
+use crate::error::Result;
+use crate::job::edges::{self, End};
+use crate::job::limits::Stood;
+use crate::job::row::Stored;
+use crate::job::tx::Tx;
+use crate::job::write;
+use crate::ledger::Ledger;
+
+/// Moves a job; `edit` sets its new state and what goes with it.
+pub(crate) fn shift(
+    tx: &mut Tx<'_>,
+    shard: &mut Ledger,
+    stored: &mut Stored,
+    mv: Move,
+    edit: impl FnOnce(&mut Job),
+) -> Result<()> {
+    let (from, limited) = (stored.job.state, write::is_limited(&stored.job));
+    let stood = Stood::of(&stored.job);
+    leave(shard, stored);
+    edit(&mut stored.job);
+    let job = &stored.job;
+    shard.moves(mv, from, job.state)?;
+    write::rewrite(tx.conn, stored.n, job)?;
+    tx.hints.jobs.push(job.id);
+    if job.state.is_end() {
+        let (state, has_result, waited) = (job.state, job.result.is_some(), !job.waits_for.is_empty());
+        edges::ended(tx, shard, &End { n: stored.n, state, has_result, held: stored.held, waited, limited })?;
+    } else {
+        arrive(tx, shard, job);
+    }
+    stood.map_or(Ok(()), |stood| stood.moved(tx, shard, stored.n, job))
+}
+
+/// Takes a job out of what its shard counts beside the states.
+fn leave(shard: &mut Ledger, Stored { job, held, cancel_keep, .. }: &Stored) {
+    match job.state {
+        State::Ready if job.parked.is_some() => {
+            shard.parked -= 1;
+            shard.blocked -= u64::from(job.parked_for.is_some());
+        }
+        State::Ready if job.suspect => shard.suspects -= 1,
+        State::Running => shard.stopping -= u64::from(cancel_keep.is_some()),
+        state if state.is_end() && !held => shard.prunable(state, job.result.is_some(), false),
+        _ => {}
+    }
+}
+
+/// Counts a live job in, and notes whom it concerns.
+fn arrive(tx: &mut Tx<'_>, shard: &mut Ledger, job: &Job) {
+    match job.state {
+        State::Ready if job.parked.is_some() => {
+            shard.parked += 1;
+            shard.blocked += u64::from(job.parked_for.is_some());
+        }
+        State::Ready => {
+            shard.suspects += u64::from(job.suspect);
+            tx.hints.ready = true;
+        }
+        State::Scheduled | State::Retrying => tx.hints.due_at(job.due_at.unwrap_or(tx.now)),
+        _ => {}
+    }
+}
+
+/// What is written of a job that ends without a run.
+pub(crate) fn end(job: &mut Job, state: State, reason: EndReason, now: Timestamp, keep: Duration) {
+    (job.state, job.reason) = (state, Some(reason));
+    (job.ended_at, job.keep_until) = (Some(now), Some(now + keep));
+    (job.parked, job.parked_at, job.parked_for, job.cancel_requested) = (None, None, None, false);
+}
