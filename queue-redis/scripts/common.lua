@@ -6,7 +6,7 @@
 -- Lua makes every function anew each time a script runs, and looks for each outer local that it uses. So what most calls
 -- do stands in the open, and what few need is in a kit, a function that makes functions when it is called.
 local META, JOBS, MARKS, NOTES, READY, SUSPECTS, PARKED, DELAYED, RETRYING, LEASED, DEAD, TRACES, KEPT, EDGES, FOLLOW,
-  BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST = unpack(KEYS)
+  BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST, EXPIRING, STRANGERS = unpack(KEYS)
 local call, sub, byte, rep, pack, open = redis.call, string.sub, string.byte, string.rep, struct.pack, struct.unpack
 local NONE8, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 8), rep('\0', 16)
 local MAX_TIME, MAX_UPKEEP, BLOCK = 9007199254740992, 100, 63
@@ -19,25 +19,36 @@ if now == 0 then
 end
 
 -- What this call makes of the shard: the last sequence given, how many jobs became ready, the earliest time at which one
--- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended, and whether a
--- suspect became ready or was claimed (`suspects`).
-local S = {now = now, sequence = 0, ready = 0, ends = {}, told = {}}
+-- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended and of those whose
+-- leases being taken back made them dead, and whether a suspect became ready or was claimed (`suspects`).
+local S = {now = now, sequence = 0, ready = 0, ends = {}, told = {}, died = {}}
 
 -- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.
 --   1 state, 2 flags, 3-8 admission, 9-14 sequence, 15-18 priority, 19 the record's flags, 20-23 attempts, 24-25 crashes,
 --   26-27 lapses, 28-35 due, 36-43 started, 44-51 fence or end, 52-67 worker or culprit, 68-75 end of its keep, 76- word
--- While it waits, 44-51 and 68-75 hold its time's value and kind. Flags: 1 delivered, 2 suspect, 4 held (a job takes its
--- result), 8 has a failure, 16 has a result, 32 parked.
+-- While it waits, 44-51 and 68-75 hold its time's value and kind; while it is parked, 44-51 hold since when; while it runs
+-- and was asked to stop, 68-75 hold for how long it is kept then. The word `dependency` tells a culprit from a worker.
+-- Flags: 1 delivered, 2 suspect, 4 held (a job takes its result), 8 has a failure, 16 has a result, 32 parked, 64 asked to
+-- stop, 128 has notes of its runs: a history, progress, or both.
 local function kit()
   local K = {}
   local META, JOBS, MARKS, NOTES, READY, SUSPECTS, PARKED, DELAYED, RETRYING, LEASED, DEAD, TRACES, KEPT, EDGES, FOLLOW,
-    BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST = unpack(KEYS)
+    BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST, EXPIRING, STRANGERS = unpack(KEYS)
   local call, sub, byte, char, rep = redis.call, string.sub, string.byte, string.char, string.rep
   local pack, open, band = struct.pack, struct.unpack, bit.band
   local NONE8, ZERO8, ZERO16, FAR = rep('\255', 8), rep('\0', 8), rep('\0', 16), rep('\255', 30)
   local MAX_TIME, HELD, RESULT = 9007199254740992, 4, 16
   local now = S.now
   local SPEAK, CHANNEL = ARGV[2], sub(META, 1, -5) .. 'ear:'
+
+  -- Whether the first id is less than the other.
+  function K.before(id, other)
+    for at = 1, 13, 4 do
+      local mine, yours = open('>I4', id, at), open('>I4', other, at)
+      if mine ~= yours then return mine < yours end
+    end
+    return false
+  end
 
   -- A moment from its kind (`n` now, `i` in, `a` at) and value.
   function K.moment(kind, value)
@@ -62,9 +73,10 @@ local function kit()
     return state == 'c' or state == 'd' or state == 'x' or state == 'e'
   end
 
-  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for. A record is the number of the
-  -- admission (6), the caller's part (flags 1, length of the task 1, task, what is not usual, envelope), and when it was
-  -- taken in: so long after its id was made (4), or a time of its own (8) and four bytes of 255.
+  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for, what it expires by, its tags,
+  -- its keys as `limits.lua` reads them, where its envelope begins. A record is the number of the admission (6), the caller's
+  -- part (flags 1, length of the task 1, task, what is not usual, envelope), and when it was taken in: so long after its id
+  -- was made (4), or a time of its own (8) and four bytes of 255.
   function K.read(record)
     local flags, length = byte(record, 7, 8)
     local at = 9 + length
@@ -86,14 +98,82 @@ local function kit()
       for i = 1, open('>I2', record, at) do
         job.parents[i] = sub(record, at + 2 + (i - 1) * 16, at + 1 + i * 16)
       end
+      at = at + 2 + #job.parents * 16
     end
+    if band(flags, 32) ~= 0 then
+      job.limits = sub(record, at, at + 17)
+      at = at + 18
+    end
+    if band(flags, 64) ~= 0 then
+      job.tags = {}
+      local count = byte(record, at)
+      at = at + 1
+      for i = 1, count do
+        job.tags[i] = sub(record, at + 1, at + byte(record, at))
+        at = at + 1 + byte(record, at)
+      end
+    end
+    if flags > 127 then
+      local length = open('>I2', record, at)
+      job.keys = sub(record, at + 2, at + 1 + length)
+      at = at + 2 + length
+    end
+    job.envelope = at
     return job
+  end
+
+  -- When a record was taken in, and of how many bytes at its end that is told.
+  function K.taken_in(id, record)
+    local delay = open('>I4', record, #record - 3)
+    if delay == 4294967295 then return open('>I8', record, #record - 11), 12 end
+    return open('>I6', id) * 1000 + delay, 4
   end
 
   -- The mark of a job that has none yet.
   function K.fresh(state, record, job, seq, due)
     return state .. '\0' .. sub(record, 1, 6) .. seq .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8
       .. due .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
+  end
+
+  -- The mark of a stored job that has none.
+  function K.unmarked(id, record)
+    local job = K.read(record)
+    if job.kind == 'n' then return K.fresh('r', record, job, sub(record, 1, 6), NONE8) end
+    local due = job.kind == 'i' and math.min(K.taken_in(id, record) + job.value, MAX_TIME) or job.value
+    return K.fresh('s', record, job, rep('\0', 6), pack('>I8', due))
+  end
+
+  -- The moments by which a job must have started and ended, as its note has them; `from` is nil while that is not known.
+  function K.limits_from(job, from)
+    local moments = ''
+    for at = 1, 10, 9 do
+      local kind, value = sub(job.limits, at, at), open('>I8', job.limits, at + 1)
+      local moment = kind == 'a' and value or from and (kind == 'i' and math.min(from + value, MAX_TIME) or kind == 'n' and from)
+      moments = moments .. (moment and pack('>I8', moment) or NONE8)
+    end
+    return moments
+  end
+
+  -- The moment past which a job that does not run is expired, and the word for why; nothing if there is none.
+  function K.overdue(limits, has_started)
+    local start, deadline = sub(limits, 1, 8), sub(limits, 9)
+    local first = not has_started and start ~= NONE8 and open('>I8', start)
+    local last = deadline ~= NONE8 and open('>I8', deadline)
+    if first and (not last or first <= last) then return first, 'overdue' end
+    if last then return last, 'deadline' end
+  end
+
+  -- Puts a job that does not run among those that are to expire, as its limits say; to be told `limits` that are new.
+  function K.expires(id, mark, limits)
+    if limits then
+      call('HSET', NOTES, 'l' .. id, limits)
+    else
+      limits = call('HGET', NOTES, 'l' .. id)
+    end
+    local at = K.overdue(limits, sub(mark, 36, 43) ~= NONE8)
+    if not at then return end
+    K.comes_over(at)
+    call('ZADD', EXPIRING, at, id)
   end
 
   -- A job's member in the lines of those that are due later: what its mark needs when it has none yet.
@@ -120,6 +200,12 @@ local function kit()
     S.due = math.min(S.due or due, due)
   end
 
+  -- The same for one that is to expire then.
+  function K.comes_over(at)
+    if not S.over then S.over_before = tonumber((call('ZRANGE', EXPIRING, 0, 0, 'WITHSCORES')[2])) end
+    S.over = math.min(S.over or at, at)
+  end
+
   -- Messages to those who listen, each process on a channel of its own: first, that these jobs have ended.
   function K.tell(ids)
     for i, ears in ipairs(call('HMGET', INTEREST, unpack(ids))) do
@@ -143,11 +229,11 @@ local function kit()
     end
   end
 
-  -- Wakes for what this call made ready, or due sooner than sleepers know.
+  -- Wakes for what this call made ready, or due or overdue sooner than sleepers know.
   function K.wake_for(ready)
     if ready > 0 then
       K.wake(ready)
-    elseif S.due and (not S.due_before or S.due < S.due_before) then
+    elseif S.due and (not S.due_before or S.due < S.due_before) or S.over and (not S.over_before or S.over < S.over_before) then
       K.wake(1)
     end
   end
@@ -167,28 +253,34 @@ local function kit()
   end
 
   -- What follows from an end that is written as `mark`: it is counted and told, it may be pruned unless a job takes its
-  -- result, and what hangs on it is followed later.
-  function K.close(id, mark)
+  -- result, and what hangs on it is followed later, whom it waited for only unless it was `let_go` of.
+  function K.close(id, mark, let_go)
     local state, held = sub(mark, 1, 1), band(byte(mark, 2), HELD) ~= 0
     S.ends[state] = (S.ends[state] or 0) + 1
     S.told[#S.told + 1] = id
-    if held or band(byte(mark, 19), 16) ~= 0 then call('RPUSH', FOLLOW, id) end
+    if held or not let_go and band(byte(mark, 19), 16) ~= 0 then call('RPUSH', FOLLOW, id) end
     if not held then keep(id, mark) end
   end
 
-  -- A waiting job is cancelled: one it waits for ended otherwise.
-  function K.cancel_for(culprit, culprit_mark, child, mark)
+  -- A waiting job is cancelled: one it waits for ended otherwise. Its record is told where it is not stored yet.
+  function K.cancel_for(culprit, culprit_mark, child, mark, record)
     local keep_until = math.max(open('>I8', culprit_mark, 68), now)
+    local waited = mark
     mark = 'x' .. sub(mark, 2, 43) .. pack('>I8', now) .. culprit .. pack('>I8', keep_until) .. 'dependency'
     call('HSET', MARKS, child, mark)
+    if byte(mark, 19) > 127 then S.limits(K).moved(child, waited, mark, record) end
+    if band(byte(mark, 19), 32) ~= 0 then call('ZREM', EXPIRING, child) end
     K.close(child, mark)
     return 'x'
   end
 
-  -- A waiting job is reached: all it waits for have completed.
-  function K.reach(child, mark)
+  -- A waiting job is reached: all it waits for have completed. It is asked for its record where that is not known.
+  function K.reach(child, mark, record)
     local kind = char((open('>I8', mark, 68)))
     local due = K.moment(kind, open('>I8', mark, 44))
+    if band(byte(mark, 19), 32) ~= 0 then
+      K.expires(child, mark, K.limits_from(K.read(record or call('HGET', JOBS, child)), due))
+    end
     local tail = (kind == 'n' and NONE8 or pack('>I8', due)) .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
     if kind ~= 'n' and due > now then
       call('HSET', MARKS, child, 's' .. sub(mark, 2, 27) .. tail)
@@ -238,12 +330,12 @@ local function kit()
     return #found
   end
 
-  -- Follows up to `budget` edges of jobs that have ended: to those they waited for, then to those that wait for them. A job
-  -- that is no end was pruned before it was its turn, and perhaps taken in anew.
+  -- Follows up to `budget` edges of jobs that have ended: to those they waited for, then to those that wait for them. Answers
+  -- what is left of it. A job that is no end was pruned before it was its turn and perhaps taken in anew, or runs again.
   function K.follow(budget)
     while budget > 0 do
       local id = call('LINDEX', FOLLOW, 0)
-      if not id then return end
+      if not id then return budget end
       local mark = call('HGET', MARKS, id)
       local ended = mark and K.is_end(sub(mark, 1, 1))
       if ended then budget = budget - K.let_all_go(id, budget) end
@@ -262,13 +354,15 @@ local function kit()
       end
       if budget > 0 then call('LPOP', FOLLOW) end
     end
+    return 0
   end
 
   return K
 end
 
--- Counts and tells the ends of this call.
+-- Counts and tells the ends of this call, and writes what was gathered of its limits.
 local function finish(K)
+  if S.limiter then S.limiter.flush() end
   for state, count in pairs(S.ends) do
     redis.call('HINCRBY', KEYS[1], 'e:' .. state, count)
   end

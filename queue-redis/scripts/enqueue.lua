@@ -4,10 +4,14 @@
 -- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 caller (16 bytes), 4 number, then for each job its id (16 bytes) and the part
 --       of its record that the caller makes: flags, task, what is not usual, envelope.
 -- Returns  `ok` and the answers, one after the other: the state's letter for a job taken in, its capital for a duplicate,
---       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; then 1 if the shard had
---       never taken a job in, else 0. Or `superseded` and the number that came first.
--- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD; a job that waits costs a
---       command and two for each job it waits for. At most 1,000 jobs and 1,000 edges, which the caller sees to.
+--       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; `=` for one that another
+--       of its unique key keeps out, `!` for one that is refused therefore and `~` for one by which the other was replaced,
+--       each followed by the other's id and its state's letter, `-` if it is not stored; then 1 if the shard had never taken
+--       a job in, else 0. Or `superseded` and the number that came first.
+-- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD, another of each if it expires;
+--       a job that waits costs a command and two for each job it waits for, one with slots a command for each key that is
+--       new to this call, one that replaces another about 10. At most 1,000 jobs and 1,000 edges, which the
+--       caller sees to.
 local caller, number, count = ARGV[3], tonumber(ARGV[4]), (#ARGV - 4) / 2
 local kept = call('HMGET', META, 'seq', 'c:' .. caller)
 if kept[2] then
@@ -32,24 +36,41 @@ local function stamp(made)
   return stamps[made]
 end
 
--- What is written together in the end: records, places in the lines, edges, marks of jobs that wait or are waited for. `here` has the records of this call by id,
--- `admitted` their ids and `numbered` their numbers, in their order.
-local W = {records = {}, places = {}, due = {}, readers = {}, open = {}, marks = {}}
+-- What is written together in the end: records, places in the lines, edges, marks of jobs that wait or are waited for,
+-- by when they expire, those parked for a slot. `here` has the records of this call by id, `admitted` their ids and `numbered` their numbers, in
+-- their order.
+local W = {records = {}, places = {}, due = {}, readers = {}, open = {}, marks = {}, limits = {}, expiring = {},
+  blocked = {}}
 local here, admitted, numbered, answers = {}, {}, {}, {}
 
--- How jobs are taken in that are not plain: twins of stored ones, or with a priority, a time, or others to wait for.
+local function write()
+  local call = redis.call
+  if #W.records > 0 then call('HSET', JOBS, unpack(W.records)) end
+  if #W.places > 0 then call('ZADD', READY, unpack(W.places)) end
+  if #W.due > 0 then call('ZADD', DELAYED, unpack(W.due)) end
+  if #W.limits > 0 then call('HSET', NOTES, unpack(W.limits)) end
+  if #W.expiring > 0 then call('ZADD', KEYS[21], unpack(W.expiring)) end
+  if #W.blocked > 0 then call('ZADD', KEYS[24], unpack(W.blocked)) end
+  -- Two calls: one could have more arguments than fit.
+  if #W.readers > 0 then call('ZADD', EDGES, unpack(W.readers)) end
+  if #W.open > 0 then call('ZADD', EDGES, unpack(W.open)) end
+  if next(W.marks) then
+    local fields = {}
+    for id, mark in pairs(W.marks) do
+      fields[#fields + 1], fields[#fields + 2] = id, mark
+    end
+    call('HSET', MARKS, unpack(fields))
+  end
+end
+
+-- How jobs are taken in that are not plain: twins of stored ones, or with a priority, a time, or others to wait for, or what
+-- holds them back.
 local function particular()
   local call, sub, byte, char, rep, pack, open = redis.call, string.sub, string.byte, string.char, string.rep, struct.pack,
     struct.unpack
   local K = kit()
   local MARKS, JOBS, now = KEYS[3], KEYS[2], S.now
-  local NONE8, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 8), rep('\0', 16)
-
-  local function taken_in(id, record)
-    local delay = open('>I4', record, #record - 3)
-    if delay == 4294967295 then return (open('>I8', record, #record - 11)) end
-    return open('>I6', id) * 1000 + delay
-  end
+  local NONE8, ZERO6, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 6), rep('\0', 8), rep('\0', 16)
 
   -- The state and mark of a stored job; `record` is asked for it where it has no mark.
   local function look(id, record)
@@ -57,10 +78,19 @@ local function particular()
     if mark then return sub(mark, 1, 1), mark end
     record = record or call('HGET', JOBS, id)
     if not record then return end
-    local job = K.read(record)
-    if job.kind == 'n' then return 'r', K.fresh('r', record, job, sub(record, 1, 6), NONE8) end
-    local due = job.kind == 'i' and math.min(taken_in(id, record) + job.value, MAX_TIME) or job.value
-    return 's', K.fresh('s', record, job, rep('\0', 6), pack('>I8', due))
+    mark = K.unmarked(id, record)
+    return sub(mark, 1, 1), mark
+  end
+
+  -- Notes the limits of a job, counted from a time; one that has ended is not to expire.
+  local function limit(id, job, from, has_ended)
+    if not job.limits then return end
+    local limits = K.limits_from(job, from)
+    W.limits[#W.limits + 1], W.limits[#W.limits + 2] = 'l' .. id, limits
+    local at = not has_ended and K.overdue(limits)
+    if not at then return end
+    K.comes_over(at)
+    W.expiring[#W.expiring + 1], W.expiring[#W.expiring + 2] = at, id
   end
 
   -- Marks of jobs that others of this call wait for, looked up once.
@@ -78,7 +108,8 @@ local function particular()
   end
 
   -- Ties a waiting job to those it waits for. Answers the state it then has.
-  local function tie(id, mark, parents)
+  local function tie(id, mark, job, record)
+    local parents = job.parents
     local culprit, waits, readers, open_edges = nil, false, W.readers, W.open
     for _, parent in ipairs(parents) do
       local other = awaited[parent]
@@ -95,10 +126,54 @@ local function particular()
         W.marks[parent] = awaited[parent]
       end
     end
-    if culprit then return K.cancel_for(culprit, awaited[culprit], id, mark) end
-    if not waits then return K.reach(id, mark) end
+    if not culprit and not waits then return K.reach(id, mark, record) end
+    limit(id, job, nil, culprit)
+    if culprit then return K.cancel_for(culprit, awaited[culprit], id, mark, record) end
     W.marks[id] = mark
     return 'w'
+  end
+
+  local has_asked
+
+  -- Asks who owns the unique keys of this call, all at once.
+  local function ask_for_owners()
+    local keys, asked = {}, {}
+    for i = 1, count do
+      local part = ARGV[4 + i * 2]
+      local unique = byte(part) > 127 and S.limits(K).own(ZERO6 .. part).unique
+      if unique and not asked[unique.key] then keys[#keys + 1], asked[unique.key] = unique.key, true end
+    end
+    S.limits(K).ask(keys)
+    has_asked = true
+  end
+
+  -- Writes what is gathered, for a job of it is to be changed.
+  local function write_so_far()
+    write()
+    W = {records = {}, places = {}, due = {}, readers = {}, open = {}, marks = {}, limits = {}, expiring = {}, blocked = {}}
+    awaited = {}
+  end
+
+  -- Has the owner of a unique key take over what is new. Answers its state.
+  local function replace(owner, job, record, conflict)
+    write_so_far()
+    local Z = enders(K)
+    local tail = #record - #(stamps[sub(job.id, 1, 6)])
+    local change = {envelope = sub(record, job.envelope, tail)}
+    if conflict == 'p' then change.priority = job.priority else change.kind, change.value = job.kind, job.value end
+    local _, mark = look(owner)
+    return editors(K, Z).edit(owner, mark, call('HGET', JOBS, owner), change)
+  end
+
+  -- What becomes of a job whose unique key another holds; nothing if nobody does.
+  local function keep_out(job, unique, record)
+    local owner = S.limits(K).owner(unique.key)
+    if not owner then return end
+    local state = look(owner, here[owner])
+    local conflict = unique.conflict
+    if conflict == 'r' then return '!' .. owner .. (state or '-') end
+    if conflict == 'e' or not state or state == 'l' or K.is_end(state) then return '=' .. owner .. (state or '-') end
+    return '~' .. owner .. replace(owner, job, record, conflict)
   end
 
   local function admit(id, part, twin)
@@ -109,6 +184,14 @@ local function particular()
     local job = K.read(record)
     local absent = job.parents and missing(job.parents)
     if absent then return '?' .. absent end
+    local own = job.keys and S.limits(K).own(record)
+    if own and own.unique then
+      if not has_asked then ask_for_owners() end
+      job.id = id
+      local kept_out = keep_out(job, own.unique, record)
+      if kept_out then return kept_out end
+      S.limits(K).claim_key(own.unique, id)
+    end
     S.sequence = S.sequence + 1
     here[id], admitted[#admitted + 1], numbered[#numbered + 1] = record, id, S.sequence
     local records, due = W.records, K.moment(job.kind, job.value)
@@ -116,13 +199,22 @@ local function particular()
     if job.parents then
       local mark = 'w\0' .. seq .. rep('\0', 6) .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8 .. NONE8
         .. NONE8 .. pack('>I8', job.value) .. ZERO16 .. pack('>I8', byte(job.kind))
-      return tie(id, mark, job.parents)
+      return tie(id, mark, job, record)
     end
+    limit(id, job, due)
     if job.kind ~= 'n' and due > now then
       K.comes_due(due)
       W.due[#W.due + 1] = due
       W.due[#W.due + 1] = id .. pack('>I4', job.priority + 2147483648) .. seq .. char(job.flags)
       return 's'
+    end
+    local full = own and S.limits(K).full_for(own)
+    if full then
+      local mark = K.fresh('r', record, job, seq, job.kind ~= 'n' and pack('>I8', due) or NONE8)
+      W.marks[id] = S.limits(K).parked(mark, 'limit_full', full)
+      W.blocked[#W.blocked + 1] = 0
+      W.blocked[#W.blocked + 1] = select(2, S.limits(K).place(id, W.marks[id]))
+      return 'r'
     end
     W.places[#W.places + 1], W.places[#W.places + 2] = 0 - job.priority, seq .. id
     S.ready = S.ready + 1
@@ -154,19 +246,7 @@ for i = 1, count do
     answers[i] = 'r'
   end
 end
-if #W.records > 0 then call('HSET', JOBS, unpack(W.records)) end
-if #W.places > 0 then call('ZADD', READY, unpack(W.places)) end
-if #W.due > 0 then call('ZADD', DELAYED, unpack(W.due)) end
--- Two calls: one could have more arguments than fit.
-if #W.readers > 0 then call('ZADD', EDGES, unpack(W.readers)) end
-if #W.open > 0 then call('ZADD', EDGES, unpack(W.open)) end
-if next(W.marks) then
-  local fields = {}
-  for id, mark in pairs(W.marks) do
-    fields[#fields + 1], fields[#fields + 2] = id, mark
-  end
-  call('HSET', MARKS, unpack(fields))
-end
+write()
 
 local is_first
 
@@ -196,5 +276,5 @@ local answer = admit and table.concat(answers) or '*' .. count
 call('HSET', META, 'seq', S.sequence, 'c:' .. caller, pack('>I8', number) .. answer)
 call('ZADD', IDLE, now, 'c:' .. caller)
 finish()
-if (S.ready > 0 or S.due) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready) end
+if (S.ready > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready) end
 return {'ok', answer, is_first and 1 or 0}

@@ -1,10 +1,16 @@
 -- What the exchange, the renewal and pruning share: who the caller is, and what a silence means.
 
+-- Where the tasks begin in the terms of a worker, each between two NULs.
+local TASKS = 69
+
 -- The terms a worker registered, or the default ones.
 local function terms_of(record)
-  if not record then return {length = 10000000, renew = 3000000, limit = 3, keep = 7776000000000, level = 0} end
-  local length, renew, limit, keep_dead, level = struct.unpack('>I8I8I4I8I2', record)
-  return {length = length, renew = renew, limit = limit, keep = keep_dead, level = level}
+  if not record then
+    return {length = 10000000, renew = 3000000, limit = 3, keep = 7776000000000, level = 0, keep_ended = 3600000000, remember = 10}
+  end
+  local length, renew, limit, keep_dead, level, keep_ended, remember = struct.unpack('>I8I8I4I8I2I8I4', record)
+  return {length = length, renew = renew, limit = limit, keep = keep_dead, level = level, keep_ended = keep_ended,
+    remember = remember}
 end
 
 -- The terms of workers that hold leases, and what their last exchange says of them.

@@ -2,8 +2,8 @@
 --
 -- KEYS  all of the shard.
 -- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 id (16 bytes).
--- Returns  the six parts of the job; or the youngest id pruned so far, if any.
--- Cost  at most 6 commands.
+-- Returns  the ten parts of the job; or the youngest id pruned so far, if any.
+-- Cost  at most 9 commands.
 local found = call('HGET', JOBS, ARGV[3])
 if not found then return {call('HGET', META, 'youngest') or ''} end
 local answer = {}

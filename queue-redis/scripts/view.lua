@@ -1,4 +1,5 @@
--- How a job is shown: record, mark, end of its lease, whether its delivery is known, failure, result.
+-- How a job is shown: record, mark, end of its lease, whether its delivery is known, failure, result, history, progress,
+-- limits, when what has started under the rate for which it is parked is paid for.
 
 -- The fence up to which a worker's claims are known to have been received, and that up to which they count as never
 -- delivered.
@@ -20,7 +21,7 @@ local function delivery(mark)
   return (bit.band(byte(mark, 2), 1) ~= 0 or fence < before) and '1' or '0'
 end
 
--- Adds the six parts of a job, empty where there is none.
+-- Adds the ten parts of a job, empty where there is none.
 local function show(answer, id, record, mark)
   local flags, running = mark and byte(mark, 2) or 0, mark and byte(mark) == 108
   answer[#answer + 1] = id .. record
@@ -29,4 +30,9 @@ local function show(answer, id, record, mark)
   answer[#answer + 1] = running and delivery(mark) or ''
   answer[#answer + 1] = bit.band(flags, 8) ~= 0 and call('HGET', NOTES, 'f' .. id) or ''
   answer[#answer + 1] = bit.band(flags, 16) ~= 0 and call('HGET', NOTES, 'r' .. id)
+  answer[#answer + 1] = flags > 127 and call('HGET', NOTES, 'h' .. id)
+  answer[#answer + 1] = flags > 127 and call('HGET', NOTES, 'p' .. id)
+  answer[#answer + 1] = byte(record, 7) % 64 > 31 and call('HGET', NOTES, 'l' .. id)
+  local is_throttled = byte(record, 7) > 127 and mark and byte(mark) == 114 and bit.band(flags, 32) ~= 0 and byte(mark, 76) == 114
+  answer[#answer + 1] = is_throttled and call('ZSCORE', KEYS[27], sub(mark, 88))
 end

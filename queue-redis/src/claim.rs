@@ -1,18 +1,20 @@
 //! Settling, claiming, renewing.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes};
 use queue_storage::model::{
-    Claimed, Fence, Input, JobId, Lease, Settled, Settlement, Shard, State, TaskName, Timestamp, WorkerId,
+    Claimed, EndReason, Failure, Fence, Input, JobId, Lease, Settled, Settlement, Shard, State, TaskName, Timestamp,
+    WorkerId,
 };
 use queue_storage::storage::{Claim, Exchange, Exchanged, Renewal, Renewed, SettleAnswer, StorageError, WorkerRecord};
 
 use crate::RedisStorage;
 use crate::driver::Reply;
 use crate::link::{id_bytes, number, odd};
+use crate::notes;
 use crate::record::{self, Rest, micros};
 use crate::scripts::Step;
 
@@ -72,17 +74,23 @@ impl Claim for RedisStorage {
         call.check()?;
         let mut args = self.link.args(1 + call.leases.len());
         args.push(id_bytes(call.worker.as_u128()));
+        let told: HashMap<_, _> = call.progress.iter().map(|(id, progress)| (*id, progress)).collect();
         for (id, fence) in &call.leases {
             let mut lease = Vec::with_capacity(24);
             lease.put_u128(id.as_u128());
             lease.put_u64(fence.0);
+            lease.extend(told.get(id).map(|progress| notes::progress_bytes(progress)).unwrap_or_default());
             args.push(lease.into());
         }
         let answer = self.link.call(Step::Renew, &call.shard, args).await?.bytes().unwrap_or_default();
         if answer == "unknown" {
             return Ok(vec![Renewed::Lost; call.leases.len()]);
         }
-        let renewed = |held: &u8| if *held == b'1' { Renewed::Held } else { Renewed::Lost };
+        let renewed = |held: &u8| match held {
+            b'1' => Renewed::Held,
+            b's' => Renewed::Stop,
+            _ => Renewed::Lost,
+        };
         let answers: Vec<_> = answer.iter().map(renewed).collect();
         if answers.len() == call.leases.len() { Ok(answers) } else { Err(odd(Step::Renew, answer)) }
     }
@@ -94,7 +102,7 @@ impl RedisStorage {
         self.link.list_shard(shard).await?;
         let mut args = self.link.args(2);
         args.push(id_bytes(worker.id.as_u128()));
-        args.push(terms(worker));
+        args.push(terms(worker, self.ears.name()));
         self.link.call(Step::Register, shard, args).await.map(drop)
     }
 
@@ -131,13 +139,16 @@ pub(crate) fn read_registered(bytes: &[u8]) -> Result<Registered, StorageError> 
 }
 
 /// A worker's terms and tasks, as shards keep them.
-fn terms(worker: &WorkerRecord) -> Bytes {
-    let mut out = Vec::with_capacity(64 + worker.tasks.len() * 24);
+fn terms(worker: &WorkerRecord, ear: &str) -> Bytes {
+    let mut out = Vec::with_capacity(96 + worker.tasks.len() * 24);
     out.put_u64(micros(worker.lease.length));
     out.put_u64(micros(worker.lease.renew_every));
     out.put_u32(worker.lease.crash_limit.map_or(0, |limit| limit.max(1)));
     out.put_u64(micros(worker.lease.keep_dead));
     out.put_u16(worker.understands);
+    out.put_u64(micros(worker.lease.keep_ended));
+    out.put_u32(worker.lease.keep_attempts);
+    out.put_slice(ear.as_bytes());
     out.put_u8(0);
     for task in &worker.tasks {
         out.put_slice(task.as_str().as_bytes());
@@ -163,26 +174,29 @@ fn settlement(settled: &Settled) -> (Bytes, Bytes) {
             kept(b'C', *keep, Vec::new());
             return (head.into(), result.clone());
         }
-        Settlement::Die { reason, failure, keep } => {
-            let reason = reason.as_str().as_bytes();
-            let mut body = vec![u8::try_from(reason.len()).unwrap_or(u8::MAX)];
-            body.extend(&reason[..reason.len().min(255)]);
-            body.extend(record::failure_bytes(failure));
-            kept(b'd', *keep, body)
-        }
+        Settlement::Die { reason, failure, keep } => kept(b'd', *keep, end(reason, Some(failure))),
+        Settlement::Cancel { reason, failure, keep } => kept(b'x', *keep, end(reason, failure.as_ref())),
         Settlement::Retry { when, failure } => {
             head.put_u8(b't');
             record::put_when(&mut head, *when);
-            record::failure_bytes(failure)
+            notes::failure_bytes(failure)
         }
-        Settlement::Snooze { when } => {
+        Settlement::Snooze { when, hold } => {
             head.put_u8(b's');
             record::put_when(&mut head, *when);
-            Vec::new()
+            hold.map_or_else(Vec::new, |hold| micros(hold).to_be_bytes().to_vec())
         }
         _ => kept(b'l', Duration::ZERO, Vec::new()),
     };
     (head.into(), body.into())
+}
+
+/// Why a job ends: its reason behind the length of that, and its failure if it has one.
+fn end(reason: &EndReason, failure: Option<&Failure>) -> Vec<u8> {
+    let mut body = Vec::new();
+    record::put_short(&mut body, reason.as_str());
+    body.extend(failure.map(notes::failure_bytes).unwrap_or_default());
+    body
 }
 
 /// The first part of an answer.
@@ -213,6 +227,7 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
     let answer = |one: &u8| if *one == b'1' { SettleAnswer::Applied } else { SettleAnswer::Lost };
     let settled: Vec<_> = settled.iter().map(answer).collect();
     let parked = parked(&parts.next()?.bytes()?)?;
+    let died = ids(&parts.next()?.bytes()?)?;
     let mut claimed = Vec::new();
     while let Some(part) = parts.next() {
         match claim(call, &head, part, &mut parts)? {
@@ -227,6 +242,7 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
         look_again,
         suspects_left,
         parked,
+        died,
     }))
 }
 
@@ -235,11 +251,18 @@ fn parked(names: &[u8]) -> Option<BTreeSet<TaskName>> {
     names.split_terminator('\0').map(|name| TaskName::new(name).ok()).collect()
 }
 
+/// Ids that stand one after the other.
+pub(crate) fn ids(bytes: &[u8]) -> Option<Vec<JobId>> {
+    let (ids, []) = bytes.as_chunks::<16>() else { return None };
+    Some(ids.iter().map(|id| JobId::from_u128(u128::from_be_bytes(*id))).collect())
+}
+
 /// A claimed job that is as it was taken in but for the claim.
 fn first_run(call: &Exchange, head: &Head, id: JobId, stored: Bytes) -> Result<Claimed, StorageError> {
     let mut job = record::job(&call.shard, id, stored, b"", Rest::default())?;
     job.lease = Some(Lease { worker: call.worker, fence: head.fence, until: head.until, delivered: false });
-    (job.state, job.started_at) = (State::Running, Some(head.now));
+    (job.state, job.worker) = (State::Running, Some(call.worker));
+    (job.started_at, job.first_started_at) = (Some(head.now), Some(head.now));
     Ok(Claimed::new(job, head.fence, Vec::new()))
 }
 
@@ -256,9 +279,12 @@ fn claim(
     if mark.is_empty() {
         return Some(first_run(call, head, id, stored));
     }
-    let failed = mark.get(1)? & record::FAILED != 0;
-    let failure = if failed { Some(parts.next()?.bytes()?) } else { None };
-    let rest = Rest { lease_until: Some(head.until), failure, ..Rest::default() };
+    let flags = *mark.get(1)?;
+    let failure = if flags & record::FAILED == 0 { None } else { Some(parts.next()?.bytes()?) };
+    let noted = if flags & record::NOTED == 0 { None } else { Some((parts.next()?, parts.next()?)) };
+    let (history, progress) = noted.map(|(history, progress)| (history.bytes(), progress.bytes())).unwrap_or_default();
+    let limits = if record::is_limited(&mark) { Some(parts.next()?.bytes()?) } else { None };
+    let rest = Rest { lease_until: Some(head.until), failure, history, progress, limits, ..Rest::default() };
     let job = match record::job(&call.shard, id, stored, &mark, rest) {
         Ok(job) => job,
         Err(error) => return Some(Err(error)),

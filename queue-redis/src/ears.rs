@@ -43,6 +43,9 @@ struct Channel {
 #[derive(Debug, Default)]
 struct Listening {
     workers: HashMap<(WorkerId, Shard), usize>,
+    /// Those who are to hear when a run is to stop.
+    stops: HashMap<(WorkerId, Shard), usize>,
+    /// Jobs whose end or progress is listened for.
     jobs: HashMap<JobId, usize>,
 }
 
@@ -65,7 +68,7 @@ impl Heard {
         self.hub.signal_all();
     }
 
-    /// Passes a message on: `w` and a worker, or `j` and a job.
+    /// Passes a message on: `w` or `c` and a worker, or `j` or `p` and a job.
     pub(crate) fn message(&self, channel: &str, message: &[u8]) {
         let Some((kind, id)) = message.split_first() else { return };
         let Ok(id) = <[u8; 16]>::try_from(id).map(u128::from_be_bytes) else { return };
@@ -75,7 +78,9 @@ impl Heard {
                     self.hub.signal_worker(WorkerId::from_u128(id), &shard);
                 }
             }
+            b'c' => self.hub.signal_stop(WorkerId::from_u128(id)),
             b'j' => self.hub.signal_job(JobId::from_u128(id)),
+            b'p' => self.hub.signal_progress(JobId::from_u128(id)),
             _ => {}
         }
     }
@@ -84,6 +89,11 @@ impl Heard {
 impl Ears {
     pub(crate) fn new(link: Arc<Link>, heard: Arc<Heard>) -> Arc<Self> {
         Arc::new(Self { name: CallerId::generate().to_string(), heard, link, listening: Mutex::default() })
+    }
+
+    /// What this process is called where it listens.
+    pub(crate) fn name(&self) -> &str {
+        &self.name
     }
 
     fn listening<T>(&self, look: impl FnOnce(&mut Listening) -> T) -> T {
@@ -105,7 +115,11 @@ impl Ears {
                 self.listening(|all| *all.workers.entry((*worker, shard.clone())).or_default() += 1);
                 self.open(shard);
             }
-            Topic::Job(id) => {
+            Topic::Stop(worker, shard) => {
+                self.listening(|all| *all.stops.entry((*worker, shard.clone())).or_default() += 1);
+                self.open(shard);
+            }
+            Topic::Job(id) | Topic::Progress(id) => {
                 self.listening(|all| *all.jobs.entry(*id).or_default() += 1);
                 self.tell(vec![*id]);
             }
@@ -133,6 +147,10 @@ impl Ears {
                     }
                 });
                 ears.heard.hub.signal_shard(&shard);
+                let stops: Vec<_> = ears.listening(|all| all.stops.keys().cloned().collect());
+                for (worker, _) in stops.into_iter().filter(|(_, of)| *of == shard) {
+                    ears.heard.hub.signal_stop(worker);
+                }
             });
         }
         channel
@@ -180,7 +198,12 @@ impl Ears {
     async fn wait_in(self: &Arc<Self>, shard: &Shard, id: JobId) -> Result<bool, StorageError> {
         let channel = self.open(shard);
         self.link.driver().subscribed(&channel).await;
-        Ok(!self.interest(shard, id, b"+").await?)
+        let is_live = !self.interest(shard, id, b"+").await?;
+        if is_live {
+            // What its run told until now may have been missed.
+            self.heard.hub.signal_progress(id);
+        }
+        Ok(is_live)
     }
 
     async fn interest(&self, shard: &Shard, id: JobId, change: &'static [u8]) -> Result<bool, StorageError> {
@@ -193,10 +216,11 @@ impl Ears {
     fn leave(self: &Arc<Self>, topic: &Topic) {
         let last = self.listening(|all| match topic {
             Topic::Worker(worker, shard) => one_less(&mut all.workers, &(*worker, shard.clone())),
-            Topic::Job(id) => one_less(&mut all.jobs, id),
+            Topic::Stop(worker, shard) => one_less(&mut all.stops, &(*worker, shard.clone())),
+            Topic::Job(id) | Topic::Progress(id) => one_less(&mut all.jobs, id),
             _ => false,
         });
-        if let (true, &Topic::Job(id)) = (last, topic) {
+        if let (true, &(Topic::Job(id) | Topic::Progress(id))) = (last, topic) {
             let ears = Arc::clone(self);
             self.link.driver().spawn(async move {
                 let mut homes = ears.link.known_homes(id.home_tag());

@@ -54,6 +54,15 @@ fn admissions(text: &[u8], count: usize) -> Option<Vec<Admission>> {
         rest = tail;
         answers.push(match first {
             b'?' => Admission::UnknownDependency(JobId::from_u128(rest.try_get_u128().ok()?)),
+            how @ (b'=' | b'!' | b'~') => {
+                let (owner, letter) = (JobId::from_u128(rest.try_get_u128().ok()?), rest.try_get_u8().ok()?);
+                let state = if letter == b'-' { None } else { Some(record::state(letter)?) };
+                match how {
+                    b'=' => Admission::Existing(owner, state),
+                    b'!' => Admission::Rejected(owner, state),
+                    _ => Admission::Replaced(owner, state?),
+                }
+            }
             letter if letter.is_ascii_uppercase() => Admission::Duplicate(record::state(letter.to_ascii_lowercase())?),
             letter => Admission::Added(record::state(*letter)?),
         });
@@ -78,5 +87,14 @@ mod tests {
         assert_eq!(admissions(&id, 3), Some(expected.to_vec()));
         assert_eq!(admissions(b"*0", 0), Some(vec![]));
         assert_eq!(admissions(b"r!", 2), None);
+        let id = 7_u128.to_be_bytes();
+        let kept_out = [b"=", &id[..], b"-!", &id, b"c~", &id, b"s"].concat();
+        let owner = JobId::from_u128(7);
+        let expected = [
+            Admission::Existing(owner, None),
+            Admission::Rejected(owner, Some(State::Completed)),
+            Admission::Replaced(owner, State::Scheduled),
+        ];
+        assert_eq!(admissions(&kept_out, 3), Some(expected.to_vec()));
     }
 }

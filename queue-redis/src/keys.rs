@@ -11,10 +11,10 @@
 //!
 //! | key | type | what |
 //! |---|---|---|
-//! | `meta` | hash | counters, the last times, `w:` terms and `n:` numbers of workers, `c:` numbers of callers |
-//! | `jobs` | hash | id → record: what never changes |
+//! | `meta` | hash | counters, the last times, `rules` that people gave, `w:` terms and `n:` numbers of workers, `c:` numbers of callers |
+//! | `jobs` | hash | id → record: what changes by hand only |
 //! | `marks` | hash | id → mark: what has changed, absent while nothing has |
-//! | `notes` | hash | `f` + id → failure, `r` + id → result |
+//! | `notes` | hash | `f` + id → failure, `r` + id → result, `h` + id → history, `p` + id → progress, `l` + id → limits |
 //! | `ready` | zset | −priority; member sequence + id |
 //! | `suspects` | zset | the same for jobs whose last worker vanished |
 //! | `parked` | zset | by bytes: task, level, suspect, priority, sequence, id |
@@ -31,6 +31,15 @@
 //! | `idle` | zset | when each worker and caller last called |
 //! | `sleepers` | zset | when workers to wake fell asleep; member ear + worker |
 //! | `interest` | hash | id → ears of the processes that wait for its end |
+//! | `expiring` | zset | when a job that does not run expires; member id |
+//! | `strangers` | zset | since when a job is parked because nobody knows its task; member id |
+//! | `slots` | zset | by bytes: key, id of a running job that holds a slot of it |
+//! | `blocked` | zset | by bytes: key, priority, sequence, id of a job parked for a slot of it |
+//! | `throttled` | zset | the same for jobs parked for its rate |
+//! | `windows` | zset | when jobs parked for a rate are looked at next; member key |
+//! | `rates` | zset | when all that has started under a rate is paid for; member key |
+//! | `unique` | hash | unique key → the job that keeps others out, and until when |
+//! | `passing` | zset | until when such a job does, where a time says so; member key |
 
 use std::sync::Arc;
 
@@ -38,9 +47,36 @@ use bytes::Bytes;
 use queue_storage::model::{Namespace, Shard};
 
 /// The keys of a shard, as scripts get them.
-const PARTS: [&str; 20] = [
-    "meta", "jobs", "marks", "notes", "ready", "suspects", "parked", "delayed", "retrying", "leased", "dead", "traces",
-    "kept", "edges", "follow", "blocks", "index", "idle", "sleepers", "interest",
+const PARTS: [&str; 29] = [
+    "meta",
+    "jobs",
+    "marks",
+    "notes",
+    "ready",
+    "suspects",
+    "parked",
+    "delayed",
+    "retrying",
+    "leased",
+    "dead",
+    "traces",
+    "kept",
+    "edges",
+    "follow",
+    "blocks",
+    "index",
+    "idle",
+    "sleepers",
+    "interest",
+    "expiring",
+    "strangers",
+    "slots",
+    "blocked",
+    "throttled",
+    "windows",
+    "rates",
+    "unique",
+    "passing",
 ];
 
 /// The keys that no shard owns.

@@ -93,6 +93,7 @@ mod tests {
         let record = WorkerRecord {
             id,
             host: "build:1".into(),
+            version: None,
             shards: vec![mail()],
             tasks: ["t".parse().unwrap()].into(),
             understands: LEVEL,

@@ -3,20 +3,26 @@
 //! An answered call is as durable as the server makes its writes: see `appendfsync` in its configuration.
 //!
 //! * `options` says where the server is; `driver` is the connection, the only place that knows the client library.
-//! * `keys` names every key and what is in it; `record` is a job as bytes; `scripts` are the atomic steps, in
-//!   `scripts/*.lua`, each with a header that tells what it takes, answers and costs.
+//! * `keys` names every key and what is in it; `record` is a job as bytes, `limits` what of it holds it back
+//!   for others, `notes` what is noted beside it; `scripts` are the atomic steps, in `scripts/*.lua`, each with a header that
+//!   tells what it takes, answers and costs.
 //! * `link` leads to a shard; `ears` hears what others did there.
-//! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract.
+//! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract; `act` is
+//!   what people do to jobs, `control` what they say of a shard.
 
+mod act;
 mod claim;
+mod control;
 mod driver;
 mod ears;
 mod enqueue;
 mod error;
 mod keys;
 mod layout;
+mod limits;
 mod link;
 mod maintain;
+mod notes;
 mod notify;
 mod operate;
 mod options;

@@ -2,26 +2,39 @@
 
 use async_trait::async_trait;
 use bytes::Bytes;
-use queue_storage::model::{Shard, WorkerId};
+use queue_storage::model::{Failure, FailureKind, Shard, WorkerId};
 use queue_storage::storage::{Maintain, Retention, Step as Done, StorageError};
 
 use crate::RedisStorage;
+use crate::claim::ids;
 use crate::driver::Reply;
 use crate::link::{number, odd};
+use crate::notes;
+use crate::record::micros;
 use crate::scripts::Step;
 
 #[async_trait]
 impl Maintain for RedisStorage {
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Done, StorageError> {
-        let mut args = self.link.args(2);
+        let mut args = self.link.args(5);
         args.extend([number(retention.traces), number(retention.dead)]);
+        args.extend(unknown(&retention));
         let answer = self.link.list(Step::Prune, shard, args).await?;
-        let [done, more, forgotten @ ..] = answer.as_slice() else { return Err(odd(Step::Prune, answer)) };
+        let [done, more, died, forgotten @ ..] = answer.as_slice() else { return Err(odd(Step::Prune, answer)) };
         self.forget_workers(forgotten).await?;
         let done = done.int().and_then(|done| u32::try_from(done).ok());
         let done = done.ok_or_else(|| odd(Step::Prune, &answer))?;
-        Ok(Done { done, more: more.int() == Some(1) })
+        let died = died.clone().bytes().and_then(|died| ids(&died)).ok_or_else(|| odd(Step::Prune, &answer))?;
+        Ok(Done { done, more: more.int() == Some(1), died })
     }
+}
+
+/// For how long a task may be unknown, and how its jobs die then: how long they are kept, and of what.
+fn unknown(retention: &Retention) -> [Bytes; 3] {
+    let Some(limit) = retention.unknown else { return [const { Bytes::new() }; 3] };
+    let failure =
+        Failure::new(FailureKind::Unknown, format!("no worker that looked at it knew its task within {limit:?}"));
+    [number(micros(limit)), number(micros(retention.keep_dead)), notes::failure_bytes(&failure).into()]
 }
 
 impl RedisStorage {

@@ -1,16 +1,18 @@
-//! Looking.
+//! Looking, and what people do.
 
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
-use queue_storage::model::{Job, JobId, Shard, State, Timestamp};
+use queue_storage::model::{EndReason, Job, JobId, Key, Shard, State, Tag, TaskName, Timestamp};
 use queue_storage::storage::{
-    Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError, WorkerRecord,
+    Act, Acted, Control, Controls, Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError,
+    Usage, WorkerRecord,
 };
 
 use crate::RedisStorage;
 use crate::claim::read_registered;
 use crate::driver::Reply;
 use crate::keys;
+use crate::limits;
 use crate::link::{id_bytes, number, odd};
 use crate::maintain;
 use crate::record::{self, Rest};
@@ -34,7 +36,7 @@ impl Operate for RedisStorage {
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
         let limit = if query.limit == 0 { MAX_PAGE } else { query.limit.min(MAX_PAGE) } as usize;
-        let mut place = query.after.as_ref().map(Place::read).transpose()?;
+        let mut place = query.after.as_ref().map(|after| Place::read(after, query)).transpose()?;
         let mut page = JobPage::default();
         let shards = self.link.shards().await?.into_iter();
         let shards = shards.filter(|shard| query.queue.as_ref().is_none_or(|queue| *queue == shard.queue));
@@ -42,7 +44,7 @@ impl Operate for RedisStorage {
         for (at, shard) in shards.filter(|shard| from.as_ref().is_none_or(|from| shard >= from)).enumerate() {
             let start = match place.take().filter(|place| place.shard == shard) {
                 Some(place) => place,
-                None => Place { shard, block: 0, at: 0 },
+                None => Place::first(shard, query),
             };
             if page.jobs.len() == limit || at == SHARDS_PER_PAGE {
                 page.next = Some(start.cursor());
@@ -89,6 +91,27 @@ impl Operate for RedisStorage {
         }
         Ok(workers)
     }
+
+    async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
+        act.check(ids)?;
+        self.act_on(shard, ids, act).await
+    }
+
+    async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError> {
+        self.link.list_shard(shard).await?;
+        self.change(shard, change).await
+    }
+
+    async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
+        self.controls_of(shard).await
+    }
+
+    async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
+        let mut args = self.link.args(1);
+        args.push(Bytes::copy_from_slice(key.as_str().as_bytes()));
+        let answer = self.link.list(Step::Usage, shard, args).await?;
+        limits::usage(answer.clone()).ok_or_else(|| odd(Step::Usage, answer))
+    }
 }
 
 impl RedisStorage {
@@ -118,63 +141,123 @@ impl RedisStorage {
         query: &JobQuery,
         jobs: &mut Vec<Job>,
     ) -> Result<Option<Place>, StorageError> {
-        let mut args = self.link.args(5);
-        args.extend([number(from.block), number(from.at), number(limit)]);
-        args.push(query.state.map_or_else(Bytes::new, |state| vec![record::letter(state)].into()));
-        args.push(query.task.as_ref().map_or_else(Bytes::new, |task| Bytes::copy_from_slice(task.as_str().as_bytes())));
+        let mut args = self.link.args(11);
+        args.extend(from.at.words());
+        args.push(number(limit));
+        args.extend(wanted(query));
         let mut parts = self.link.list(Step::Page, &from.shard, args).await?.into_iter();
         let next = (parts.next(), parts.next());
         while parts.len() > 0 {
-            jobs.push(shown(&from.shard, parts.by_ref().take(6))?);
+            jobs.push(shown(&from.shard, parts.by_ref().take(10))?);
         }
-        let number = |part: Option<Reply>| part.as_ref().and_then(Reply::text).and_then(|text| text.parse().ok());
-        let place = |(block, at)| Some(Place { shard: from.shard.clone(), block: number(block)?, at: number(at)? });
-        Ok(place(next))
+        let is_dead = query.state == Some(State::Dead);
+        let at = next.0.zip(next.1).and_then(|(one, other)| At::of(&one.bytes()?, &other.bytes()?, is_dead));
+        Ok(at.map(|at| Place { shard: from.shard.clone(), at }))
     }
+}
+
+/// What jobs must be like to be on a page, as the script takes it.
+fn wanted(query: &JobQuery) -> [Bytes; 8] {
+    let text = |text: Option<&str>| text.map_or_else(Bytes::new, |text| Bytes::copy_from_slice(text.as_bytes()));
+    let time = |at: Option<Timestamp>| at.map_or_else(Bytes::new, |at| number(at.as_micros()));
+    [
+        query.state.map_or_else(Bytes::new, |state| vec![record::letter(state)].into()),
+        text(query.task.as_ref().map(TaskName::as_str)),
+        text(query.tag.as_ref().map(Tag::as_str)),
+        query.worker.map_or_else(Bytes::new, |worker| id_bytes(worker.as_u128())),
+        text(query.reason.as_ref().map(EndReason::as_str)),
+        time(query.from),
+        time(query.until),
+        text(query.key.as_ref().map(Key::as_str)),
+    ]
 }
 
 /// Where in the list of all jobs a page begins.
 #[derive(Debug)]
 struct Place {
     shard: Shard,
-    block: u64,
-    at: u64,
+    at: At,
+}
+
+/// Where it begins in one shard: at a place of a block; among the dead, behind the one of this id that died then.
+#[derive(Clone, Copy, Debug)]
+enum At {
+    Admitted(u64, u64),
+    Died(Option<(u64, JobId)>),
+}
+
+impl At {
+    /// As the script takes it.
+    fn words(self) -> [Bytes; 2] {
+        match self {
+            Self::Admitted(block, at) => [number(block), number(at)],
+            Self::Died(None) => [const { Bytes::new() }; 2],
+            Self::Died(Some((at, id))) => [number(at), id_bytes(id.as_u128())],
+        }
+    }
+
+    /// As the script tells it.
+    fn of(one: &[u8], other: &[u8], is_dead: bool) -> Option<Self> {
+        let number = |bytes| std::str::from_utf8(bytes).ok()?.parse().ok();
+        Some(if is_dead {
+            Self::Died(Some((number(one)?, JobId::from_u128(u128::from_be_bytes(other.try_into().ok()?)))))
+        } else {
+            Self::Admitted(number(one)?, number(other)?)
+        })
+    }
 }
 
 impl Place {
-    fn cursor(&self) -> Cursor {
-        Cursor(format!("{}:{}:{}", self.block, self.at, self.shard))
+    fn first(shard: Shard, query: &JobQuery) -> Self {
+        Self { shard, at: if query.state == Some(State::Dead) { At::Died(None) } else { At::Admitted(0, 0) } }
     }
 
-    fn read(cursor: &Cursor) -> Result<Self, StorageError> {
+    fn cursor(&self) -> Cursor {
+        Cursor(match self.at {
+            At::Admitted(block, at) => format!("{block}:{at}:{}", self.shard),
+            At::Died(None) => format!("::{}", self.shard),
+            At::Died(Some((at, id))) => format!("{at}:{id}:{}", self.shard),
+        })
+    }
+
+    fn read(cursor: &Cursor, query: &JobQuery) -> Result<Self, StorageError> {
         let read = || {
             let mut parts = cursor.0.splitn(3, ':');
-            let (block, at) = (parts.next()?.parse().ok()?, parts.next()?.parse().ok()?);
-            Some(Self { shard: keys::shard(parts.next()?)?, block, at })
+            let (one, other) = (parts.next()?, parts.next()?);
+            let at = match query.state {
+                Some(State::Dead) if one.is_empty() => At::Died(None),
+                Some(State::Dead) => At::Died(Some((one.parse().ok()?, other.parse().ok()?))),
+                _ => At::Admitted(one.parse().ok()?, other.parse().ok()?),
+            };
+            Some(Self { shard: keys::shard(parts.next()?)?, at })
         };
-        read().ok_or_else(|| StorageError::invalid(format!("`{}` is no place in a list of jobs", cursor.0)))
+        read().ok_or_else(|| StorageError::invalid(format!("`{}` is no place in this list of jobs", cursor.0)))
     }
 }
 
-/// A job from the six parts that scripts show of it.
+/// A job from the ten parts that scripts show of it.
 fn shown(shard: &Shard, mut parts: impl Iterator<Item = Reply>) -> Result<Job, StorageError> {
     let mut part = || parts.next().and_then(Reply::bytes);
     let (whole, mark, until, delivered) = (part(), part(), part(), part());
-    let (failure, result) = (part(), part());
+    let (failure, result, history, progress, limits) = (part(), part(), part(), part(), part());
+    let paid_at = part().as_ref().and_then(score);
     let read = || {
         let mut record = whole.clone()?;
         Some((JobId::from_u128(record.try_get_u128().ok()?), record, mark?))
     };
     let (id, record, mark) = read().ok_or_else(|| odd(Step::Look, &whole))?;
-    let lease_until = until.and_then(|score| std::str::from_utf8(&score).ok()?.parse().ok()).map(moment);
+    let lease_until = until.as_ref().and_then(score);
     let delivered = delivered.map(|text| text == "1");
     let failure = failure.filter(|bytes| !bytes.is_empty());
-    record::job(shard, id, record, &mark, Rest { lease_until, delivered, failure, result })
+    let rest = Rest { lease_until, delivered, failure, result, history, progress, limits, paid_at };
+    record::job(shard, id, record, &mark, rest)
 }
 
+/// The moment that a score is.
 #[expect(clippy::cast_possible_truncation, reason = "scores are whole microseconds below 2^53")]
-fn moment(score: f64) -> Timestamp {
-    Timestamp::from_micros(score as i64)
+fn score(bytes: &Bytes) -> Option<Timestamp> {
+    let score: f64 = std::str::from_utf8(bytes).ok()?.parse().ok()?;
+    Some(Timestamp::from_micros(score as i64))
 }
 
 /// The counts in the order of the script.

@@ -4,16 +4,20 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use queue_storage::model::{
-    EndReason, Failure, FailureKind, Fence, Job, JobId, Lease, NewJob, Parked, Shard, State, TaskName, Timestamp, When,
-    WorkerId,
+    EndReason, Fence, Job, JobId, Key, Lease, NewJob, Parked, Shard, State, Tag, TaskName, Timestamp, When, WorkerId,
 };
 use queue_storage::storage::StorageError;
+
+use crate::{limits, notes};
 
 const AT_MOST_ONCE: u8 = 1;
 const NEEDS: u8 = 2;
 const PRIORITY: u8 = 4;
 const WHEN: u8 = 8;
 const WAITS: u8 = 16;
+const LIMITS: u8 = 32;
+const TAGS: u8 = 64;
+const KEYS: u8 = 128;
 
 /// The letters of [`State::ALL`].
 const LETTERS: [u8; 9] = *b"wsrltcxed";
@@ -23,6 +27,10 @@ pub(crate) const FAILED: u8 = 8;
 const DELIVERED: u8 = 1;
 const SUSPECT: u8 = 2;
 const ASIDE: u8 = 32;
+const ASKED: u8 = 64;
+pub(crate) const NOTED: u8 = 128;
+/// The byte of a mark that repeats the flags of the record.
+const RECORD_FLAGS: usize = 18;
 
 /// A time in a mark that is not set.
 const NONE: u64 = u64::MAX;
@@ -50,6 +58,19 @@ pub(crate) fn put_when(out: &mut Vec<u8>, when: When) {
     out.put_u64(value);
 }
 
+/// A time that may be none: its kind is a NUL then.
+pub(crate) fn put_limit(out: &mut Vec<u8>, limit: Option<When>) {
+    match limit {
+        Some(when) => put_when(out, when),
+        None => out.put_slice(&[0; 9]),
+    }
+}
+
+/// Whether a mark says that its job has a note of limits.
+pub(crate) fn is_limited(mark: &[u8]) -> bool {
+    mark.get(RECORD_FLAGS).is_some_and(|flags| flags & LIMITS != 0)
+}
+
 /// A duration in whole microseconds, no longer than time lasts: scripts count in doubles.
 pub(crate) fn micros(duration: Duration) -> u64 {
     let longest = Timestamp::MAX.as_micros().unsigned_abs();
@@ -65,7 +86,10 @@ pub(crate) fn part(job: &NewJob) -> Bytes {
             | flag(job.needs != 1, NEEDS)
             | flag(job.priority != 0, PRIORITY)
             | flag(job.when != When::Now, WHEN)
-            | flag(!job.waits_for.is_empty(), WAITS),
+            | flag(!job.waits_for.is_empty(), WAITS)
+            | flag(is_to_expire(job), LIMITS)
+            | flag(!job.tags.is_empty(), TAGS)
+            | flag(has_keys(job), KEYS),
     );
     let task = job.task.as_str().as_bytes();
     out.put_u8(u8::try_from(task.len()).unwrap_or(u8::MAX));
@@ -83,8 +107,34 @@ pub(crate) fn part(job: &NewJob) -> Bytes {
         out.put_u16(u16::try_from(job.waits_for.len()).unwrap_or(u16::MAX));
         job.waits_for.iter().for_each(|id| out.put_u128(id.as_u128()));
     }
+    if is_to_expire(job) {
+        put_limit(&mut out, job.expires);
+        put_limit(&mut out, job.deadline);
+    }
+    if !job.tags.is_empty() {
+        out.put_u8(u8::try_from(job.tags.len()).unwrap_or(u8::MAX));
+        job.tags.iter().for_each(|tag| put_short(&mut out, tag.as_str()));
+    }
+    if has_keys(job) {
+        limits::put(&mut out, job.unique.as_ref(), &job.limits);
+    }
     out.put_slice(&job.envelope);
     out.into()
+}
+
+fn is_to_expire(job: &NewJob) -> bool {
+    job.expires.is_some() || job.deadline.is_some()
+}
+
+fn has_keys(job: &NewJob) -> bool {
+    job.unique.is_some() || !job.limits.is_empty()
+}
+
+/// A text of at most 255 bytes behind its length.
+pub(crate) fn put_short(out: &mut Vec<u8>, text: &str) {
+    let text = &text.as_bytes()[..text.len().min(255)];
+    out.put_u8(u8::try_from(text.len()).unwrap_or(u8::MAX));
+    out.put_slice(text);
 }
 
 /// What is known of a job beside its record and mark.
@@ -95,6 +145,11 @@ pub(crate) struct Rest {
     pub(crate) delivered: Option<bool>,
     pub(crate) failure: Option<Bytes>,
     pub(crate) result: Option<Bytes>,
+    pub(crate) history: Option<Bytes>,
+    pub(crate) progress: Option<Bytes>,
+    pub(crate) limits: Option<Bytes>,
+    /// When everything is paid for that has started under the rate for which it is parked.
+    pub(crate) paid_at: Option<Timestamp>,
 }
 
 /// A stored job.
@@ -105,10 +160,26 @@ pub(crate) fn job(shard: &Shard, id: JobId, record: Bytes, mark: &[u8], rest: Re
         job.sequence = (job.state == State::Ready).then_some(admission);
     } else {
         apply(&mut job, mark, rest.lease_until, rest.delivered).ok_or_else(|| damaged("its mark can't be read"))?;
+        if is_limited(mark) {
+            let limits = rest.limits.as_deref().and_then(read_limits);
+            (job.expires_at, job.deadline_at) = limits.ok_or_else(|| damaged("its limits"))?;
+        }
     }
-    job.failure = rest.failure.map(|bytes| failure(&bytes).ok_or_else(|| damaged("its failure"))).transpose()?;
+    job.failure = rest.failure.map(|bytes| notes::failure(&bytes).ok_or_else(|| damaged("its failure"))).transpose()?;
     job.result = rest.result;
+    job.opens_at = limits::opens_at(&job, rest.paid_at.unwrap_or_default());
+    job.progress =
+        rest.progress.map(|bytes| notes::progress(bytes).ok_or_else(|| damaged("its progress"))).transpose()?;
+    job.first_started_at = job.started_at;
+    if let Some(bytes) = rest.history {
+        let (first, history) = notes::history(bytes).ok_or_else(|| damaged("its history"))?;
+        (job.first_started_at, job.history) = (first.or(job.first_started_at), history);
+    }
     Ok(job)
+}
+
+fn read_limits(mut bytes: &[u8]) -> Option<(Option<Timestamp>, Option<Timestamp>)> {
+    Some((time(bytes.try_get_u64().ok()?), time(bytes.try_get_u64().ok()?)))
 }
 
 /// The job of a record as it was taken in, and its number.
@@ -123,8 +194,15 @@ fn admitted(shard: &Shard, id: JobId, mut record: Bytes) -> Option<(u64, Job)> {
     let when = if flags & WHEN == 0 { When::Now } else { when(&mut record)? };
     let parents = if flags & WAITS == 0 { 0 } else { record.try_get_u16().ok()? };
     let waits_for = (0..parents).map(|_| record.try_get_u128().ok().map(JobId::from_u128)).collect::<Option<_>>()?;
+    let mut limit = || if flags & LIMITS == 0 { Some(None) } else { take_limit(&mut record) };
+    let (expires, deadline) = (limit()?, limit()?);
+    let tags = if flags & TAGS == 0 { 0 } else { record.try_get_u8().ok()? };
+    let tags = (0..tags).map(|_| Tag::new(take_short(&mut record)?).ok()).collect::<Option<_>>()?;
+    let (unique, limits) = if flags & KEYS == 0 { (None, Vec::new()) } else { limits::take(&mut record)? };
     let mut new = NewJob::new(id, task, record);
+    (new.unique, new.limits) = (unique, limits);
     (new.priority, new.when, new.waits_for, new.needs) = (priority, when, waits_for, needs);
+    (new.expires, new.deadline, new.tags) = (expires, deadline, tags);
     new.at_most_once = flags & AT_MOST_ONCE != 0;
     Some((admission, Job::admitted(new, shard.clone(), enqueued_at)))
 }
@@ -139,8 +217,23 @@ fn taken_in(id: JobId, record: &mut Bytes) -> Option<Timestamp> {
     Some(Timestamp::from_micros(micros))
 }
 
-fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
+pub(crate) fn take(bytes: &mut Bytes, length: usize) -> Option<Bytes> {
     (bytes.len() >= length).then(|| bytes.split_to(length))
+}
+
+/// A text behind its length of one byte.
+pub(crate) fn take_short(bytes: &mut Bytes) -> Option<String> {
+    let length = usize::from(bytes.try_get_u8().ok()?);
+    String::from_utf8(take(bytes, length)?.to_vec()).ok()
+}
+
+/// A time that may be none.
+#[expect(clippy::option_option, reason = "one says whether it can be read, the other whether there is one")]
+fn take_limit(bytes: &mut Bytes) -> Option<Option<When>> {
+    if bytes.first() == Some(&0) {
+        return take(bytes, 9).map(|_| None);
+    }
+    when(bytes).map(Some)
 }
 
 fn when(bytes: &mut Bytes) -> Option<When> {
@@ -172,71 +265,36 @@ fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: Option
     job.suspect = flags & SUSPECT != 0;
     job.state = state;
     if flags & ASIDE != 0 {
-        job.parked = Some(Parked::from(word));
+        let (word, key) = word.split_once('\0').unwrap_or((word, ""));
+        (job.parked, job.parked_at) = (Some(Parked::from(word)), time(first));
+        job.parked_for = if key.is_empty() { None } else { Some(Key::new(key).ok()?) };
     }
     if state == State::Running {
         let delivered = delivered.unwrap_or(flags & DELIVERED != 0);
-        job.lease = Some(Lease { worker: WorkerId::from_u128(who), fence: Fence(first), until: until?, delivered });
+        let worker = WorkerId::from_u128(who);
+        job.lease = Some(Lease { worker, fence: Fence(first), until: until?, delivered });
+        (job.worker, job.cancel_requested) = (Some(worker), flags & ASKED != 0);
     } else if state.is_end() {
         (job.ended_at, job.keep_until) = (time(first), time(keep_until));
         job.reason = (!word.is_empty()).then(|| EndReason::from(word));
-        job.culprit = (who > 0).then(|| JobId::from_u128(who));
+        if job.reason == Some(EndReason::Dependency) {
+            job.culprit = Some(JobId::from_u128(who));
+        } else {
+            job.worker = (who > 0).then(|| WorkerId::from_u128(who));
+        }
     }
     Some(())
 }
 
-fn time(micros: u64) -> Option<Timestamp> {
+pub(crate) fn time(micros: u64) -> Option<Timestamp> {
     (micros != NONE).then(|| Timestamp::from_micros(i64::try_from(micros).unwrap_or(i64::MAX)))
-}
-
-/// A failure as bytes: the length of its kind (1), the kind, the length of its type (2; 65,535 for none), the type, the
-/// message.
-pub(crate) fn failure_bytes(failure: &Failure) -> Vec<u8> {
-    let mut out = Vec::with_capacity(failure.message.len() + 64);
-    let kind = failure.kind.as_str().as_bytes();
-    out.put_u8(u8::try_from(kind.len()).unwrap_or(u8::MAX));
-    out.put_slice(&kind[..kind.len().min(255)]);
-    match &failure.error_type {
-        Some(name) => {
-            let name = &name.as_bytes()[..name.len().min(usize::from(u16::MAX) - 1)];
-            out.put_u16(u16::try_from(name.len()).unwrap_or(0));
-            out.put_slice(name);
-        }
-        None => out.put_u16(u16::MAX),
-    }
-    out.put_slice(failure.message.as_bytes());
-    out
-}
-
-/// A failure from bytes; one that begins with 0 was written by the server: whether the job had been delivered, how often
-/// this happened, and the worker that vanished.
-fn failure(mut bytes: &[u8]) -> Option<Failure> {
-    let length = usize::from(bytes.try_get_u8().ok()?);
-    if length == 0 {
-        let what = if bytes.try_get_u8().ok()? == b'1' { "while it ran" } else { "on receiving" };
-        let (times, worker) = (bytes.try_get_u32().ok()?, WorkerId::from_u128(bytes.try_get_u128().ok()?));
-        let message = format!("worker {worker} vanished {what} this job, for the {times}. time");
-        return Some(Failure::new(FailureKind::Crash, message));
-    }
-    let (kind, mut rest) = bytes.split_at_checked(length)?;
-    let name = match usize::from(rest.try_get_u16().ok()?) {
-        0xffff => None,
-        length => {
-            let (name, message) = rest.split_at_checked(length)?;
-            rest = message;
-            Some(String::from_utf8_lossy(name))
-        }
-    };
-    let failure = Failure::new(FailureKind::from(std::str::from_utf8(kind).ok()?), String::from_utf8_lossy(rest));
-    Some(match name {
-        Some(name) => failure.of_type(name),
-        None => failure,
-    })
 }
 
 #[cfg(test)]
 mod tests {
     use std::collections::HashMap;
+
+    use queue_storage::model::{Conflict, Limit, Rate, Unique, WhenFull, Window};
 
     use super::*;
 
@@ -261,6 +319,16 @@ mod tests {
         (full.priority, full.needs, full.at_most_once) = (i32::MIN, 7, true);
         full.when = When::In(Duration::from_micros(5));
         full.waits_for = vec![JobId::from_u128(1), JobId::from_u128(2)];
+        (full.expires, full.deadline) = (None, Some(When::At(Timestamp::from_micros(7))));
+        full.tags = vec!["vip".parse().unwrap(), "tenant/7".parse().unwrap()];
+        let key: Key = "user:7".parse().unwrap();
+        let window = Window::For(Duration::from_secs(3));
+        full.unique = Some(Unique::new(key.clone(), window, Conflict::Debounce));
+        let rate = Rate::per(Duration::from_secs(1), 7).burst(3);
+        full.limits = vec![
+            Limit::Slots { key: key.clone(), most: 2, full: WhenFull::Cancel },
+            Limit::Rate { key, rate, cost: 2 },
+        ];
         let before_its_id = [100_u64.to_be_bytes().as_slice(), &[255; 4]].concat();
         let soon = id.made_at() + Duration::from_micros(1);
         for (end, at) in [(SOON.to_vec(), soon), (before_its_id, Timestamp::from_micros(100))] {
@@ -287,14 +355,6 @@ mod tests {
     }
 
     #[test]
-    fn failures_survive() {
-        let plain = Failure::new(FailureKind::Error, "boom");
-        for failed in [plain.clone(), plain.of_type("io::Error"), Failure::new(FailureKind::Other("new".into()), "")] {
-            assert_eq!(failure(&failure_bytes(&failed)), Some(failed));
-        }
-    }
-
-    #[test]
     fn every_state_has_a_letter() {
         for one in State::ALL {
             assert_eq!(state(letter(one)), Some(one));
@@ -315,15 +375,18 @@ mod tests {
     #[test]
     fn records_of_layout_1_are_read_and_made_as_ever() {
         let (records, marks, notes) = (frozen("jobs"), frozen("marks"), frozen("notes"));
-        assert_eq!((records.len(), marks.len(), notes.len()), (17, 16, 6));
+        assert_eq!((records.len(), marks.len(), notes.len()), (23, 21, 13));
         for (id, record) in records {
             let mark = marks.get(&id).cloned().unwrap_or_default();
-            let rest = Rest { lease_until: Some(Timestamp::EPOCH), ..Rest::default() };
+            let note = |kind: &[u8]| notes.get(&[kind, &id].concat()).cloned();
+            let (history, progress, limits) = (note(b"h"), note(b"p"), note(b"l"));
+            let rest = Rest { lease_until: Some(Timestamp::EPOCH), history, progress, limits, ..Rest::default() };
             let id = JobId::from_u128(u128::from_be_bytes(id.try_into().unwrap()));
             let read = job(&shard(), id, record.clone(), &mark, rest).unwrap();
             let mut new = NewJob::new(id, read.task, read.envelope);
             (new.priority, new.when, new.waits_for) = (read.priority, read.when, read.waits_for);
             (new.needs, new.at_most_once) = (read.needs, read.at_most_once);
+            (new.expires, new.deadline, new.tags) = (read.expires, read.deadline, read.tags);
             let made = part(&new);
             let end = record.len() - 6 - made.len();
             assert!(record[6..].starts_with(&made) && [4, 12].contains(&end), "{record:x}");
@@ -331,8 +394,8 @@ mod tests {
         let failures: Vec<_> = notes.iter().filter(|(name, _)| name[0] == b'f').map(|(_, bytes)| bytes).collect();
         assert_eq!(failures.len(), 4);
         for bytes in failures {
-            let read = failure(bytes).unwrap();
-            assert!(bytes[0] == 0 || failure_bytes(&read) == *bytes, "{read}");
+            let read = notes::failure(bytes).unwrap();
+            assert!(bytes[0] == 0 || notes::failure_bytes(&read) == *bytes, "{read}");
         }
     }
 }

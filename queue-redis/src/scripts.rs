@@ -16,6 +16,9 @@ pub(crate) enum Step {
     Look,
     Page,
     Counts,
+    Act,
+    Control,
+    Usage,
     Listen,
     Write,
 }
@@ -26,21 +29,29 @@ const ALLOW_OOM: &str = "#!lua flags=allow-oom\n";
 const DENY_OOM: &str = "#!lua\n";
 const COMMON: &str = include_str!("../scripts/common.lua");
 const LEASES: &str = include_str!("../scripts/leases.lua");
+const ENDS: &str = include_str!("../scripts/ends.lua");
+const LIMITS: &str = include_str!("../scripts/limits.lua");
+const EDIT: &str = include_str!("../scripts/edit.lua");
+const REMOVE: &str = include_str!("../scripts/remove.lua");
+const RULES: &str = include_str!("../scripts/rules.lua");
 const VIEW: &str = include_str!("../scripts/view.lua");
 
 /// Every script, in the order of [`Step`].
 pub(crate) fn set() -> Arc<[Script]> {
     let script = |name, parts: &[&str]| Script { name, source: parts.concat() };
     Arc::new([
-        script("enqueue", &[DENY_OOM, COMMON, include_str!("../scripts/enqueue.lua")]),
-        script("exchange", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/exchange.lua")]),
+        script("enqueue", &[DENY_OOM, COMMON, LIMITS, ENDS, EDIT, include_str!("../scripts/enqueue.lua")]),
+        script("exchange", &[ALLOW_OOM, COMMON, LIMITS, LEASES, ENDS, RULES, include_str!("../scripts/exchange.lua")]),
         script("renew", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/renew.lua")]),
         script("register", &[ALLOW_OOM, COMMON, include_str!("../scripts/register.lua")]),
         script("deregister", &[ALLOW_OOM, COMMON, include_str!("../scripts/deregister.lua")]),
-        script("prune", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/prune.lua")]),
+        script("prune", &[ALLOW_OOM, COMMON, LIMITS, LEASES, ENDS, REMOVE, include_str!("../scripts/prune.lua")]),
         script("look", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/look.lua")]),
-        script("page", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/page.lua")]),
+        script("page", &[ALLOW_OOM, COMMON, LIMITS, VIEW, include_str!("../scripts/page.lua")]),
         script("counts", &[ALLOW_OOM, COMMON, include_str!("../scripts/counts.lua")]),
+        script("act", &[ALLOW_OOM, COMMON, LIMITS, ENDS, EDIT, REMOVE, include_str!("../scripts/act.lua")]),
+        script("control", &[ALLOW_OOM, COMMON, include_str!("../scripts/control.lua")]),
+        script("usage", &[ALLOW_OOM, COMMON, include_str!("../scripts/usage.lua")]),
         script("listen", &[ALLOW_OOM, COMMON, include_str!("../scripts/listen.lua")]),
         script("write", &[ALLOW_OOM, include_str!("../scripts/write.lua")]),
     ])

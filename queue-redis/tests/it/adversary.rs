@@ -47,7 +47,7 @@ async fn a_dead_letter_that_goes_for_its_time_takes_no_older_one_with_it() {
         run(&storage, &mut hand, died(Duration::from_secs(keep))).await;
         clock.advance(Duration::from_secs(1));
     }
-    let step = storage.prune(&mail(), Retention { traces: 0, dead: 2 }).await.unwrap();
+    let step = storage.prune(&mail(), Retention { traces: 0, dead: 2, ..Retention::default() }).await.unwrap();
     assert_eq!((step.done, step.more), (1, false));
     assert!(storage.get(ids[0]).await.unwrap().found().is_some(), "two may stay, and two were left");
 }
@@ -58,7 +58,7 @@ async fn what_a_worker_held_when_it_left_is_shown_as_not_delivered() {
     let mut hand = Hand::new(&storage).await;
     let ids = Caller::new().enqueue(&storage, jobs(1)).await;
     hand.exchange(&storage, 1).await;
-    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases() };
+    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
     assert_eq!(storage.renew(renewal).await.unwrap(), [Renewed::Held]);
     let delivered = async || storage.get(ids[0]).await.unwrap().found().unwrap().lease.unwrap().delivered;
     assert!(delivered().await);
@@ -248,6 +248,6 @@ async fn as_much_as_one_call_may_do() {
         hand.exchange(&storage, 256).await;
     }
     clock.advance(Duration::from_secs(100_000));
-    while storage.prune(&mail(), Retention { traces: 0, dead: 0 }).await.unwrap().more {}
+    while storage.prune(&mail(), Retention { traces: 0, dead: 0, ..Retention::default() }).await.unwrap().more {}
     assert_eq!(storage.counts(&mail()).await.unwrap().stored, [(State::Ready, 1_000)].into());
 }

@@ -6,7 +6,9 @@ use queue_storage::clock::Clock;
 use queue_storage::model::{
     Claimed, EndReason, Failure, FailureKind, JobId, NewJob, Settled, Settlement, State, TaskName, Timestamp, When,
 };
-use queue_storage::storage::{JobQuery, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Maintain, Operate, Retention};
+use queue_storage::storage::{
+    Control, JobQuery, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Maintain, Operate, Retention, Scope,
+};
 
 use crate::kit::{Hand, KEEP, completed, job, mail};
 use crate::stage::Stage;
@@ -111,6 +113,42 @@ async fn many_parked() {
     expert.register(&stage.storage).await;
     stage.eat_up(&mut expert, "parked", 256, |counts| counts.parked).await;
     assert!(expert.settled.iter().map(|(id, _)| *id).eq(ids), "they were to start in their order");
+    stage.end().await;
+}
+
+fn expires_in(limit: Duration) -> NewJob {
+    let mut job = job();
+    job.expires = Some(When::In(limit));
+    job
+}
+
+#[tokio::test]
+async fn many_that_expire_at_one_instant() {
+    let stage = Stage::set("100,000 overdue at once").await;
+    let limit = Duration::from_secs(60);
+    stage.take_in(100_000, |_| expires_in(limit)).await;
+    stage.clock.advance(limit);
+    let mut hand = Hand::new(&stage.storage).await;
+    // Those that stand at the head of the line end there.
+    let bound = UPKEEP + u64::from(MAX_HEADS);
+    stage.eat_up(&mut hand, "overdue", bound, |counts| counts.of(State::Ready)).await;
+    assert_eq!((stage.counts().await.ended.expired, hand.settled.len()), (100_000, 0));
+    stage.end().await;
+}
+
+#[tokio::test]
+async fn many_of_a_paused_task() {
+    let stage = Stage::set("100,000 paused and resumed").await;
+    let ids = stage.take_in(100_000, |_| job()).await;
+    let mut hand = Hand::new(&stage.storage).await;
+    let task = Scope::Task("t".parse().unwrap());
+    assert!(stage.storage.control(&mail(), &Control::Pause(task.clone(), None)).await.unwrap());
+    let heads = u64::from(MAX_HEADS);
+    stage.eat_up(&mut hand, "paused", heads, |counts| counts.of(State::Ready) - counts.parked).await;
+    assert_eq!(stage.counts().await.parked, 100_000);
+    assert!(stage.storage.control(&mail(), &Control::Resume(task)).await.unwrap());
+    stage.eat_up(&mut hand, "resumed", 256, |counts| counts.parked).await;
+    assert!(hand.settled.iter().map(|(id, _)| *id).eq(ids), "they were to start in their order");
     stage.end().await;
 }
 

@@ -6,12 +6,12 @@ use queue_redis::{RedisOptions, RedisStorage};
 use queue_servers::Redis;
 use queue_storage::model::{JobId, Lease, Namespace, State};
 use queue_storage::storage::{
-    Claim, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Renewal, Renewed, Retention, Storage,
-    StorageError, WorkerRecord,
+    Act, Claim, Control, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Renewal, Renewed,
+    Retention, Scope, Storage, StorageError, WorkerRecord,
 };
 
 use crate::consistent::all_is_well;
-use crate::kit::{Caller, Hand, jobs, mail, namespace, options};
+use crate::kit::{Caller, Hand, KEEP, jobs, mail, namespace, options};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -21,6 +21,10 @@ pub(crate) enum Kind {
     Register,
     Deregister,
     Prune,
+    Act,
+    Control,
+    Controls,
+    Usage,
     Get,
     List,
     Counts,
@@ -29,13 +33,17 @@ pub(crate) enum Kind {
     Ping,
 }
 
-pub(crate) const KINDS: [Kind; 12] = [
+pub(crate) const KINDS: [Kind; 16] = [
     Kind::Enqueue,
     Kind::Exchange,
     Kind::Renew,
     Kind::Register,
     Kind::Deregister,
     Kind::Prune,
+    Kind::Act,
+    Kind::Control,
+    Kind::Controls,
+    Kind::Usage,
     Kind::Get,
     Kind::List,
     Kind::Counts,
@@ -54,6 +62,7 @@ pub(crate) struct Scene {
     newcomer: WorkerRecord,
     leaver: WorkerRecord,
     ended: JobId,
+    ready: JobId,
 }
 
 impl Scene {
@@ -67,11 +76,11 @@ impl Scene {
         let storage = Arc::new(by.namespace(namespace.clone()).connect().await.unwrap());
         let direct = options(straight).namespace(namespace.clone()).connect().await.unwrap();
         let mut caller = Caller::new();
-        let ended = caller.enqueue(&direct, jobs(11)).await[0];
+        let ids = caller.enqueue(&direct, jobs(11)).await;
         let mut hand = Hand::new(&direct).await;
         hand.exchange(&direct, 3).await;
         hand.exchange(&direct, 3).await;
-        let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases() };
+        let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
         let leaver = Hand::new(&direct).await.record();
         direct.close().await;
         Self {
@@ -82,7 +91,8 @@ impl Scene {
             renewal,
             newcomer: Hand::stranger(mail()).record(),
             leaver,
-            ended,
+            ended: ids[0],
+            ready: ids[10],
         }
     }
 
@@ -99,7 +109,19 @@ impl Scene {
             Kind::Renew => format!("{:?}", storage.renew(self.renewal.clone()).await?),
             Kind::Register => format!("{:?}", storage.register(self.newcomer.clone()).await?),
             Kind::Deregister => format!("{:?}", storage.deregister(self.leaver.id).await?),
-            Kind::Prune => storage.prune(&mail(), Retention { traces: 0, dead: 0 }).await.map(|_| String::new())?,
+            Kind::Prune => storage
+                .prune(&mail(), Retention { traces: 0, dead: 0, ..Retention::default() })
+                .await
+                .map(|_| String::new())?,
+            Kind::Act => {
+                storage.act(&mail(), &[self.ready], &Act::Cancel { keep: KEEP }).await.map(|_| String::new())?
+            }
+            Kind::Control => {
+                let pause = Control::Pause(Scope::Queue, None);
+                storage.control(&mail(), &pause).await.map(|_| String::new())?
+            }
+            Kind::Controls => format!("{:?}", storage.controls(&mail()).await?),
+            Kind::Usage => format!("{:?}", storage.usage(&mail(), &"k".parse().unwrap()).await?),
             Kind::Get => format!("{:?}", storage.get(self.ended).await?),
             Kind::List => format!("{:?}", storage.list(&JobQuery::default()).await?),
             Kind::Counts => format!("{:?}", storage.counts(&mail()).await?),
@@ -118,6 +140,9 @@ impl Scene {
         assert_eq!(counts.enqueued, if kind == Kind::Enqueue { 13 } else { 11 }, "{kind:?}: {counts:?}");
         assert_eq!(counts.ended.completed, 3 + settled, "{kind:?}: {counts:?}");
         assert_eq!(counts.of(State::Running), 3, "{kind:?}: {counts:?}");
+        assert_eq!(counts.ended.cancelled, u64::from(kind == Kind::Act), "{kind:?}: {counts:?}");
+        let controls = self.storage.controls(&mail()).await.unwrap();
+        assert_eq!(controls.queue.is_some(), kind == Kind::Control, "{kind:?}");
         assert_eq!(counts.of(State::Completed), if kind == Kind::Prune { 0 } else { 3 + settled }, "{kind:?}");
         assert_eq!(workers.contains(&self.newcomer.id), kind == Kind::Register, "{kind:?}");
         assert_eq!(workers.contains(&self.leaver.id), kind != Kind::Deregister, "{kind:?}");

@@ -83,8 +83,8 @@ async fn a_wrong_login_is_told() {
 /// What a user must be allowed to do, as the guide says: what the connection asks, then what only scripts do.
 const PLAIN: &str = "+info +ping +select +eval +evalsha +script|load +subscribe +unsubscribe +publish +set +sadd +smembers \
     +hdel +hexists +hget +hset +hvals +zmscore";
-const SCRIPTED: &str = "+exists +hincrby +hmget +lindex +lpop +rpush +time +zadd +zcard +zcount +zpopmax +zrange \
-    +zrangebylex +zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +zrevrangebyscore +zscore";
+const SCRIPTED: &str = "+exists +hincrby +hmget +lindex +lpop +rpush +time +zadd +zcard +zcount +zlexcount +zpopmax \
+    +zrange +zrangebylex +zrangebyscore +zrem +zremrangebyrank +zremrangebyscore +zrevrangebyscore +zscore";
 
 /// The commands that our scripts name.
 fn scripted() -> BTreeSet<String> {

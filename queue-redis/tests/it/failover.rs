@@ -20,7 +20,7 @@ async fn goes_on(sentinel: &Sentinel, storage: &RedisStorage, change: impl FnOnc
     sentinel.catch_up();
     change();
     let leases = hand.leases();
-    let renewal = Renewal { worker: hand.id, shard: mail(), leases: leases.clone() };
+    let renewal = Renewal { worker: hand.id, shard: mail(), leases: leases.clone(), progress: Vec::new() };
     assert_eq!(insist(|| storage.renew(renewal.clone())).await, [Renewed::Held; 10]);
     hand.exchange(storage, 0).await;
     assert_eq!(hand.settled, leases);

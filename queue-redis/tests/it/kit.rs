@@ -163,6 +163,7 @@ impl Hand {
         WorkerRecord {
             id: self.id,
             host: "here".into(),
+            version: None,
             shards: vec![self.shard.clone()],
             tasks: self.tasks.clone(),
             understands: 1,

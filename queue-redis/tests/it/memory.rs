@@ -50,7 +50,7 @@ async fn full() -> (Redis, RedisStorage, Hand, usize) {
 #[tokio::test]
 async fn what_runs_is_renewed_settled_and_released() {
     let (server, storage, mut hand, _) = full().await;
-    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases() };
+    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
     assert_eq!(storage.renew(renewal).await.unwrap(), [Renewed::Held; 20]);
     let released = hand.settlements.split_off(10);
     hand.exchange(&storage, 0).await;
@@ -76,7 +76,7 @@ async fn work_goes_on_until_there_is_room_again() {
     hand.finish(&storage).await;
     assert_eq!(hand.settled.len() + helper.settled.len(), count);
     assert!(storage.enqueue(Caller::new().call(vec![job()])).await.unwrap_err().is_unavailable(), "traces take room");
-    while storage.prune(&mail(), Retention { traces: 0, dead: 0 }).await.unwrap().more {}
+    while storage.prune(&mail(), Retention { traces: 0, dead: 0, ..Retention::default() }).await.unwrap().more {}
     Caller::new().enqueue(&storage, jobs(3)).await;
     hand.finish(&storage).await;
     helping.deregister(helper.id).await.unwrap();

@@ -45,7 +45,7 @@ async fn held_outcomes_settle_under_their_fence() {
     restart(&server);
     assert_eq!(other.exchange(&storage, 256).await.claimed.len(), 10, "what is held is held");
     let leases = hand.leases();
-    let renewal = Renewal { worker: hand.id, shard: mail(), leases: leases.clone() };
+    let renewal = Renewal { worker: hand.id, shard: mail(), leases: leases.clone(), progress: Vec::new() };
     assert_eq!(insist(|| storage.renew(renewal.clone())).await, [Renewed::Held; 10]);
     hand.exchange(&storage, 0).await;
     assert_eq!(hand.settled, leases);
@@ -74,7 +74,7 @@ async fn workers_of_an_empty_server_begin_anew() {
     let server = Redis::start();
     let (storage, other) = (open(&server.url()).await, open(&server.url()).await);
     let Forgotten { mut hand, jobs: lost } = forgotten(&server, &storage).await;
-    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases() };
+    let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
     assert_eq!(insist(|| storage.renew(renewal.clone())).await, [Renewed::Lost; 10]);
     let call = hand.call(10);
     let error = storage.exchange(call.clone()).await.unwrap_err();

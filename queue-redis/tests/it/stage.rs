@@ -47,6 +47,19 @@ impl Stage {
         println!("{}: {step}: slowest {slowest} µs, median {median} µs of {count} above 1 ms", self.story);
     }
 
+    /// How many commands the server has done, those of scripts among them and this question not.
+    pub(crate) fn commands(&self) -> u64 {
+        let stats = self.server.cli(&["INFO", "commandstats"]);
+        let lines = stats.lines().filter(|line| !line.starts_with("cmdstat_info") && !line.starts_with("cmdstat_ping"));
+        let calls = |line: &str| line.split_once("calls=")?.1.split(',').next()?.parse::<u64>().ok();
+        lines.filter_map(calls).sum()
+    }
+
+    /// How many fields one of the hashes of the shard has.
+    pub(crate) fn count(&self, name: &str) -> u64 {
+        self.server.cli(&["HLEN", &format!("queue:{{mail}}:{name}")]).parse().unwrap()
+    }
+
     pub(crate) async fn counts(&self) -> Counts {
         self.storage.counts(&mail()).await.unwrap()
     }
