@@ -43,6 +43,12 @@ pub(crate) fn with_first(key: &str, value: Option<&[u8]>, map: &[u8]) -> Result<
     Ok(bytes.into())
 }
 
+/// Whether an encoded map has an entry of this name.
+pub(crate) fn has_entry(map: &[u8], name: &str) -> bool {
+    let entries = decode::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(map);
+    entries.is_ok_and(|entries| entries.contains_key(name))
+}
+
 /// The number of entries of an encoded map, and what follows its header. Formats of the MessagePack specification:
 /// fixmap `1000xxxx`, map 16 `0xde`.
 fn split_map(map: &[u8]) -> Result<(u32, &[u8]), String> {

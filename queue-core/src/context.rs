@@ -4,13 +4,14 @@ use std::any::TypeId;
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
-use std::time::SystemTime;
+use std::time::{Duration, SystemTime};
 
-use queue_storage::model::{JobId, Shard, TaskName, Timestamp};
+use queue_storage::model::{JobId, Progress, Shard, TaskName, Timestamp};
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::data::{Data, DataMap};
+use crate::progress::Told;
 use crate::task_error::TaskError;
 
 /// A running job, seen from inside: who it is, which attempt this is, and whether it should stop.
@@ -35,6 +36,7 @@ pub(crate) struct Inner {
     pub(crate) client: Client,
     pub(crate) data: Arc<DataMap>,
     pub(crate) cancelled: CancellationToken,
+    pub(crate) told: Arc<Told>,
 }
 
 impl Context {
@@ -90,7 +92,8 @@ impl Context {
         self.0.max_attempts.saturating_sub(self.0.attempt)
     }
 
-    /// When this attempt will have taken too long; `None` without a timeout.
+    /// When this attempt will have taken too long, or the job's deadline comes, whichever is first; `None` without a
+    /// timeout and a deadline.
     #[must_use]
     pub fn deadline(&self) -> Option<SystemTime> {
         self.0.deadline.map(Into::into)
@@ -133,9 +136,13 @@ impl Context {
         &self.0.client
     }
 
-    /// Waits until this run should stop: its lease is lost, or the worker stops and its grace is over. For ever
-    /// otherwise. An async task is dropped at its next await anyway; a task that is not async asks
-    /// [`is_cancelled`](Self::is_cancelled).
+    /// Waits until this run should stop: someone cancelled the job, its lease is lost, it took too long, or the worker
+    /// stops and its grace is over. For ever otherwise.
+    ///
+    /// A job that was cancelled has a while to end as it likes
+    /// ([`WorkerBuilder::cancel_grace`](crate::WorkerBuilder::cancel_grace)): if its task succeeds, it is completed; if it
+    /// fails, or does not end in time, it is cancelled. In every other case an async task is dropped at its next await.
+    /// A task that is not async can't be dropped: it asks [`is_cancelled`](Self::is_cancelled).
     ///
     /// # Cancel safety
     /// Dropping the future changes nothing.
@@ -147,6 +154,31 @@ impl Context {
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
         self.0.cancelled.is_cancelled()
+    }
+
+    /// The error to return when whom the task calls asks it to slow down, as by an HTTP 429:
+    /// [`TaskError::rate_limited`].
+    #[must_use]
+    pub fn rate_limited(&self, after: Duration) -> TaskError {
+        TaskError::rate_limited(after)
+    }
+
+    /// Says how far this run got: so much is done of so much (0 when that is not known), in whatever unit, and what it is
+    /// doing. Read with [`JobHandle::progress`](crate::JobHandle::progress).
+    ///
+    /// It only notes it, so it may be called in a tight loop, from a task that is not async too. The worker sends the
+    /// latest word along with its leases, at most every 100 ms; words between are left out, the last one never, unless the
+    /// storage does not answer: a run that has ended settles once its last word has come, or after a second. A message
+    /// is cut to 1,024 bytes.
+    ///
+    /// ```
+    /// let ctx = queue_core::Context::test();
+    /// for page in 1..=20 {
+    ///     ctx.progress(page, 20, format!("page {page}"));
+    /// }
+    /// ```
+    pub fn progress(&self, done: u64, total: u64, message: impl Into<String>) {
+        self.0.told.say(Progress::new(done, total, message));
     }
 
     /// What the worker was given with [`data`](crate::WorkerBuilder::data).
@@ -247,6 +279,7 @@ impl TestContext {
             client,
             data: Arc::new(self.data),
             cancelled: self.cancelled,
+            told: Arc::default(),
         })
     }
 }

@@ -1,23 +1,32 @@
 //! A call without its type: what the engine works with.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
-use queue_storage::model::{Envelope, JobId, NameError, NewJob, Overrides, QueueName, Shard, TaskName, When};
+use queue_storage::model::{
+    Envelope, JobId, MAX_LIMITS, MAX_TAGS, NameError, NewJob, Overrides, QueueName, Shard, Tag, TaskName, Timestamp,
+    When,
+};
 use serde::Serialize;
 
 use crate::codec;
+use crate::limits::{Arguments, KeyError, Limit, Unique};
 use crate::task::Task;
 
-/// When a job may start: a moment ([`SystemTime`]) or a time from now ([`Duration`]).
+/// When a job may start, or must have: a moment ([`SystemTime`]) or a time from now ([`Duration`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Eta(When);
 
 impl Eta {
     pub(crate) fn when(self) -> When {
         self.0
+    }
+
+    /// The moment meant, by the clock of whoever asks.
+    pub(crate) fn moment(self, now: Timestamp) -> Timestamp {
+        self.0.resolve(now)
     }
 }
 
@@ -43,8 +52,14 @@ pub struct Draft {
     pub(crate) priority: i32,
     pub(crate) when: When,
     pub(crate) at_most_once: bool,
+    pub(crate) expires: Option<When>,
+    pub(crate) deadline: Option<When>,
+    /// Each once; checked when it becomes a job.
+    tags: BTreeSet<String>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) overrides: Overrides,
+    pub(crate) unique: Option<Unique>,
+    pub(crate) limits: Vec<Limit>,
     pub(crate) input: Option<String>,
     args: Result<Bytes, String>,
 }
@@ -54,6 +69,8 @@ pub struct Draft {
 pub(crate) enum DraftError {
     #[error(transparent)]
     Name(#[from] NameError),
+    #[error("a call of `{task}` has {tags} tags, the most is {MAX_TAGS}: keep those that jobs are looked for by")]
+    Tags { task: &'static str, tags: usize },
     #[error("the arguments of `{task}` can't be stored: {why}")]
     Args { task: &'static str, why: String },
     #[error(
@@ -61,6 +78,10 @@ pub(crate) enum DraftError {
          key, or raise the limit with `ClientBuilder::payload_limit`"
     )]
     TooLarge { task: &'static str, bytes: usize, limit: usize },
+    #[error("`{task}` can't be enqueued: {why}")]
+    Limit { task: &'static str, why: KeyError },
+    #[error("a job of `{task}` would have {count} limits; the most is {MAX_LIMITS}")]
+    TooManyLimits { task: &'static str, count: usize },
 }
 
 impl Draft {
@@ -75,8 +96,13 @@ impl Draft {
             priority: options.priority,
             when: When::Now,
             at_most_once: options.at_most_once,
+            expires: options.expires.map(When::In),
+            deadline: options.deadline.map(When::In),
+            tags: options.tags.iter().map(|tag| (*tag).to_owned()).collect(),
             headers: BTreeMap::new(),
             overrides: Overrides::default(),
+            unique: options.unique.cloned(),
+            limits: options.limits.to_vec(),
             input: None,
             args: codec::encode(args),
         }
@@ -84,6 +110,10 @@ impl Draft {
 
     pub(crate) fn shard(&self) -> Shard {
         Shard::of(self.queue.clone().unwrap_or_default())
+    }
+
+    pub(crate) fn tag(&mut self, tag: impl Into<String>) {
+        self.tags.insert(tag.into());
     }
 
     pub(crate) fn set_queue(&mut self, queue: Result<QueueName, NameError>) {
@@ -95,6 +125,9 @@ impl Draft {
     pub(crate) fn to_job(&self, limit: usize) -> Result<(Shard, NewJob), DraftError> {
         let shard = Shard::of(self.queue.clone()?);
         let task = TaskName::new(self.task)?;
+        if self.tags.len() > MAX_TAGS {
+            return Err(DraftError::Tags { task: self.task, tags: self.tags.len() });
+        }
         let fail = |why| DraftError::Args { task: self.task, why };
         let args = self.args.clone().map_err(fail)?;
         if args.len() > limit {
@@ -107,7 +140,28 @@ impl Draft {
         job.priority = self.priority;
         job.when = self.when;
         job.at_most_once = self.at_most_once;
+        (job.expires, job.deadline) = (self.expires, self.deadline);
+        job.tags = self.tags.iter().map(Tag::new).collect::<Result<_, _>>()?;
+        self.limit(&mut job)?;
         Ok((shard, job))
+    }
+
+    /// Tells the job what it is limited by.
+    fn limit(&self, job: &mut NewJob) -> Result<(), DraftError> {
+        let Ok(args) = &self.args else { return Ok(()) };
+        let args = Arguments::new(args, self.input.as_deref());
+        let fail = |why| DraftError::Limit { task: self.task, why };
+        if let Some(unique) = &self.unique {
+            let (unique, alone) = unique.resolve(self.task, &args).map_err(fail)?;
+            (job.unique, job.limits) = (Some(unique), alone.into_iter().collect());
+        }
+        for limit in &self.limits {
+            job.limits.push(limit.resolve(self.task, &args).map_err(fail)?);
+        }
+        match job.limits.len() {
+            count if count > MAX_LIMITS => Err(DraftError::TooManyLimits { task: self.task, count }),
+            _ => Ok(()),
+        }
     }
 
     /// The size of the encoded arguments, in bytes.
@@ -182,9 +236,38 @@ macro_rules! modifiers {
                 self
             }
 
+            /// For how long after the start of its first run it is retried: no retry is due later than that. Default the
+            /// task's, else as long as there are retries.
+            pub fn retry_for(mut self, time: std::time::Duration) -> Self {
+                self.draft.overrides.retry_for = Some(time);
+                self
+            }
+
             /// The longest an attempt may take. Default the task's, else no limit.
             pub fn timeout(mut self, timeout: std::time::Duration) -> Self {
                 self.draft.overrides.timeout = Some(timeout);
+                self
+            }
+
+            /// By when its first run must have started: a moment, or a [`Duration`](std::time::Duration) from when it is
+            /// due. Else it is expired. Retries do not move it. Default the task's, else never.
+            pub fn expires(mut self, eta: impl Into<crate::draft::Eta>) -> Self {
+                self.draft.expires = Some(eta.into().when());
+                self
+            }
+
+            /// By when it must have ended: a moment, or a [`Duration`](std::time::Duration) from when it is due. An
+            /// attempt that runs then is cut short, and the job is dead; one that waits is expired. Default the task's,
+            /// else never.
+            pub fn deadline(mut self, eta: impl Into<crate::draft::Eta>) -> Self {
+                self.draft.deadline = Some(eta.into().when());
+                self
+            }
+
+            /// Adds a label to find it by, to those of the task; at most 8, of 1 to 128 bytes of letters, digits and
+            /// `_-.:/`. What is refused is reported by `enqueue`.
+            pub fn tag(mut self, tag: impl Into<String>) -> Self {
+                self.draft.tag(tag);
                 self
             }
 
@@ -193,6 +276,23 @@ macro_rules! modifiers {
             pub fn keep(mut self, keep: std::time::Duration) -> Self {
                 self.draft.overrides.keep = Some(keep);
                 self
+            }
+
+            /// Makes it the only one of its sort, instead of what its task says.
+            pub fn unique(mut self, unique: crate::limits::Unique) -> Self {
+                self.draft.unique = Some(unique);
+                self
+            }
+
+            /// Adds something that must have room before it runs, to what its task says; at most four.
+            pub fn limit(mut self, limit: crate::limits::Limit) -> Self {
+                self.draft.limits.push(limit);
+                self
+            }
+
+            /// Runs it under a lock: one at a time of all jobs of its queue that name it.
+            pub fn lock(self, name: impl Into<String>) -> Self {
+                self.limit(crate::limits::Limit::lock_named(name))
             }
 
             /// Ends the job when its worker vanishes instead of running it again.

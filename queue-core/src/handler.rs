@@ -9,6 +9,7 @@ use std::sync::Arc;
 
 use queue_storage::model::{Failure, FailureKind, Outcome};
 
+use crate::classes::Classes;
 use crate::codec;
 use crate::context::{Context, Requirements};
 use crate::task::{Task, TaskOptions};
@@ -18,17 +19,17 @@ pub(crate) type RunFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A task without its type.
 pub(crate) trait Handler: Send + Sync {
-    /// Decodes the arguments and begins a run.
+    /// Decodes the arguments and begins a run, whose errors are judged by `classes` where nobody else did.
     ///
     /// # Errors
     /// The arguments are not this task's.
-    fn begin(&self, args: &[u8], ctx: Context) -> Result<RunFuture, Failure>;
+    fn begin(&self, args: &[u8], ctx: Context, classes: Arc<Classes>) -> Result<RunFuture, Failure>;
 }
 
 struct Typed<T>(PhantomData<fn() -> T>);
 
 impl<T: Task> Handler for Typed<T> {
-    fn begin(&self, args: &[u8], ctx: Context) -> Result<RunFuture, Failure> {
+    fn begin(&self, args: &[u8], ctx: Context, classes: Arc<Classes>) -> Result<RunFuture, Failure> {
         let args: T = codec::decode(args).map_err(|why| {
             let message = format!(
                 "the stored arguments are not those of task `{}`: {why}; an argument whose type changes wants a new name, \
@@ -41,7 +42,7 @@ impl<T: Task> Handler for Typed<T> {
             match args.run(ctx).await {
                 Ok(output) => stored(&output),
                 Err(error) => {
-                    let (failure, verdict) = error.into_parts();
+                    let (failure, verdict) = classes.judge(error).into_parts();
                     Outcome::Failed { failure, verdict }
                 }
             }

@@ -3,6 +3,7 @@
 use std::sync::Arc;
 
 use queue_storage::memory::MemoryStorage;
+use queue_storage::model::Verdict;
 
 use crate::client::Client;
 use crate::list::TaskList;
@@ -57,6 +58,12 @@ impl ImmediateBuilder {
     /// Hands a shared value to every task that takes a `Data<T>`; the way to a `Data<dyn Trait>`.
     pub fn data_arc<T: ?Sized + Send + Sync + 'static>(mut self, value: Arc<T>) -> Self {
         self.worker = self.worker.data_arc(value);
+        self
+    }
+
+    /// Says what errors of a type mean, as [`WorkerBuilder::classify`] does.
+    pub fn classify<E: std::error::Error + 'static>(mut self, verdict: fn(&E) -> Verdict) -> Self {
+        self.worker = self.worker.classify(verdict);
         self
     }
 

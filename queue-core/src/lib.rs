@@ -2,9 +2,17 @@
 
 // Each looks down only: it uses what stands above it in this list.
 mod codec;
+
+mod canon;
 mod data;
+mod json;
+mod limits;
 mod task_error;
 
+mod facts;
+mod progress;
+
+mod classes;
 mod client;
 mod context;
 mod task;
@@ -16,9 +24,14 @@ mod list;
 mod call;
 mod step;
 
+mod operate;
+
+mod explain;
 mod handle;
 
 mod enqueue;
+
+mod moving;
 
 mod engine;
 mod keeper;
@@ -35,18 +48,28 @@ pub use client::{Client, ClientBuilder};
 pub use context::{Context, FromContext, Requirements, TestContext};
 pub use data::Data;
 pub use draft::Eta;
+pub use engine::Lingering;
 pub use enqueue::EnqueueError;
-pub use handle::{HandleError, IntoJobId, JobFacts, JobHandle, JobStatus, WaitError};
+pub use explain::{Blocker, Explanation, Why};
+pub use facts::{AttemptFacts, DeadLetter, JobFacts};
+pub use handle::{HandleError, IntoJobId, JobHandle, JobStatus, ProgressStream, WaitError};
 pub use immediate::ImmediateBuilder;
+pub use limits::{Limit, Unique};
 pub use list::TaskList;
+pub use operate::{
+    ActError, BulkError, BulkReport, Cancelled, JobEdit, Listing, Overview, Queue, QueueOverview, Revoke, Selection,
+    WorkerOverview,
+};
 pub use step::{After, IntoStep, Pipeline};
-pub use task::{Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
-pub use task_error::{BoxError, TaskError, TaskResultExt};
+pub use task::{DelayFn, RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
+pub use task_error::{BoxError, MarkedError, TaskError, TaskResultExt};
 pub use worker::{BuildError, Worker, WorkerBuilder};
 
 pub use queue_storage::clock;
 pub use queue_storage::model::{
-    Backoff, EndReason, Failure, FailureKind, Jitter, Job, JobId, Parked, QueueName, State, TaskName, Timestamp,
-    WorkerId,
+    AttemptEnd, Backoff, Delays, EndReason, Failure, FailureKind, Fingerprint, Jitter, Job, JobId, Key, Parked,
+    Progress, QueueName, Rate, RetryPolicy, State, Tag, TaskName, Timestamp, Verdict, When, WorkerId,
 };
-pub use queue_storage::storage::{Counts, Cursor, JobPage, JobQuery, Lookup, Storage, StorageError, WorkerRecord};
+pub use queue_storage::storage::{
+    Controls, Counts, Cursor, JobPage, JobQuery, Lookup, Pause, Revocation, Storage, StorageError, Usage, WorkerRecord,
+};

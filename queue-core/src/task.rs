@@ -1,14 +1,17 @@
 //! What a task is: the trait that `#[task]` implements and anyone may implement by hand.
 
+use std::convert::Infallible;
 use std::future::Future;
-use std::time::Duration;
 
-use queue_storage::model::{Backoff, Jitter, RetryPolicy};
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
+mod options;
+
+pub use options::{DelayFn, TaskOptions};
+
 use crate::context::{Context, Requirements};
-use crate::task_error::TaskError;
+use crate::task_error::{TaskError, TaskResultExt};
 
 /// A task: the type of its arguments, what it returns, how it is called and what it needs.
 ///
@@ -67,7 +70,8 @@ pub trait Task: Serialize + DeserializeOwned + Send + Sync + Sized + 'static {
     ///
     /// # Errors
     /// Whatever the task says; an error is retried as the options say, unless it says something else itself
-    /// ([`TaskError::fatal`], [`TaskError::retry_in`]).
+    /// ([`TaskError::fatal`], [`TaskError::retry_in`], …). What `retry_if` does in the attribute, a body by hand does
+    /// with [`TaskResultExt::retry_if`](crate::TaskResultExt::retry_if).
     ///
     /// # Cancel safety
     /// The future is dropped at an await when the attempt takes longer than its timeout, when its lease is lost, and
@@ -108,17 +112,32 @@ pub trait TaskReturn {
     /// The value of a success.
     type Output: TaskOutput;
 
+    /// The error, as the function has it.
+    type Error;
+
     /// As a result with the error the engine works with.
     ///
     /// # Errors
     /// The function's error.
     fn into_result(self) -> Result<Self::Output, TaskError>;
+
+    /// The same, where an error of which `retry_if` says false is fatal unless it says something itself.
+    ///
+    /// # Errors
+    /// The function's error.
+    fn judged(self, retry_if: impl FnOnce(&Self::Error) -> bool) -> Result<Self::Output, TaskError>;
 }
 
 impl<T: TaskOutput, E: IntoTaskError> TaskReturn for Result<T, E> {
     type Output = T;
+    type Error = E;
+
     fn into_result(self) -> Result<T, TaskError> {
         self.map_err(Into::into)
+    }
+
+    fn judged(self, retry_if: impl FnOnce(&E) -> bool) -> Result<T, TaskError> {
+        self.retry_if(retry_if)
     }
 }
 
@@ -133,101 +152,26 @@ pub trait IntoTaskError: Into<TaskError> {}
 #[diagnostic::do_not_recommend]
 impl<E: Into<TaskError>> IntoTaskError for E {}
 
+/// A function that can be the option `retry_if` of a task whose error is `E`: every `fn(&E) -> bool`.
+#[diagnostic::on_unimplemented(
+    message = "`retry_if` takes a `fn(&{E}) -> bool`, with the error of this task",
+    label = "not a `fn(&{E}) -> bool`",
+    note = "it is asked of each error the task returns: true retries it as the policy says, false makes it fatal"
+)]
+pub trait RetryIf<E>: FnOnce(&E) -> bool {}
+
+#[diagnostic::do_not_recommend]
+impl<E, F: FnOnce(&E) -> bool> RetryIf<E> for F {}
+
 impl TaskReturn for () {
     type Output = ();
+    type Error = Infallible;
+
     fn into_result(self) -> Result<(), TaskError> {
         Ok(())
     }
-}
 
-/// The options of a task, which each call may override.
-#[derive(Clone, Copy, Debug, PartialEq)]
-#[non_exhaustive]
-pub struct TaskOptions {
-    /// The queue its jobs go to. Default `default`.
-    pub queue: &'static str,
-    /// Higher runs first. Default 0.
-    pub priority: i32,
-    /// How often a failed job runs again, and after what delays. Default never.
-    pub policy: RetryPolicy,
-    /// The longest an attempt may take. Default no limit.
-    pub timeout: Option<Duration>,
-    /// How long a completed job is kept. Default 1 h with a result, 60 s without.
-    pub keep: Option<Duration>,
-    /// Whether a lost lease ends the job instead of running it again. Default no.
-    pub at_most_once: bool,
-}
-
-impl TaskOptions {
-    /// One run, priority 0, on the queue `default`.
-    pub const DEFAULT: Self = Self {
-        queue: "default",
-        priority: 0,
-        policy: RetryPolicy::DEFAULT,
-        timeout: None,
-        keep: None,
-        at_most_once: false,
-    };
-
-    /// Sets the queue.
-    #[must_use]
-    pub const fn queue(mut self, queue: &'static str) -> Self {
-        self.queue = queue;
-        self
-    }
-
-    /// Sets the priority; higher runs first.
-    #[must_use]
-    pub const fn priority(mut self, priority: i32) -> Self {
-        self.priority = priority;
-        self
-    }
-
-    /// Sets how often a failed job runs again: 3 means at most four runs by failure.
-    #[must_use]
-    pub const fn retries(mut self, retries: u32) -> Self {
-        self.policy.retries = retries;
-        self
-    }
-
-    /// Sets the delay between attempts.
-    #[must_use]
-    pub const fn backoff(mut self, backoff: Backoff) -> Self {
-        self.policy.backoff = backoff;
-        self
-    }
-
-    /// Sets how that delay is spread.
-    #[must_use]
-    pub const fn jitter(mut self, jitter: Jitter) -> Self {
-        self.policy.jitter = jitter;
-        self
-    }
-
-    /// Sets the longest an attempt may take.
-    #[must_use]
-    pub const fn timeout(mut self, timeout: Duration) -> Self {
-        self.timeout = Some(timeout);
-        self
-    }
-
-    /// Sets how long a completed job is kept.
-    #[must_use]
-    pub const fn keep(mut self, keep: Duration) -> Self {
-        self.keep = Some(keep);
-        self
-    }
-
-    /// Makes a lost lease end the job instead of running it again.
-    #[must_use]
-    pub const fn at_most_once(mut self) -> Self {
-        self.at_most_once = true;
-        self
-    }
-}
-
-impl Default for TaskOptions {
-    fn default() -> Self {
-        Self::DEFAULT
+    fn judged(self, _: impl FnOnce(&Infallible) -> bool) -> Result<(), TaskError> {
+        Ok(())
     }
 }

@@ -43,7 +43,7 @@ pub(crate) fn tokens(duration: Duration) -> TokenStream {
     quote!(::core::time::Duration::from_millis(#millis))
 }
 
-fn from_text(text: &str) -> Result<Duration, String> {
+pub(crate) fn from_text(text: &str) -> Result<Duration, String> {
     if text.is_empty() {
         return Err("an empty string is not a duration".into());
     }

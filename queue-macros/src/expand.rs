@@ -18,7 +18,11 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     };
     let (options, mut errors) = Options::read(attribute, &function.sig.ident);
     match function.parameters() {
-        Ok(parameters) => beside(&Task::new(function, parameters, options), errors),
+        Ok(parameters) => {
+            let arguments: Vec<_> = parameters.iter().filter_map(Parameter::argument).collect();
+            errors.extend(options.unknown_arguments(&arguments));
+            beside(&Task::new(function, parameters, options), errors)
+        }
         Err(refusals) => {
             errors.extend(refusals);
             beside(&function, errors)

@@ -4,6 +4,7 @@ mod backoff;
 mod docs;
 mod duration;
 mod expand;
+mod limits;
 mod methods;
 mod name;
 mod options;
@@ -85,8 +86,8 @@ use proc_macro::TokenStream;
 ///
 /// # Options
 ///
-/// Each is given at most once. Those from `queue` to `at_most_once` are methods of a call too, which override it:
-/// `send_email::new(..).retries(0)`.
+/// Each is given at most once. Those from `queue` to `at_most_once` but `retry_if` are methods of a call too, which override it:
+/// `send_email::new(..).retries(0)`; a call's `.tag(..)` is one more.
 ///
 /// | option | value | default |
 /// |---|---|---|
@@ -95,13 +96,47 @@ use proc_macro::TokenStream;
 /// | `queue = "mail"` | the queue its jobs go to | `"default"` |
 /// | `priority = 10` | an `i32`; higher runs first | 0 |
 /// | `retries = 3` | runs after the first that failed: 3 is at most four runs | 0 |
-/// | `backoff = exponential("2s")` | the delay between them: `fixed("5s")`, or `exponential("2s", factor = 3, cap = "1h")` | `exponential("1s", factor = 2, cap = "1h")` |
+/// | `backoff = exponential("2s")` | the delay between them, see below | `exponential("1s", factor = 2, cap = "1h")` |
 /// | `jitter = full` | how the delay is spread: `none`, `full` (from zero) or `equal` (from one half) | `equal` |
-/// | `timeout = "30s"` | the longest an attempt may take; what is not async can't be stopped by it | no limit |
+/// | `retry_for = "10m"` | no retry is due later than this after the start of the first run | as long as there are retries |
+/// | `retry_if = is_transient` | a `fn(&E) -> bool` of the task's error: false makes it fatal, unless it says something itself | the policy decides |
+/// | `timeout = "30s"` | the longest an attempt may take; the thread of what is not async can't be stopped, see below | no limit |
+/// | `expires = "1h"` | how long after it is due a job's first run must have started; else it is expired | whenever |
+/// | `deadline = "2h"` | how long after it is due a job must have ended: what runs then is cut short | whenever |
+/// | `tags = ["mail"]` | labels to find its jobs by, at most 8 | none |
 /// | `keep = "1d"` | how long the completed job is kept | 1 h with an output, 60 s without |
 /// | `at_most_once` | a job whose worker is lost dies instead of running again; refused beside `retries` | off |
 /// | `args = SendEmail` | the name of the struct | the function's name |
 /// | `crate = some::path` | where the library `queue` is found | `::queue` |
+///
+/// **Backoffs**: `fixed("5s")`; `exponential("2s", factor = 3, cap = "1h")`; `linear("2s", step = "3s", cap = "1m")`;
+/// a list of up to 16, whose last is repeated, `list("2s", "10s", "1m")` or just `["2s", "10s", "1m"]`; or the path to a
+/// function of your own, `fn(attempt: u32) -> Duration`, where `attempt` is the one that failed, from 1. Without `factor`
+/// delays double, without `step` they grow by the first, without `cap` they grow up to an hour.
+///
+/// Five retries after 2, 4, 8, 16 and 32 seconds, of errors that may pass and of no others, are one attribute:
+///
+/// ```
+/// use queue::{Task, task};
+/// use std::io::{Error, ErrorKind};
+///
+/// fn is_transient(error: &Error) -> bool {
+///     matches!(error.kind(), ErrorKind::TimedOut | ErrorKind::ConnectionReset)
+/// }
+///
+/// #[task(retries = 5, backoff = exponential("2s"), jitter = none, retry_if = is_transient)]
+/// async fn fetch(url: String) -> Result<(), Error> {
+///     Err(Error::new(ErrorKind::TimedOut, url))
+/// }
+///
+/// let delays = (1..=6).map(|attempt| fetch::OPTIONS.policy.delay_after(attempt, 0.5));
+/// let seconds: Vec<_> = delays.map(|delay| delay.map(|delay| delay.as_secs())).collect();
+/// assert_eq!(seconds, [Some(2), Some(4), Some(8), Some(16), Some(32), None]);
+/// ```
+///
+/// **Timeouts**: an attempt that takes too long fails, and the retry policy decides. What is async is dropped at its next
+/// await. What is not async runs on a thread, which can't be stopped: it hears that it should end from
+/// `ctx.is_cancelled()`, keeps its slot of the worker until it does, and may still run when the job is retried.
 ///
 /// **Durations** are strings with the units `d`, `h`, `m`, `s`, `ms`, largest first: `"90s"`, `"1h30m"`, `"250ms"`. A
 /// bare number is seconds.

@@ -12,20 +12,31 @@ use syn::{Error, LitInt, LitStr, Path, Token, bracketed};
 
 use crate::backoff::Backoff;
 use crate::duration;
+use crate::limits::Limits;
 use crate::name;
+use crate::parameter::Argument;
 use crate::serde_attrs::skip_to_comma;
 
 /// Every option, with what it takes and an example.
-const VALID: [(&str, &str, &str); 12] = [
+const VALID: [(&str, &str, &str); 21] = [
     ("name", "a string", "name = \"send_email\""),
     ("aliases", "a list of strings", "aliases = [\"mail\", \"send_mail\"]"),
     ("queue", "a string", "queue = \"mail\""),
     ("priority", "an `i32`", "priority = 10"),
     ("retries", "a `u32`", "retries = 3"),
-    ("backoff", "`fixed(..)` or `exponential(..)`", "backoff = exponential(\"2s\", cap = \"1h\")"),
+    ("backoff", "a backoff", "backoff = exponential(\"2s\", cap = \"1h\")"),
     ("jitter", "`none`, `full` or `equal`", "jitter = full"),
+    ("retry_for", "a duration", "retry_for = \"10m\""),
+    ("retry_if", "the path to a function", "retry_if = is_transient"),
     ("timeout", "a duration", "timeout = \"90s\""),
+    ("expires", "a duration", "expires = \"1h\""),
+    ("deadline", "a duration", "deadline = \"2h\""),
+    ("tags", "a list of strings", "tags = [\"mail\", \"weekly\"]"),
     ("keep", "a duration", "keep = \"1d\""),
+    ("unique", "nothing, or how", "unique(key = \"customer\", until = started)"),
+    ("concurrency", "a number", "concurrency(5, key = \"tenant\")"),
+    ("rate", "starts in a period", "rate(\"100/s\", burst = 5)"),
+    ("lock", "a name", "lock = \"ledger\""),
     ("at_most_once", "no value", "at_most_once"),
     ("args", "a name for the struct", "args = SendEmail"),
     ("crate", "the path to the library", "crate = my_framework::queue"),
@@ -46,9 +57,16 @@ pub(crate) struct Options {
     retries: Option<u32>,
     backoff: Option<Backoff>,
     jitter: Option<Ident>,
+    retry_for: Option<Duration>,
+    /// A function of the error.
+    pub(crate) retry_if: Option<Path>,
     timeout: Option<Duration>,
+    expires: Option<Duration>,
+    deadline: Option<Duration>,
+    tags: Vec<LitStr>,
     keep: Option<Duration>,
     at_most_once: Option<Span>,
+    limits: Limits,
     seen: Vec<Ident>,
 }
 
@@ -93,8 +111,17 @@ impl Options {
             "retries" => self.retries = Some(entry.number()?),
             "backoff" => self.backoff = Some(entry.parse_with(Backoff::parse)?),
             "jitter" => self.jitter = Some(entry.jitter()?),
+            "retry_for" => self.retry_for = Some(entry.parse_with(duration::parse)?),
+            "retry_if" => self.retry_if = Some(entry.function()?),
             "timeout" => self.timeout = Some(entry.timeout()?),
+            "expires" => self.expires = Some(entry.parse_with(duration::parse)?),
+            "deadline" => self.deadline = Some(entry.parse_with(duration::parse)?),
+            "tags" => self.tags = entry.tags()?,
             "keep" => self.keep = Some(entry.parse_with(duration::parse)?),
+            "unique" => self.limits.read_unique(entry.key.span(), input)?,
+            "concurrency" => self.limits.read_concurrency(entry.key.span(), input)?,
+            "rate" => self.limits.read_rate(entry.key.span(), input)?,
+            "lock" => self.limits.read_lock(entry.key.span(), input)?,
             "at_most_once" => self.at_most_once = Some(entry.flag()?),
             "args" => self.args = Some(entry.value()?),
             "crate" => self.krate = Some(entry.path()?),
@@ -139,6 +166,26 @@ impl Options {
         })
     }
 
+    /// The options that name arguments which the task does not have. A field may be stored under another name: where one
+    /// is renamed, what is named is only known when a job is enqueued.
+    pub(crate) fn unknown_arguments(&self, arguments: &[&Argument]) -> Vec<Error> {
+        let renamed =
+            |argument: &&Argument| argument.attrs.iter().any(|attr| quote!(#attr).to_string().contains("rename"));
+        if arguments.iter().any(renamed) {
+            return Vec::new();
+        }
+        let names: Vec<String> = arguments.iter().map(|argument| argument.ident.unraw().to_string()).collect();
+        let unknown = self.limits.named.iter().filter(|named| !names.contains(&named.value()));
+        let all = names.iter().map(|name| format!("`{name}`")).collect::<Vec<_>>().join(", ");
+        let error = |named: &LitStr| {
+            Error::new(
+                named.span(),
+                format!("the task has no argument `{}`\nhelp: its arguments are {all}", named.value()),
+            )
+        };
+        unknown.map(error).collect()
+    }
+
     /// The task's options as an expression; `private` is the path of what generated code names.
     pub(crate) fn tokens(&self, private: &TokenStream) -> TokenStream {
         let queue = self.queue.iter();
@@ -146,18 +193,29 @@ impl Options {
         let retries = self.retries.iter();
         let backoff = self.backoff.iter().map(|backoff| backoff.tokens(private));
         let jitter = self.jitter.iter();
+        let retry_for = self.retry_for.iter().copied().map(duration::tokens);
         let timeout = self.timeout.iter().copied().map(duration::tokens);
+        let expires = self.expires.iter().copied().map(duration::tokens);
+        let deadline = self.deadline.iter().copied().map(duration::tokens);
+        let tags = Some(&self.tags).filter(|tags| !tags.is_empty()).into_iter();
+        let tags = tags.map(|tags| quote!(.tags(&[#(#tags),*])));
         let keep = self.keep.iter().copied().map(duration::tokens);
+        let limits = self.limits.tokens(private);
         let at_most_once = self.at_most_once.iter().map(|_| quote!(.at_most_once()));
         quote! {
             #private::TaskOptions::DEFAULT
                 #(.queue(#queue))*
                 #(.priority(#priority))*
                 #(.retries(#retries))*
-                #(.backoff(#backoff))*
+                #(#backoff)*
                 #(.jitter(#private::Jitter::#jitter))*
+                #(.retry_for(#retry_for))*
                 #(.timeout(#timeout))*
+                #(.expires(#expires))*
+                #(.deadline(#deadline))*
+                #(#tags)*
                 #(.keep(#keep))*
+                #limits
                 #(#at_most_once)*
         }
     }
@@ -238,6 +296,16 @@ impl<'a> Entry<'a> {
         names.into_iter().map(|name| name::checked(what, name)).collect()
     }
 
+    /// As many labels as a job may have.
+    fn tags(&self) -> syn::Result<Vec<LitStr>> {
+        const MOST: usize = 8;
+        let tags = self.names("tag")?;
+        match tags.get(MOST) {
+            Some(tag) => Err(Error::new(tag.span(), format!("a job has {MOST} tags at most"))),
+            None => Ok(tags),
+        }
+    }
+
     /// The variant of `Jitter`.
     fn jitter(&self) -> syn::Result<Ident> {
         let word: Ident = self.value()?;
@@ -259,6 +327,12 @@ impl<'a> Entry<'a> {
             }
             timeout => Ok(timeout),
         }
+    }
+
+    fn function(&self) -> syn::Result<Path> {
+        self.equals()?;
+        let span = self.input.span();
+        self.input.call(Path::parse_mod_style).map_err(|_| self.wrong(span))
     }
 
     /// A path that can be written as text, as serde asks for it.

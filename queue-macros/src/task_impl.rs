@@ -91,8 +91,11 @@ impl Task {
     fn outcome(&self, values: &[TokenStream]) -> TokenStream {
         let (private, function, returned) = (&self.private, &self.function.sig.ident, self.function.output());
         let call = quote!(#function(#(#values),*));
-        let into_result =
-            |value| quote_spanned!(returned.span()=> <#returned as #private::TaskReturn>::into_result(#value));
+        let into_result = |value| match &self.options.retry_if {
+            None => quote_spanned!(returned.span()=> <#returned as #private::TaskReturn>::into_result(#value)),
+            // A function of another type is reported where it is named.
+            Some(retry_if) => quote_spanned!(retry_if.span()=> #private::judged::<#returned, _>(#value, #retry_if)),
+        };
         if self.function.sig.asyncness.is_some() {
             into_result(quote!(#call.await))
         } else {

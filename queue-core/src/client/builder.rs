@@ -41,6 +41,12 @@ impl ClientBuilder {
         self
     }
 
+    /// How long jobs are kept, to be looked at, that this client cancels. Default 1 h.
+    pub fn keep_cancelled(mut self, keep: Duration) -> Self {
+        self.config.keep_cancelled = keep;
+        self
+    }
+
     /// The clock by which this client and its workers wait. Default the machine's.
     pub fn clock(mut self, clock: Arc<dyn Clock>) -> Self {
         self.clock = Some(clock);

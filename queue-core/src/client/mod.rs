@@ -59,11 +59,18 @@ pub(crate) struct ClientConfig {
     pub(crate) payload_warning: usize,
     /// How long an enqueue may take, repeats included.
     pub(crate) enqueue_timeout: Duration,
+    /// How long a job is kept that this client cancels.
+    pub(crate) keep_cancelled: Duration,
 }
 
 impl Default for ClientConfig {
     fn default() -> Self {
-        Self { payload_limit: 1024 * 1024, payload_warning: 64 * 1024, enqueue_timeout: Duration::from_secs(5) }
+        Self {
+            payload_limit: 1024 * 1024,
+            payload_warning: 64 * 1024,
+            enqueue_timeout: Duration::from_secs(5),
+            keep_cancelled: Duration::from_secs(3_600),
+        }
     }
 }
 
@@ -138,6 +145,14 @@ impl Client {
         if let Some(slot) = &self.0.inline {
             *slot.write().unwrap_or_else(PoisonError::into_inner) = Some(inline);
         }
+    }
+
+    /// In immediate mode, runs what is ready in the shard; nothing to do otherwise.
+    pub(crate) async fn run_inline(&self, shard: &Shard) -> Result<(), StorageError> {
+        let Some(inline) = self.inline() else { return Ok(()) };
+        // A task of its own: a caller who is dropped leaves no job half run, and jobs that enqueue jobs need no deeper stack.
+        let run = tokio::spawn(inline.run(self.clone(), shard.clone()));
+        run.await.unwrap_or(Ok(()))
     }
 
     pub(crate) fn producer(&self, shard: &Shard) -> Arc<Producer> {

@@ -1,18 +1,23 @@
 //! Every setting of a worker, defaulted and checked here.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use queue_storage::storage::{LeaseTerms, Retention};
 
 /// Settings of a worker.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct WorkerConfig {
+    /// The version of the program.
+    pub(crate) version: Option<Arc<str>>,
     /// Jobs in flight at once.
     pub(crate) concurrency: u32,
     /// How long a claim lasts, and what becomes of jobs that lose theirs.
     pub(crate) lease: LeaseTerms,
     /// How long jobs may go on after the worker was asked to stop.
     pub(crate) grace: Duration,
+    /// How long a run may go on after its job was cancelled.
+    pub(crate) cancel_grace: Duration,
     /// The longest an idle worker goes without looking.
     pub(crate) poll_every: Duration,
     /// How often ended jobs are pruned.
@@ -26,6 +31,12 @@ pub(crate) struct WorkerConfig {
     pub(crate) keep_trace: Duration,
     /// How long the end of a stop may take: threads that can't be stopped, and a storage that does not answer.
     pub(crate) last_words: Duration,
+    /// How often runs that say how far they got are heard at most.
+    pub(crate) tell_every: Duration,
+    /// How long the settlement of a run waits for its last word to be heard.
+    pub(crate) last_word: Duration,
+    /// How often a worker that is to stop when there is nothing left looks whether that is so.
+    pub(crate) drain_look_every: Duration,
 }
 
 /// The shortest lease that renewals can keep up with.
@@ -34,9 +45,11 @@ const MIN_LEASE: Duration = Duration::from_millis(100);
 impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
+            version: None,
             concurrency: default_concurrency(),
             lease: LeaseTerms::default(),
             grace: Duration::from_secs(25),
+            cancel_grace: Duration::from_secs(5),
             poll_every: Duration::from_secs(10),
             prune_every: Duration::from_secs(15),
             result_limit: 1024 * 1024,
@@ -44,6 +57,9 @@ impl Default for WorkerConfig {
             keep_result: Duration::from_secs(3_600),
             keep_trace: Duration::from_secs(60),
             last_words: Duration::from_secs(5),
+            tell_every: Duration::from_millis(100),
+            last_word: Duration::from_secs(1),
+            drain_look_every: Duration::from_millis(500),
         }
     }
 }

@@ -1,64 +1,70 @@
 //! One run, from a claimed job to a settlement: a straight list of steps.
 
-use std::any::Any;
 use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use futures_util::FutureExt;
 use queue_storage::model::{
-    Claimed, Envelope, Failure, FailureKind, Input, Outcome, RetryPolicy, Run, Settled, Settlement, Verdict, When,
-    decide,
+    Claimed, EndReason, Envelope, Failure, FailureKind, Input, Outcome, Settled, Settlement, When, decide,
 };
 use queue_storage::storage::{Renewal, Renewed};
-use tokio_util::sync::CancellationToken;
 use tracing::Instrument;
 
+use super::held::Signals;
+use super::options::{Limit, RunOptions};
+use super::run::{Abandoned, Ran, panic_text, run};
 use super::{Backoff, Engine};
 use crate::codec;
 use crate::context::{Context, Inner};
-use crate::handler::{Registered, RunFuture};
+use crate::handler::RunFuture;
 
-tokio::task_local! {
-    /// Whether the run is on a thread of the blocking pool now, where it can't be stopped.
-    static ON_THREAD: Arc<AtomicBool>;
+/// What came of a claimed job.
+#[derive(Debug)]
+pub(crate) struct Executed {
+    /// `None` when its lease was lost: then nothing is settled.
+    pub(crate) settled: Option<Settled>,
+    /// Threads that go on although the attempt is over. They are the run's slot until they have ended.
+    pub(crate) threads: Option<Abandoned>,
 }
 
-/// How long after its timeout a run may still hold its lease: time to be dropped and settled.
-const OVERDUE_AFTER: Duration = Duration::from_secs(5);
-
-/// Notes that the current run is, or is no longer, on a thread that can't be stopped.
-pub(crate) fn note_thread(busy: bool) {
-    // Outside a run (a unit test of the function) nobody asks.
-    let _ = ON_THREAD.try_with(|flag| flag.store(busy, Ordering::Release));
+impl From<Option<Settled>> for Executed {
+    fn from(settled: Option<Settled>) -> Self {
+        Self { settled, threads: None }
+    }
 }
 
-/// Runs a claimed job. `None` when its lease was lost: then nothing is settled.
-pub(crate) async fn execute(engine: &Engine, claimed: Claimed, lost: CancellationToken) -> Option<Settled> {
+/// Runs a claimed job.
+pub(crate) async fn execute(engine: &Engine, claimed: Claimed, signals: Signals) -> Executed {
     let job = &claimed.job;
     let attempt = job.attempts.saturating_add(1);
     let span = tracing::info_span!("job", id = %job.id, task = %job.task, queue = %job.shard.queue, attempt);
-    perform(engine, &claimed, &lost).instrument(span).await
+    perform(engine, &claimed, &signals).instrument(span).await
 }
 
-async fn perform(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Option<Settled> {
-    match confirm(engine, claimed, lost).await {
+async fn perform(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Executed {
+    let received = engine.clock().now();
+    match confirm(engine, claimed, signals).await {
         Confirmed::Held => {}
-        Confirmed::Lost => return None,
-        Confirmed::Stopped => return Some(given_back(claimed)),
+        Confirmed::Lost => return None.into(),
+        Confirmed::Stopped => return Some(given_back(claimed)).into(),
     }
     let started = engine.clock().now();
-    let (options, begun) = begin(engine, claimed, lost);
-    let outcome = match begun {
-        Ok(future) => run(engine, claimed, future, options.timeout, lost).await?,
-        Err(outcome) => *outcome,
+    let (options, begun) = begin(engine, claimed, started - received, signals);
+    let ran = match begun {
+        Ok(future) => run(engine, claimed, future, options.limit(&claimed.job, started - received), signals).await,
+        Err(outcome) => Ran { outcome: Some(*outcome), threads: None },
     };
-    let outcome = limited(outcome, engine.config.result_limit);
-    let settled = settled(claimed, outcome, &options);
-    report(&settled.settlement, engine.clock().now() - started);
-    Some(settled)
+    let now = engine.clock().now();
+    let settled = ran.outcome.map(|outcome| {
+        let outcome = limited(outcome, engine.config.result_limit).of_version(engine.config.version.as_deref());
+        let settled = settled(claimed, outcome, &options, now - received);
+        if signals.asked.is_cancelled() { called_off(settled, engine) } else { settled }
+    });
+    if let Some(settled) = &settled {
+        report(&settled.settlement, now - started);
+    }
+    Executed { settled, threads: ran.threads }
 }
 
 /// A job goes back as it came, unbegun.
@@ -67,9 +73,22 @@ pub(crate) fn given_back(claimed: &Claimed) -> Settled {
     Settled { job, fence: claimed.fence, attempts, settlement: Settlement::Release }
 }
 
-fn settled(claimed: &Claimed, outcome: Outcome, options: &RunOptions) -> Settled {
-    let (attempts, settlement) = decide(outcome, &options.facts(claimed.job.attempts));
+/// `took` is the time since the claim.
+fn settled(claimed: &Claimed, outcome: Outcome, options: &RunOptions, took: Duration) -> Settled {
+    let run = options.facts(&claimed.job, took, &outcome);
+    let (attempts, settlement) = decide(outcome, &run);
     Settled { job: claimed.job.id, fence: claimed.fence, attempts, settlement }
+}
+
+/// Whoever fails after having been asked to stop has stopped: that is no dead letter.
+fn called_off(mut settled: Settled, engine: &Engine) -> Settled {
+    if let Settlement::Die { reason: EndReason::Exhausted | EndReason::Fatal | EndReason::Deadline, failure, .. } =
+        settled.settlement
+    {
+        let (reason, keep) = (EndReason::Requested, engine.config.lease.keep_ended);
+        settled.settlement = Settlement::Cancel { reason, failure: Some(failure), keep };
+    }
+    settled
 }
 
 /// What became of confirming a delivery.
@@ -78,12 +97,12 @@ enum Confirmed {
     Held,
     /// The lease is lost.
     Lost,
-    /// The worker stops before that was known: the job has not been touched.
+    /// It is to stop, or its worker, before that was known: the job has not been touched.
     Stopped,
 }
 
 /// Confirms the delivery of a job that asks for it, before anything of it is touched.
-async fn confirm(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -> Confirmed {
+async fn confirm(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Confirmed {
     if !claimed.job.confirm_first() {
         return Confirmed::Held;
     }
@@ -93,7 +112,7 @@ async fn confirm(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -
     tokio::select! {
         // Nothing begins any more once it should end.
         biased;
-        () = lost.cancelled() => Confirmed::Lost,
+        () = signals.lost.cancelled() => Confirmed::Lost,
         () = engine.cut.cancelled() => Confirmed::Stopped,
         answer = confirmed(engine, claimed) => answer,
     }
@@ -102,11 +121,13 @@ async fn confirm(engine: &Engine, claimed: &Claimed, lost: &CancellationToken) -
 /// Renews the one lease until the storage answers.
 async fn confirmed(engine: &Engine, claimed: &Claimed) -> Confirmed {
     let leases = vec![(claimed.job.id, claimed.fence)];
-    let renewal = Renewal { worker: engine.id, shard: claimed.job.shard.clone(), leases };
+    let renewal = Renewal { worker: engine.id, shard: claimed.job.shard.clone(), leases, progress: Vec::new() };
     let mut backoff = Backoff::new();
     loop {
         match engine.storage().renew(renewal.clone()).await.as_deref() {
             Ok([Renewed::Held]) => return Confirmed::Held,
+            // Cancelled before anything of it was touched.
+            Ok([Renewed::Stop]) => return Confirmed::Stopped,
             Ok(_) => return Confirmed::Lost,
             Err(error) => tracing::debug!(%error, "can't confirm the delivery yet"),
         }
@@ -114,60 +135,13 @@ async fn confirmed(engine: &Engine, claimed: &Claimed) -> Confirmed {
     }
 }
 
-/// The options of one run: the task's, overridden by the call's.
-#[derive(Clone, Copy, Debug)]
-struct RunOptions {
-    policy: RetryPolicy,
-    timeout: Option<Duration>,
-    keep: Option<Duration>,
-    keep_result: Duration,
-    keep_trace: Duration,
-    keep_dead: Duration,
-    returns: bool,
-}
-
-impl RunOptions {
-    fn of(engine: &Engine, task: Option<&Registered>) -> Self {
-        let options = task.map(|task| task.options).unwrap_or_default();
-        Self {
-            policy: options.policy,
-            timeout: options.timeout,
-            keep: options.keep,
-            keep_result: engine.config.keep_result,
-            keep_trace: engine.config.keep_trace,
-            keep_dead: engine.config.lease.keep_dead,
-            returns: task.is_some_and(|task| task.returns),
-        }
-    }
-
-    fn overridden(mut self, envelope: &Envelope) -> Self {
-        let overrides = &envelope.overrides;
-        self.policy.retries = overrides.retries.unwrap_or(self.policy.retries);
-        self.policy.backoff = overrides.backoff.unwrap_or(self.policy.backoff);
-        self.policy.jitter = overrides.jitter.unwrap_or(self.policy.jitter);
-        self.timeout = overrides.timeout.or(self.timeout);
-        self.keep = overrides.keep.or(self.keep);
-        self
-    }
-
-    fn facts(&self, attempts: u32) -> Run {
-        let usual = if self.returns { self.keep_result } else { self.keep_trace };
-        Run {
-            attempts,
-            policy: self.policy,
-            keep_completed: self.keep.unwrap_or(usual),
-            keep_dead: self.keep_dead,
-            random: fastrand::f64(),
-        }
-    }
-}
-
 /// Opens the envelope, finds the task, decodes the arguments, begins the run; or says how that failed. Beside it the
-/// options, as far as they are known by then.
+/// options, as far as they are known by then. `took` is the time since the claim.
 fn begin(
     engine: &Engine,
     claimed: &Claimed,
-    lost: &CancellationToken,
+    took: Duration,
+    signals: &Signals,
 ) -> (RunOptions, Result<RunFuture, Box<Outcome>>) {
     let job = &claimed.job;
     let task = engine.registry.get(&job.task);
@@ -184,9 +158,11 @@ fn begin(
         Ok(args) => args,
         Err(why) => return (options, undecodable(why)),
     };
-    let context = context(engine, claimed, envelope, &options, lost);
+    let limit = options.limit(job, took);
+    let context = context(engine, claimed, envelope, &options, limit, signals);
+    let classes = engine.registry.classes();
     // Decoding runs code of the user's: it may panic as well as refuse.
-    let begun = match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context))) {
+    let begun = match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context, classes))) {
         Ok(Ok(future)) => Ok(future),
         Ok(Err(failure)) => Err(Box::new(Outcome::Undecodable(failure))),
         Err(panic) => undecodable(format!("decoding the arguments panicked: {}", panic_text(&*panic))),
@@ -209,7 +185,8 @@ fn context(
     claimed: &Claimed,
     envelope: Envelope,
     options: &RunOptions,
-    lost: &CancellationToken,
+    limit: Option<Limit>,
+    signals: &Signals,
 ) -> Context {
     let job = &claimed.job;
     Context::new(Inner {
@@ -221,90 +198,13 @@ fn context(
         fence: claimed.fence.0,
         enqueued_at: job.enqueued_at,
         scheduled_for: job.due_at,
-        deadline: options.timeout.map(|timeout| engine.clock().now() + timeout),
+        deadline: limit.map(|limit| engine.clock().now() + limit.time()),
         headers: envelope.headers,
         client: engine.client.clone(),
         data: Arc::clone(&engine.data),
-        cancelled: lost.clone(),
+        cancelled: signals.over.clone(),
+        told: Arc::clone(&signals.told),
     })
-}
-
-/// Runs the task's future, guarded. `None` when nothing may be settled.
-async fn run(
-    engine: &Engine,
-    claimed: &Claimed,
-    future: RunFuture,
-    timeout: Option<Duration>,
-    lost: &CancellationToken,
-) -> Option<Outcome> {
-    let on_thread = Arc::new(AtomicBool::new(false));
-    let guarded = ON_THREAD.scope(Arc::clone(&on_thread), AssertUnwindSafe(future).catch_unwind());
-    let mut guarded = Box::pin(guarded);
-    if let Some(timeout) = timeout {
-        let renewals =
-            timeout.saturating_add(OVERDUE_AFTER).as_secs_f64() / engine.config.lease.renew_every.as_secs_f64();
-        // A float that is too large becomes the largest number: for ever, as far as anyone can tell.
-        engine.held.expect_end(claimed.job.id, claimed.fence, renewals.ceil() as u32);
-    }
-    tracing::debug!("started");
-    let outcome = tokio::select! {
-        biased;
-        answer = &mut guarded => Some(answer.unwrap_or_else(panicked)),
-        () = lost.cancelled() => {
-            tracing::warn!("lease lost: the job runs elsewhere, this run is dropped");
-            None
-        }
-        () = timed_out(engine, timeout) => {
-            // Whoever runs on a thread learns from its context that it should stop; until it does, its slot is taken and
-            // its lease is kept, so that no two copies run.
-            lost.cancel();
-            if on_thread.load(Ordering::Acquire) {
-                engine.held.run_ended(claimed.job.id, claimed.fence);
-                let _ = (&mut guarded).await;
-            }
-            let limit = timeout.unwrap_or_default();
-            let message = format!("the attempt took longer than its timeout of {limit:?}");
-            let failure = Failure::new(FailureKind::Timeout, message);
-            Some(Outcome::Failed { failure, verdict: Verdict::Policy })
-        }
-        () = engine.cut.cancelled() => {
-            lost.cancel();
-            if on_thread.load(Ordering::Acquire) {
-                // It can't be stopped, so it can't be given to anyone else: it settles if it ends in time.
-                return Some(guarded.await.unwrap_or_else(panicked));
-            }
-            tracing::info!("released: the worker stops before the job has ended");
-            Some(Outcome::Released)
-        }
-    };
-    discard(guarded);
-    outcome
-}
-
-async fn timed_out(engine: &Engine, timeout: Option<Duration>) {
-    match timeout {
-        Some(timeout) => engine.sleep(timeout).await,
-        None => std::future::pending().await,
-    }
-}
-
-/// Drops what is the user's: its drop may panic, and that is no reason to lose the outcome.
-fn discard<T>(users: T) {
-    if let Err(panic) = std::panic::catch_unwind(AssertUnwindSafe(|| drop(users))) {
-        tracing::warn!(panic = panic_text(&*panic), "dropping the run panicked");
-        std::mem::forget(panic);
-    }
-}
-
-fn panicked(panic: Box<dyn Any + Send>) -> Outcome {
-    let failure = Failure::new(FailureKind::Panic, panic_text(&*panic));
-    discard(panic);
-    Outcome::Failed { failure, verdict: Verdict::Policy }
-}
-
-fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 /// The outcome, unless its result is too large to be stored.
@@ -330,6 +230,12 @@ fn report(settlement: &Settlement, took: Duration) {
             tracing::warn!(?took, retry_in = ?delay, error = %failure, "failed, will retry");
         }
         Settlement::Retry { failure, .. } => tracing::warn!(?took, error = %failure, "failed, will retry"),
+        Settlement::Cancel { failure, reason, .. } => {
+            let why = failure.as_ref().map(|failure| &*failure.message);
+            tracing::info!(?took, %reason, why, "cancelled");
+        }
+        Settlement::Snooze { when, hold: None } => tracing::debug!(?took, ?when, "snoozed"),
+        Settlement::Snooze { hold: Some(hold), .. } => tracing::info!(?took, ?hold, "rate limited"),
         Settlement::Die { failure, reason, .. } => tracing::error!(?took, %reason, error = %failure, "dead"),
         _ => tracing::debug!(?took, "not ended"),
     }

@@ -6,10 +6,11 @@ use std::sync::Arc;
 
 use async_trait::async_trait;
 use queue_storage::model::{Claimed, Settled, Settlement, Shard, TaskName, When, WorkerId};
-use queue_storage::storage::{Exchange, StorageError};
+use queue_storage::storage::{Exchange, Exchanged, Renewal, StorageError, Topic};
 use tokio_util::sync::CancellationToken;
 
-use super::{Engine, Registry, WorkerConfig, executor};
+use super::deaths::{died, dies};
+use super::{DeathHook, Engine, Registry, Signals, WorkerConfig, executor};
 use crate::client::{Client, Inline};
 use crate::data::DataMap;
 
@@ -20,6 +21,7 @@ pub(crate) struct Immediate {
     config: WorkerConfig,
     registry: Arc<Registry>,
     data: Arc<DataMap>,
+    hook: DeathHook,
     /// The number of the last exchange, and the order of exchanges; held for one call at a time and never over a run, so
     /// that a task can enqueue.
     turn: tokio::sync::Mutex<u64>,
@@ -29,9 +31,10 @@ impl Immediate {
     pub(crate) fn of(engine: &Engine) -> Self {
         Self {
             id: engine.id,
-            config: engine.config,
+            config: engine.config.clone(),
             registry: Arc::clone(&engine.registry),
             data: Arc::clone(&engine.data),
+            hook: engine.deaths.hook.clone(),
             turn: tokio::sync::Mutex::default(),
         }
     }
@@ -41,7 +44,7 @@ impl Immediate {
         engine: &Engine,
         shard: &Shard,
         settlements: Vec<Settled>,
-    ) -> Result<Vec<Claimed>, StorageError> {
+    ) -> Result<Exchanged, StorageError> {
         let mut number = self.turn.lock().await;
         if *number == 0 {
             engine.register(vec![shard.clone()]).await?;
@@ -52,9 +55,9 @@ impl Immediate {
         match engine.storage().exchange(call.clone()).await {
             Err(error) if error.is_unknown_worker() => {
                 engine.register(vec![shard.clone()]).await?;
-                Ok(engine.storage().exchange(call).await?.claimed)
+                engine.storage().exchange(call).await
             }
-            answer => Ok(answer?.claimed),
+            answer => answer,
         }
     }
 }
@@ -73,20 +76,67 @@ impl Inline for Immediate {
 
     async fn run(self: Arc<Self>, client: Client, shard: Shard) -> Result<(), StorageError> {
         let (registry, data) = (Arc::clone(&self.registry), Arc::clone(&self.data));
-        let engine = Engine::new(self.id, client, self.config, registry, data);
+        let engine = Engine::new(self.id, client, self.config.clone(), registry, data, self.hook.clone());
         let mut settlements = Vec::new();
         loop {
             let settled = settlements.is_empty();
-            let claimed = self.exchange(&engine, &shard, std::mem::take(&mut settlements)).await?;
-            if claimed.is_empty() && settled {
+            let dying: Vec<_> = settlements.iter().map(dies).collect();
+            let answer = self.exchange(&engine, &shard, std::mem::take(&mut settlements)).await?;
+            engine.deaths.tell(&engine, died(&dying, &answer));
+            if answer.claimed.is_empty() && settled {
                 return Ok(());
             }
-            for job in claimed {
+            for job in answer.claimed {
                 // A task that enqueues comes back here.
-                settlements.extend(executor::execute(&engine, job, CancellationToken::new()).await.map(at_once));
+                settlements.extend(execute(&engine, job).await.map(at_once));
             }
         }
     }
+}
+
+/// Runs one job, and attends to it meanwhile as a renewer would: it may be asked to stop, and say how far it got.
+async fn execute(engine: &Engine, claimed: Claimed) -> Option<Settled> {
+    let signals = Signals::new(&engine.held.bell);
+    let stop = engine.storage().listen(Topic::Stop(engine.id, claimed.job.shard.clone()));
+    let renewal = Renewal {
+        worker: engine.id,
+        shard: claimed.job.shard.clone(),
+        leases: vec![(claimed.job.id, claimed.fence)],
+        progress: Vec::new(),
+    };
+    let ended = CancellationToken::new();
+    let attending = async {
+        // A call in flight is not dropped, for what it says would be lost.
+        while !ended.is_cancelled() {
+            tokio::select! {
+                () = stop.changed() => {}
+                () = engine.held.bell.rung() => {}
+                () = ended.cancelled() => break,
+            }
+            attend(engine, renewal.clone(), &signals).await;
+        }
+    };
+    let running = async {
+        let executed = executor::execute(engine, claimed, signals.clone()).await;
+        ended.cancel();
+        executed
+    };
+    let (executed, ()) = tokio::join!(running, attending);
+    if signals.told.is_due() {
+        attend(engine, renewal, &signals).await;
+    }
+    executed.settled
+}
+
+/// One renewal, with what the run has to say.
+async fn attend(engine: &Engine, mut renewal: Renewal, signals: &Signals) {
+    engine.held.bell.silence();
+    let word = signals.told.take();
+    renewal.progress = renewal.leases.first().map(|(id, _)| *id).zip(word).into_iter().collect();
+    // What a storage does not hear now is of no use later: the run is this call.
+    let answer = engine.storage().renew(renewal).await.ok();
+    signals.told.sent();
+    answer.iter().flatten().for_each(|answer| signals.hear(*answer));
 }
 
 /// Time does not pass: what would be retried later is retried at once.

@@ -2,10 +2,14 @@
 
 mod backoff;
 mod config;
+mod deaths;
 pub(crate) mod executor;
 mod held;
 mod inline;
+mod options;
 mod registry;
+mod run;
+mod threads;
 
 use std::sync::Arc;
 use std::time::Duration;
@@ -20,9 +24,14 @@ use crate::data::DataMap;
 
 pub(crate) use backoff::Backoff;
 pub(crate) use config::WorkerConfig;
+use deaths::Deaths;
+pub(crate) use deaths::{DeathHook, died, dies};
 use held::Held;
+pub(crate) use held::{Signals, Word};
 pub(crate) use inline::Immediate;
 pub(crate) use registry::Registry;
+pub use threads::Lingering;
+pub(crate) use threads::OnThread;
 
 /// One incarnation of a worker, seen from its parts.
 #[derive(Debug)]
@@ -35,6 +44,10 @@ pub(crate) struct Engine {
     pub(crate) held: Held,
     /// Cancelled when running jobs must end: the grace is over.
     pub(crate) cut: CancellationToken,
+    /// Threads whose attempts are over.
+    pub(crate) lingering: Lingering,
+    /// Who is told of deaths.
+    pub(crate) deaths: Deaths,
 }
 
 impl Engine {
@@ -44,8 +57,10 @@ impl Engine {
         config: WorkerConfig,
         registry: Arc<Registry>,
         data: Arc<DataMap>,
+        hook: DeathHook,
     ) -> Self {
-        Self { id, client, config, registry, data, held: Held::default(), cut: CancellationToken::new() }
+        let (held, cut, lingering) = (Held::default(), CancellationToken::new(), Lingering::default());
+        Self { id, client, config, registry, data, held, cut, lingering, deaths: Deaths::new(hook) }
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {
@@ -62,6 +77,7 @@ impl Engine {
         let record = WorkerRecord {
             id: self.id,
             host: host(),
+            version: self.config.version.as_deref().map(str::to_owned),
             shards,
             tasks: self.registry.names(),
             understands: LEVEL,

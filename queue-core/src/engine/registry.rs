@@ -1,10 +1,12 @@
-//! Task names and what runs for them.
+//! Task names, what runs for them, and what their errors mean.
 
 use std::collections::{BTreeSet, HashMap};
 use std::fmt;
+use std::sync::Arc;
 
 use queue_storage::model::{QueueName, TaskName};
 
+use crate::classes::Classes;
 use crate::context::Requirements;
 use crate::data::DataMap;
 use crate::handler::Registered;
@@ -14,6 +16,7 @@ use crate::handler::Registered;
 pub(crate) struct Registry {
     tasks: Vec<Registered>,
     by_name: HashMap<String, usize>,
+    classes: Arc<Classes>,
 }
 
 impl Registry {
@@ -42,7 +45,16 @@ impl Registry {
                 ));
             }
         }
-        Self { tasks, by_name }
+        Self { tasks, by_name, classes: Arc::default() }
+    }
+
+    /// The same, where errors that say nothing are judged by these classes.
+    pub(crate) fn judging_by(self, classes: Classes) -> Self {
+        Self { classes: Arc::new(classes), ..self }
+    }
+
+    pub(crate) fn classes(&self) -> Arc<Classes> {
+        Arc::clone(&self.classes)
     }
 
     pub(crate) fn get(&self, name: &TaskName) -> Option<&Registered> {

@@ -24,6 +24,8 @@ pub(super) enum Cause {
     AcrossQueues { step: usize, task: &'static str, queue: String, first: String },
     Dependency { location: String, missing: JobId },
     TooManySteps { steps: usize, limit: usize },
+    Rejected { task: &'static str, by: JobId },
+    UniqueStep { step: usize, task: &'static str },
     Immediate(String),
 }
 
@@ -42,11 +44,7 @@ impl<C> EnqueueError<C> {
     /// [the same call](Self::into_call) again.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        match &self.cause {
-            Cause::TimedOut { .. } => true,
-            Cause::Storage { error, .. } => error.is_unavailable(),
-            _ => false,
-        }
+        self.cause.is_unavailable()
     }
 
     /// Whether the arguments are larger than the limit.
@@ -60,8 +58,23 @@ impl<C> EnqueueError<C> {
     pub fn is_invalid(&self) -> bool {
         match &self.cause {
             Cause::Storage { error, .. } => error.is_invalid(),
-            Cause::TimedOut { .. } => false,
+            Cause::TimedOut { .. } | Cause::Rejected { .. } => false,
             _ => true,
+        }
+    }
+
+    /// Whether another job of the same unique key keeps it out: [`existing`](Self::existing).
+    #[must_use]
+    pub fn is_rejected(&self) -> bool {
+        matches!(self.cause, Cause::Rejected { .. })
+    }
+
+    /// The job that keeps it out.
+    #[must_use]
+    pub fn existing(&self) -> Option<JobId> {
+        match self.cause {
+            Cause::Rejected { by, .. } => Some(by),
+            _ => None,
         }
     }
 
@@ -72,6 +85,10 @@ impl<C> EnqueueError<C> {
             Cause::Draft(DraftError::TooLarge { .. }) => "enqueue.too_large",
             Cause::Draft(DraftError::Args { .. }) => "enqueue.unencodable",
             Cause::Draft(DraftError::Name(_)) => "enqueue.bad_name",
+            Cause::Draft(DraftError::Limit { .. } | DraftError::TooManyLimits { .. }) => "enqueue.bad_limit",
+            Cause::Rejected { .. } => "enqueue.rejected",
+            Cause::UniqueStep { .. } => "enqueue.unique_step",
+            Cause::Draft(DraftError::Tags { .. }) => "enqueue.too_many_tags",
             Cause::AcrossQueues { .. } => "enqueue.across_queues",
             Cause::TooManySteps { .. } => "enqueue.too_many_steps",
             Cause::Dependency { .. } => "enqueue.unknown_dependency",
@@ -79,6 +96,16 @@ impl<C> EnqueueError<C> {
             Cause::TimedOut { .. } => "enqueue.timed_out",
             Cause::Storage { error, .. } if error.is_unavailable() => "enqueue.unavailable",
             Cause::Storage { .. } => "enqueue.refused",
+        }
+    }
+}
+
+impl Cause {
+    pub(super) fn is_unavailable(&self) -> bool {
+        match self {
+            Self::TimedOut { .. } => true,
+            Self::Storage { error, .. } => error.is_unavailable(),
+            _ => false,
         }
     }
 }
@@ -109,6 +136,15 @@ impl fmt::Display for Cause {
             Self::TooManySteps { steps, limit } => {
                 write!(f, "the pipeline has {steps} steps, the limit is {limit}: let its last step enqueue the rest")
             }
+            Self::Rejected { task, by } => write!(
+                f,
+                "`{task}` was not enqueued: job {by} holds its unique key; wait for that one, or enqueue again later"
+            ),
+            Self::UniqueStep { step, task } => write!(
+                f,
+                "step {step} of the pipeline, `{task}`, is unique: only the first step can be, so that a pipeline is stored \
+                 whole or not at all"
+            ),
             Self::Immediate(why) => f.write_str(why),
         }
     }

@@ -2,11 +2,11 @@
 
 mod error;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
 use queue_storage::model::{JobId, NewJob, Shard};
-use queue_storage::storage::{Admission, MAX_ENQUEUE};
+use queue_storage::storage::{Admission, MAX_ENQUEUE, StorageError};
 
 use crate::call::Call;
 use crate::client::{Client, MAX_CALL_BYTES, Unanswered};
@@ -25,21 +25,54 @@ const MAX_STEPS: usize = 100;
 const NOT_ATTACHED: &str = "this client is in immediate mode, but no worker has been built on it yet, so nothing knows \
                             how to run a task: build one with `Worker::builder(&client)` first";
 
+/// The job that keeps a unique one out.
+fn other(admission: Admission) -> Option<JobId> {
+    match admission {
+        Admission::Existing(id, _) | Admission::Rejected(id, _) | Admission::Replaced(id, _) => Some(id),
+        _ => None,
+    }
+}
+
+fn handle_of<Out>(client: &Client, id: JobId, admission: Option<Admission>) -> JobHandle<Out> {
+    match admission.and_then(other) {
+        Some(other) => JobHandle::existing(client.clone(), other),
+        None => JobHandle::new(client.clone(), id),
+    }
+}
+
+/// The handle of a call that was answered so.
+fn handle<Out>(
+    client: &Client,
+    id: JobId,
+    admission: Option<Admission>,
+    draft: &Draft,
+) -> Result<JobHandle<Out>, Cause> {
+    match admission {
+        Some(Admission::Rejected(by, _)) => Err(Cause::Rejected { task: draft.task, by }),
+        admission => Ok(handle_of(client, id, admission)),
+    }
+}
+
 impl<T: Task> Call<T> {
     /// Stores the call as a job.
     ///
     /// Returns when the storage has it. A job of this id that is stored already stays as it is, and its handle is
-    /// returned: enqueueing one call twice makes one job.
+    /// returned: enqueueing one call twice makes one job. Where another job of the same [unique](Self::unique) key is
+    /// there, the handle is that one's: [`JobHandle::is_existing`].
     ///
     /// # Errors
     /// The call is at fault (its arguments can't be encoded or are too large, its queue's name is refused), or the
-    /// storage could not be asked within the client's enqueue timeout. The error gives the call back.
+    /// storage could not be asked within the client's enqueue timeout; or another job of its unique key is there, and it
+    /// asks to be refused then. The error gives the call back.
     ///
     /// # Cancel safety
     /// When the future is dropped, the job may be stored or not; enqueue a clone again to be sure.
     pub async fn enqueue(self, client: &Client) -> Result<JobHandle<T::Output>, EnqueueError<Self>> {
         match client.store_group(std::slice::from_ref(&self.draft)).await {
-            Ok(()) => Ok(JobHandle::new(client.clone(), self.id())),
+            Ok(admissions) => match handle(client, self.id(), admissions.first().copied(), &self.draft) {
+                Ok(handle) => Ok(handle),
+                Err(cause) => Err(EnqueueError::new(self, cause)),
+            },
             Err(cause) => Err(EnqueueError::new(self, cause)),
         }
     }
@@ -60,7 +93,8 @@ impl<T: Task> Pipeline<T> {
     /// Stores every step, or none; the handle is the last step's.
     ///
     /// The first step is ready (or scheduled) at once, each other waits for the one before it. A step that dies
-    /// cancels those after it. All steps are in one queue.
+    /// cancels those after it. All steps are in one queue. Only the first may be unique; if another job has its key, no
+    /// step is stored.
     ///
     /// # Errors
     /// As [`Call::enqueue`]; beside that, steps in different queues, and more than 100 steps.
@@ -70,7 +104,7 @@ impl<T: Task> Pipeline<T> {
     pub async fn enqueue(self, client: &Client) -> Result<JobHandle<T::Output>, EnqueueError<Self>> {
         let last = self.drafts.last().map_or(JobId::from_u128(0), |draft| draft.id);
         match client.store_group(&self.drafts).await {
-            Ok(()) => Ok(JobHandle::new(client.clone(), last)),
+            Ok(_) => Ok(JobHandle::new(client.clone(), last)),
             Err(cause) => Err(EnqueueError::new(self, cause)),
         }
     }
@@ -86,19 +120,25 @@ impl Client {
     ///
     /// # Cancel safety
     /// When the future is dropped, any part may be stored; enqueue clones again to be sure.
+    ///
+    /// Where another job has a call's unique key, the handle is that one's, even if the call asks to be refused:
+    /// [`JobHandle::is_existing`].
     pub async fn enqueue_all<T: Task>(
         &self,
         calls: impl IntoIterator<Item = Call<T>>,
     ) -> Result<Vec<JobHandle<T::Output>>, EnqueueError<Vec<Call<T>>>> {
         let calls: Vec<_> = calls.into_iter().collect();
         match self.store_all(calls.iter().map(|call| &call.draft)).await {
-            Ok(()) => Ok(calls.iter().map(|call| JobHandle::new(self.clone(), call.id())).collect()),
+            Ok(admissions) => {
+                let found = |call: &Call<T>| admissions.get(&call.id()).copied();
+                Ok(calls.iter().map(|call| handle_of(self, call.id(), found(call))).collect())
+            }
             Err(cause) => Err(EnqueueError::new(calls, cause)),
         }
     }
 
     /// Stores drafts that follow each other, each waiting for the one before, in one storage call.
-    async fn store_group(&self, drafts: &[Draft]) -> Result<(), Cause> {
+    async fn store_group(&self, drafts: &[Draft]) -> Result<Vec<Admission>, Cause> {
         if drafts.len() > MAX_STEPS {
             return Err(Cause::TooManySteps { steps: drafts.len(), limit: MAX_STEPS });
         }
@@ -115,15 +155,25 @@ impl Client {
                     first: first.queue.to_string(),
                 });
             }
+            if index > 0 && job.unique.is_some() {
+                return Err(Cause::UniqueStep { step: index + 1, task: draft.task });
+            }
             job.waits_for.extend(jobs.last().map(|previous| previous.id));
             jobs.push(job);
         }
-        let Some(shard) = home else { return Ok(()) };
-        self.submit(&shard, jobs).await?;
-        Ok(())
+        let Some(shard) = home else { return Ok(Vec::new()) };
+        let admissions = self.submit(&shard, jobs).await?;
+        match (drafts, admissions.first()) {
+            ([first, _, ..], Some(admission)) => match other(*admission) {
+                Some(by) => Err(Cause::Rejected { task: first.task, by }),
+                None => Ok(admissions),
+            },
+            _ => Ok(admissions),
+        }
     }
 
-    async fn store_all(&self, drafts: impl Iterator<Item = &Draft>) -> Result<(), Cause> {
+    async fn store_all(&self, drafts: impl Iterator<Item = &Draft>) -> Result<HashMap<JobId, Admission>, Cause> {
+        let mut others = HashMap::new();
         let mut by_shard: BTreeMap<Shard, Vec<NewJob>> = BTreeMap::new();
         for draft in drafts {
             let (shard, job) = self.job_of(draft)?;
@@ -133,14 +183,27 @@ impl Client {
             let (mut chunk, mut bytes) = (Vec::new(), 0);
             for job in jobs {
                 if chunk.len() == MAX_ENQUEUE || bytes >= MAX_CALL_BYTES {
-                    self.submit(&shard, std::mem::take(&mut chunk)).await?;
+                    self.submit_all(&shard, std::mem::take(&mut chunk), &mut others).await?;
                     bytes = 0;
                 }
                 bytes += job.envelope.len();
                 chunk.push(job);
             }
-            self.submit(&shard, chunk).await?;
+            self.submit_all(&shard, chunk, &mut others).await?;
         }
+        Ok(others)
+    }
+
+    /// Stores jobs; `others` gets the answers of those that another keeps out.
+    async fn submit_all(
+        &self,
+        shard: &Shard,
+        jobs: Vec<NewJob>,
+        others: &mut HashMap<JobId, Admission>,
+    ) -> Result<(), Cause> {
+        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        let admissions = self.submit(shard, jobs).await?;
+        others.extend(ids.into_iter().zip(admissions).filter(|(_, admission)| other(*admission).is_some()));
         Ok(())
     }
 
@@ -156,12 +219,21 @@ impl Client {
         draft.to_job(config.payload_limit).map_err(Cause::Draft)
     }
 
+    /// Stores one job that is made already.
+    pub(crate) async fn store(&self, shard: &Shard, job: NewJob) -> Result<(), StorageError> {
+        match self.submit(shard, vec![job]).await {
+            Ok(_) => Ok(()),
+            Err(cause) if cause.is_unavailable() => Err(StorageError::unavailable(cause.to_string())),
+            Err(cause) => Err(StorageError::invalid(cause.to_string())),
+        }
+    }
+
     async fn submit(&self, shard: &Shard, jobs: Vec<NewJob>) -> Result<Vec<Admission>, Cause> {
         let timeout = self.config().enqueue_timeout;
         let clock = Arc::clone(self.clock());
         let deadline = clock.now() + timeout;
-        let inline = self.inline();
         if self.is_immediate() {
+            let inline = self.inline();
             let unattached = || Cause::Immediate(NOT_ATTACHED.to_owned());
             let inline = inline.as_ref().ok_or_else(unattached)?;
             jobs.iter().try_for_each(|job| inline.check(&job.task)).map_err(Cause::Immediate)?;
@@ -173,17 +245,15 @@ impl Client {
                 Unanswered::TimedOut(error) => Cause::TimedOut { location, after: timeout, error },
             }
         })?;
-        if let Some(Admission::UnknownDependency(missing)) = admissions.iter().find(|a| a.state().is_none()) {
-            return Err(Cause::Dependency { location: self.location(), missing: *missing });
+        let missing = admissions.iter().find_map(|admission| match admission {
+            Admission::UnknownDependency(missing) => Some(*missing),
+            _ => None,
+        });
+        if let Some(missing) = missing.filter(|_| admissions.iter().all(|admission| other(*admission).is_none())) {
+            return Err(Cause::Dependency { location: self.location(), missing });
         }
-        if let Some(inline) = inline {
-            let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
-            // A task of its own: a dropped enqueue leaves no job half run, and jobs that enqueue jobs need no deeper stack.
-            let run = tokio::spawn(inline.run(self.clone(), shard.clone()));
-            if let Ok(ended) = run.await {
-                ended.map_err(failed)?;
-            }
-        }
+        let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
+        self.run_inline(shard).await.map_err(failed)?;
         Ok(admissions)
     }
 }

@@ -6,6 +6,9 @@ use std::time::Duration;
 use queue_storage::model::{EndReason, Failure, Job, JobId, Parked, State, TaskName};
 use queue_storage::storage::StorageError;
 
+use crate::facts::words::in_words;
+use crate::operate::ActError;
+
 /// Why there is no result.
 #[derive(Debug)]
 pub struct WaitError {
@@ -17,11 +20,12 @@ pub struct WaitError {
 pub(super) enum WaitErrorKind {
     TimedOut(Duration, Option<Live>),
     Dead(Option<EndReason>, Option<Failure>),
-    Cancelled(Option<Culprit>),
-    Expired,
+    Cancelled(Option<EndReason>, Option<Culprit>, Option<Failure>),
+    Expired(Option<EndReason>),
     Gone,
     Unknown,
     Undecodable(String),
+    Taking(ActError),
     Storage(StorageError),
 }
 
@@ -103,14 +107,31 @@ impl WaitError {
     /// Whether the job was called off.
     #[must_use]
     pub fn is_cancelled(&self) -> bool {
-        matches!(*self.kind, WaitErrorKind::Cancelled(_))
+        matches!(*self.kind, WaitErrorKind::Cancelled(..))
+    }
+
+    /// Whether the job's time had passed.
+    #[must_use]
+    pub fn is_expired(&self) -> bool {
+        matches!(*self.kind, WaitErrorKind::Expired(_))
+    }
+
+    /// Why the job ended without completing, if it did.
+    #[must_use]
+    pub fn reason(&self) -> Option<&EndReason> {
+        match &*self.kind {
+            WaitErrorKind::Dead(reason, _) | WaitErrorKind::Cancelled(reason, ..) | WaitErrorKind::Expired(reason) => {
+                reason.as_ref()
+            }
+            _ => None,
+        }
     }
 
     /// The job whose end cancelled this one.
     #[must_use]
     pub fn culprit(&self) -> Option<JobId> {
         match &*self.kind {
-            WaitErrorKind::Cancelled(culprit) => culprit.as_ref().map(|culprit| culprit.id),
+            WaitErrorKind::Cancelled(_, culprit, _) => culprit.as_ref().map(|culprit| culprit.id),
             _ => None,
         }
     }
@@ -124,14 +145,18 @@ impl WaitError {
     /// Whether the storage could not be asked.
     #[must_use]
     pub fn is_unavailable(&self) -> bool {
-        matches!(*self.kind, WaitErrorKind::Storage(_))
+        match &*self.kind {
+            WaitErrorKind::Storage(_) => true,
+            WaitErrorKind::Taking(error) => error.is_unavailable(),
+            _ => false,
+        }
     }
 
     /// What went wrong in the job's last run.
     #[must_use]
     pub fn failure(&self) -> Option<&Failure> {
         match &*self.kind {
-            WaitErrorKind::Dead(_, failure) => failure.as_ref(),
+            WaitErrorKind::Dead(_, failure) | WaitErrorKind::Cancelled(_, _, failure) => failure.as_ref(),
             _ => None,
         }
     }
@@ -153,23 +178,38 @@ impl fmt::Display for WaitError {
                     None => Ok(()),
                 }
             }
-            WaitErrorKind::Cancelled(Some(culprit)) => write!(f, "job {id} was cancelled: {culprit}"),
-            WaitErrorKind::Cancelled(None) => write!(f, "job {id} was cancelled"),
-            WaitErrorKind::Expired => write!(f, "job {id} was not started in time and has expired"),
+            WaitErrorKind::Cancelled(_, Some(culprit), _) => write!(f, "job {id} was cancelled: {culprit}"),
+            WaitErrorKind::Cancelled(reason, None, failure) => {
+                write!(f, "job {id} was cancelled")?;
+                said(f, reason.as_ref(), failure.as_ref())
+            }
+            WaitErrorKind::Expired(reason) => {
+                write!(f, "job {id} has expired")?;
+                said(f, reason.as_ref(), None)
+            }
             WaitErrorKind::Gone => write!(f, "job {id} ended, and the time it is kept has passed"),
             WaitErrorKind::Unknown => write!(f, "job {id} was never stored"),
             WaitErrorKind::Undecodable(why) => {
                 write!(f, "job {id} completed, but its result is not of the type asked for: {why}")
             }
+            WaitErrorKind::Taking(error) => write!(f, "job {id} completed, but its result can't be taken: {error}"),
             WaitErrorKind::Storage(error) => write!(f, "can't ask for job {id}: {error}"),
         }
     }
+}
+
+fn said(f: &mut fmt::Formatter<'_>, reason: Option<&EndReason>, failure: Option<&Failure>) -> fmt::Result {
+    if let Some(reason) = reason {
+        write!(f, ": {}", in_words(reason))?;
+    }
+    failure.map_or(Ok(()), |failure| write!(f, ": {failure}"))
 }
 
 impl std::error::Error for WaitError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &*self.kind {
             WaitErrorKind::Storage(error) => error.source(),
+            WaitErrorKind::Taking(error) => error.source(),
             _ => None,
         }
     }

@@ -1,7 +1,9 @@
 //! A handle to a stored job.
 
+mod acts;
 mod error;
 mod find;
+mod progress;
 mod status;
 
 use std::fmt;
@@ -13,12 +15,14 @@ use queue_storage::storage::{Lookup, StorageError, Topic};
 
 use crate::client::Client;
 use crate::codec;
+use crate::facts::JobFacts;
 use crate::task::TaskOutput;
 
 pub use error::WaitError;
 use error::{Culprit, Live, WaitErrorKind};
 pub use find::{HandleError, IntoJobId};
-pub use status::{JobFacts, JobStatus};
+pub use progress::ProgressStream;
+pub use status::JobStatus;
 
 /// How often a waiting handle looks although nothing told it to: hints may be lost.
 const LOOK_EVERY: Duration = Duration::from_secs(5);
@@ -33,12 +37,29 @@ const RETRY_AFTER: Duration = Duration::from_millis(250);
 pub struct JobHandle<Out> {
     id: JobId,
     client: Client,
+    /// Whether the job was there before, and kept the one that was enqueued out.
+    existing: bool,
     output: PhantomData<fn() -> Out>,
 }
 
 impl<Out> JobHandle<Out> {
     pub(crate) fn new(client: Client, id: JobId) -> Self {
-        Self { id, client, output: PhantomData }
+        Self { id, client, existing: false, output: PhantomData }
+    }
+
+    pub(crate) fn existing(client: Client, id: JobId) -> Self {
+        Self { existing: true, ..Self::new(client, id) }
+    }
+
+    /// Whether this is the job that was there before and kept the one out that was enqueued, both being
+    /// [unique](crate::Unique) by one key. False for handles found by id.
+    #[must_use]
+    pub fn is_existing(&self) -> bool {
+        self.existing
+    }
+
+    pub(crate) fn client(&self) -> &Client {
+        &self.client
     }
 
     /// The job's id; its text is what to keep or show.
@@ -130,8 +151,11 @@ impl<Out: TaskOutput> JobHandle<Out> {
                 return Ok(Ok(output?));
             }
             State::Dead => WaitErrorKind::Dead(job.reason, job.failure),
-            State::Cancelled => WaitErrorKind::Cancelled(self.culprit(job.culprit).await),
-            State::Expired => WaitErrorKind::Expired,
+            State::Cancelled => {
+                let culprit = self.culprit(job.culprit).await;
+                WaitErrorKind::Cancelled(job.reason, culprit, job.failure)
+            }
+            State::Expired => WaitErrorKind::Expired(job.reason),
             _ => return Ok(Err(Live::of(*job))),
         }))
     }
@@ -150,7 +174,7 @@ impl<Out: TaskOutput> JobHandle<Out> {
 
 impl<Out> Clone for JobHandle<Out> {
     fn clone(&self) -> Self {
-        Self::new(self.client.clone(), self.id)
+        Self { existing: self.existing, ..Self::new(self.client.clone(), self.id) }
     }
 }
 

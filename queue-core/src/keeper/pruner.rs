@@ -21,8 +21,13 @@ pub(crate) async fn prune_for_ever(engine: Arc<Engine>, shards: Arc<[Shard]>) {
 async fn prune(engine: &Engine, shard: &Shard) {
     loop {
         match engine.storage().prune(shard, engine.config.retention).await {
-            Ok(step) if step.more && step.done > 0 => {}
-            Ok(_) => return,
+            Ok(step) => {
+                let more = step.more && step.done > 0;
+                engine.deaths.tell(engine, step.died);
+                if !more {
+                    return;
+                }
+            }
             Err(error) => {
                 tracing::debug!(%error, queue = %shard, "not pruned");
                 return;

@@ -1,16 +1,20 @@
 //! Builds a worker, and says everything that is wrong with it at once.
 
 use std::fmt;
+use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue_storage::model::{QueueName, Shard, WorkerId};
+use queue_storage::model::{QueueName, Shard, Verdict, WorkerId};
 use queue_storage::storage::LeaseTerms;
 
+use super::slots::Slots;
 use super::{Line, Worker};
+use crate::classes::Classes;
 use crate::client::Client;
 use crate::data::{Data, DataMap};
-use crate::engine::{Engine, Immediate, Registry, WorkerConfig};
+use crate::engine::{DeathHook, Engine, Immediate, Registry, WorkerConfig};
+use crate::facts::DeadLetter;
 use crate::handler::Registered;
 use crate::list::TaskList;
 
@@ -21,15 +25,26 @@ pub struct WorkerBuilder {
     config: WorkerConfig,
     tasks: Vec<Registered>,
     data: DataMap,
+    classes: Classes,
     /// Types of data that were given more than once.
     twice: Vec<&'static str>,
     queues: Vec<(String, Option<u32>)>,
+    hook: DeathHook,
 }
 
 impl WorkerBuilder {
     pub(super) fn new(client: Client) -> Self {
-        let (config, tasks, data) = (WorkerConfig::default(), Vec::new(), DataMap::default());
-        Self { client, config, tasks, data, twice: Vec::new(), queues: Vec::new() }
+        let (config, data, classes) = (WorkerConfig::default(), DataMap::default(), Classes::default());
+        Self {
+            client,
+            config,
+            tasks: Vec::new(),
+            data,
+            classes,
+            twice: Vec::new(),
+            queues: Vec::new(),
+            hook: DeathHook::default(),
+        }
     }
 
     /// Adds tasks it can run: `tasks![send_email, reports::build]`. Lists add up.
@@ -51,6 +66,27 @@ impl WorkerBuilder {
         self
     }
 
+    /// Says what errors of type `E` mean, wherever one is found among the sources of what a task returns. It counts where
+    /// the error says nothing itself and its task has no `retry_if`; of several that fit, the outermost error decides,
+    /// and of several calls for one type the first.
+    ///
+    /// Within an `anyhow::Error` the outermost error's own type is seen with the feature `anyhow` only.
+    ///
+    /// ```
+    /// # use queue_core::{Client, Verdict, Worker};
+    /// use std::io::{Error, ErrorKind};
+    ///
+    /// let builder = Worker::builder(&Client::memory()).classify::<Error>(|error| match error.kind() {
+    ///     ErrorKind::NotFound => Verdict::Fatal,
+    ///     _ => Verdict::Policy,
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn classify<E: std::error::Error + 'static>(mut self, verdict: fn(&E) -> Verdict) -> Self {
+        self.classes.add(verdict);
+        self
+    }
+
     /// Serves this queue. Queues are served in strict order of these calls: a later one only while the earlier are
     /// empty. Without any, the worker serves `default`.
     pub fn queue(mut self, name: impl Into<String>) -> Self {
@@ -62,6 +98,13 @@ impl WorkerBuilder {
     /// each gets its weight's share. At least 1.
     pub fn queue_weighted(mut self, name: impl Into<String>, weight: u32) -> Self {
         self.queues.push((name.into(), Some(weight)));
+        self
+    }
+
+    /// The version of the program, `env!("CARGO_PKG_VERSION")` say: kept with each failure, and told of the worker.
+    /// Default none.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.config.version = Some(version.into().into());
         self
     }
 
@@ -120,7 +163,62 @@ impl WorkerBuilder {
 
     /// How long dead letters are kept. Default 90 days.
     pub fn keep_dead(mut self, keep: Duration) -> Self {
-        self.config.lease.keep_dead = keep;
+        (self.config.lease.keep_dead, self.config.retention.keep_dead) = (keep, keep);
+        self
+    }
+
+    /// How many dead letters each queue keeps at most; those that died first go first. Default 10,000.
+    pub fn dead_letters_kept(mut self, letters: u64) -> Self {
+        self.config.retention.dead = letters;
+        self
+    }
+
+    /// How long jobs are kept that this worker finds expired or revoked, or that fail once they have been cancelled. Jobs
+    /// that someone cancels are kept as long as their client says
+    /// ([`ClientBuilder::keep_cancelled`](crate::ClientBuilder::keep_cancelled)). Default 1 h.
+    pub fn keep_cancelled(mut self, keep: Duration) -> Self {
+        self.config.lease.keep_ended = keep;
+        self
+    }
+
+    /// How many runs of a job are remembered beside its last. Default 10.
+    pub fn keep_attempts(mut self, runs: u32) -> Self {
+        self.config.lease.keep_attempts = runs;
+        self
+    }
+
+    /// How long a job may wait for a worker that knows its task before it is dead; `None` for any time. Default 7 days.
+    pub fn unknown_limit(mut self, limit: Option<Duration>) -> Self {
+        self.config.retention.unknown = limit;
+        self
+    }
+
+    /// How long a run may go on once its job was cancelled: it learns so from
+    /// [`Context::cancelled`](crate::Context::cancelled). Then it is dropped at its next await. Default 5 s.
+    pub fn cancel_grace(mut self, grace: Duration) -> Self {
+        self.config.cancel_grace = grace;
+        self
+    }
+
+    /// Calls `act` for each job that dies by this worker's doing: its last run failed here, this worker took its lease
+    /// back once too often, or found that nobody has known its task for too long. To write to someone, say.
+    ///
+    /// Only when the death is written, on a task of its own, at most once for each death: a worker that is killed in
+    /// between calls nobody, and what must not be missed is read from [`Client::dead_letters`](crate::Client::dead_letters)
+    /// instead. A panic in it is logged. A worker that stops waits a few seconds for calls that have not ended.
+    ///
+    /// ```
+    /// # use queue_core::{Client, Worker};
+    /// let builder = Worker::builder(&Client::memory()).on_dead(|letter| async move {
+    ///     eprintln!("{} of `{}` is dead: {:?}", letter.id, letter.task, letter.error);
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_dead<F: Future<Output = ()> + Send + 'static>(
+        mut self,
+        act: impl Fn(DeadLetter) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.hook = DeathHook::new(act);
         self
     }
 
@@ -145,10 +243,11 @@ impl WorkerBuilder {
         if !problems.is_empty() {
             return Err(BuildError { problems });
         }
-        let (client, data) = (self.client, Arc::new(self.data));
-        let engine = Arc::new(Engine::new(WorkerId::generate(), client, self.config, Arc::new(registry), data));
+        let (registry, data) = (Arc::new(registry.judging_by(self.classes)), Arc::new(self.data));
+        let engine = Engine::new(WorkerId::generate(), self.client, self.config, registry, data, self.hook);
         engine.client.attach(Arc::new(Immediate::of(&engine)));
-        Ok(Worker { engine, lines })
+        let slots = Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight)));
+        Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots) })
     }
 }
 

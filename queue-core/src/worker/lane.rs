@@ -5,6 +5,7 @@
 //! ride on the next one.
 
 use std::collections::{BTreeSet, VecDeque};
+use std::sync::atomic::Ordering;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
@@ -17,7 +18,8 @@ use tokio_util::task::task_tracker::TaskTrackerToken;
 
 use super::slots::Slots;
 use super::suspects;
-use crate::engine::{Backoff, Engine, executor};
+use crate::engine::executor::{self, Executed};
+use crate::engine::{Backoff, Engine, Signals, died, dies};
 
 /// An exchange carries no further settlement once the results in it hold this many bytes.
 const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
@@ -111,10 +113,16 @@ impl Lane {
             }
             if let Some(call) = self.compose(&mut next, &mut permit) {
                 let written: Vec<_> = call.settlements.iter().map(|settled| (settled.job, settled.fence)).collect();
+                let dying: Vec<_> = call.settlements.iter().map(dies).collect();
+                let stops = self.engine.held.stops.load(Ordering::Acquire);
                 let Some((want, answer)) = self.exchange(call, &listener, &mut next, &mut permit).await else { return };
                 // Until its outcome was written, a job that had ended kept its lease.
                 written.into_iter().for_each(|(id, fence)| self.engine.held.remove(id, fence));
+                self.engine.deaths.tell(&self.engine, died(&dying, &answer));
                 self.take_in(answer, want, &mut next, permit.take());
+                if stops != self.engine.held.stops.load(Ordering::Acquire) {
+                    self.engine.held.missed.notify_one();
+                }
             } else if self.last.is_cancelled() && self.outbox.is_empty() {
                 return;
             } else {
@@ -253,21 +261,26 @@ impl Lane {
         let (outbox, slots) = (Arc::clone(&self.outbox), Arc::clone(&self.slots));
         let (id, fence) = (claimed.job.id, claimed.fence);
         let must_wait = permit.is_none() && claimed.job.suspect && engine.config.lease.crash_limit.is_some();
-        let lost = engine.held.insert(id, claimed.job.shard.clone(), fence);
+        let signals = engine.held.insert(id, claimed.job.shard.clone(), fence);
         self.runs.spawn(async move {
             // A suspect that a repeat brought has no permit yet.
-            let permit = if must_wait { until_cut(&engine, &lost).await } else { permit };
-            let settled = executor::execute(&engine, claimed, lost).await;
+            let permit = if must_wait { until_cut(&engine, &signals.lost).await } else { permit };
+            let Executed { settled, threads } = executor::execute(&engine, claimed, signals.clone()).await;
             match settled {
                 Some(_) => engine.held.run_ended(id, fence),
                 None => engine.held.remove(id, fence),
             }
+            let Some(threads) = threads else {
+                drop(permit);
+                // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
+                slots.free_one();
+                hand_in(&engine, settled, &signals, &outbox).await;
+                return;
+            };
+            hand_in(&engine, settled, &signals, &outbox).await;
+            threads.ended(&engine).await;
             drop(permit);
-            // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
             slots.free_one();
-            if let Some(settled) = settled {
-                outbox.push(settled);
-            }
         });
     }
 
@@ -310,6 +323,20 @@ async fn until_cut(engine: &Engine, lost: &CancellationToken) -> Option<suspects
         () = lost.cancelled() => None,
         () = engine.cut.cancelled() => None,
     }
+}
+
+/// Settles once the last word of the run has come: nothing can be said of a job that has ended.
+async fn hand_in(engine: &Engine, settled: Option<Settled>, signals: &Signals, outbox: &Outbox) {
+    let Some(settled) = settled else { return };
+    if signals.told.is_due() {
+        engine.held.hurry.notify_one();
+        tokio::select! {
+            () = signals.told.all_sent() => {}
+            () = engine.sleep(engine.config.last_word) => {}
+            () = signals.lost.cancelled() => {}
+        }
+    }
+    outbox.push(settled);
 }
 
 /// The longest wait of an idle lane is spread, so that many workers do not look at once.

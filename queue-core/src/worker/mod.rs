@@ -2,6 +2,7 @@
 
 mod banner;
 mod builder;
+mod drain;
 mod lane;
 mod renewer;
 mod slots;
@@ -20,7 +21,7 @@ use tokio_util::task::TaskTracker;
 pub use builder::{BuildError, WorkerBuilder};
 
 use crate::client::Client;
-use crate::engine::{Backoff, Engine};
+use crate::engine::{Backoff, Engine, Lingering};
 use crate::keeper::pruner;
 use lane::{Lane, Outbox};
 use renewer::Renewer;
@@ -45,6 +46,7 @@ use slots::Slots;
 pub struct Worker {
     engine: Arc<Engine>,
     lines: Vec<Line>,
+    slots: Arc<Slots>,
 }
 
 /// A shard a worker serves, and its share.
@@ -67,6 +69,25 @@ impl Worker {
         self.engine.id
     }
 
+    /// A count, which outlives the call that runs the worker, of threads that go on although their attempt is over.
+    ///
+    /// A task that is not async runs on a thread, which can't be stopped. When its attempt has taken too long, the attempt
+    /// fails, the job goes its way (a retry may start elsewhere while the thread still runs), and the thread keeps its
+    /// slot until it ends.
+    ///
+    /// ```
+    /// # use queue_core::{BoxError, Worker};
+    /// # async fn run(worker: Worker) -> Result<(), BoxError> {
+    /// let lingering = worker.lingering();
+    /// tokio::spawn(worker.run());
+    /// println!("{} threads are overdue", lingering.count());
+    /// # Ok(()) }
+    /// ```
+    #[must_use]
+    pub fn lingering(&self) -> Lingering {
+        self.engine.lingering.clone()
+    }
+
     /// Runs jobs until the process is asked to stop: SIGTERM or ctrl-c.
     ///
     /// From then on the process does not end by these signals any more, for tokio keeps them once anyone has listened: a
@@ -79,6 +100,52 @@ impl Worker {
     /// As [`run_until`](Self::run_until).
     pub async fn run(self) -> Result<(), StorageError> {
         self.run_until(shutdown_signal()).await
+    }
+
+    /// Runs jobs until there is nothing left to do ([`drained`](Self::drained)) or the process is asked to stop, as
+    /// [`run`](Self::run) is; then stops well.
+    ///
+    /// ```
+    /// # use queue_core::{Call, Client, Context, Task, TaskError, TaskList, Worker};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Add { a: u64, b: u64 }
+    /// # impl Task for Add { type Output = u64; const NAME: &'static str = "add";
+    /// #   async fn run(self, _: Context) -> Result<u64, TaskError> { Ok(self.a + self.b) } }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue_core::BoxError> {
+    /// let client = Client::memory();
+    /// let job = Call::new(Add { a: 1, b: 2 }).enqueue(&client).await?;
+    /// Worker::builder(&client).tasks(TaskList::new().with::<Add>()).build()?.run_until_drained().await?;
+    /// assert_eq!(job.result().await?, Some(3));
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run_until`](Self::run_until).
+    ///
+    /// # Cancel safety
+    /// As [`run_until`](Self::run_until).
+    pub async fn run_until_drained(self) -> Result<(), StorageError> {
+        let drained = self.drained();
+        let ended = async {
+            tokio::select! {
+                () = drained => tracing::info!("nothing is left to do"),
+                () = shutdown_signal() => {}
+            }
+        };
+        self.run_until(ended).await
+    }
+
+    /// Waits until the queues this worker serves hold nothing that is ready, due or running, on whatever worker: to be
+    /// given to [`run_until`](Self::run_until), alone or beside another reason to stop.
+    ///
+    /// Jobs for later, retries for later among them, are not waited for, nor those that are parked since this worker can't
+    /// run them or their task is paused. Jobs of a paused queue are ready and do not run: it waits until that is resumed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future changes nothing.
+    pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
+        let (engine, slots) = (Arc::clone(&self.engine), Arc::clone(&self.slots));
+        let shards: Vec<Shard> = self.lines.iter().map(|line| line.shard.clone()).collect();
+        async move { drain::drained(&engine, &slots, &shards).await }
     }
 
     /// Runs jobs until `shutdown` is ready, then stops well: claims no more, lets jobs finish within the grace, gives
@@ -106,8 +173,8 @@ impl Worker {
             () = &mut shutdown => return Ok(()),
         }
         let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
-        let renewer = Renewer::start(Arc::clone(&self.engine)).map_err(no_thread)?;
-        let mut running = Running::start(&self.engine, &self.lines, &shards);
+        let renewer = Renewer::start(Arc::clone(&self.engine), &shards).map_err(no_thread)?;
+        let mut running = Running::start(&self.engine, &self.slots, &shards);
         tokio::select! {
             () = shutdown => {}
             () = running.broken() => {}
@@ -176,18 +243,17 @@ impl Drop for AbortRuns {
 }
 
 impl Running {
-    fn start(engine: &Arc<Engine>, lines: &[Line], shards: &Arc<[Shard]>) -> Self {
+    fn start(engine: &Arc<Engine>, slots: &Arc<Slots>, shards: &Arc<[Shard]>) -> Self {
         let (stop, last) = (CancellationToken::new(), CancellationToken::new());
         let (runs, claiming) = (TaskTracker::new(), TaskTracker::new());
-        let slots = Arc::new(Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight))));
         let mut lanes = JoinSet::new();
-        for (index, line) in lines.iter().enumerate() {
+        for (index, shard) in shards.iter().enumerate() {
             let lane = Lane {
                 engine: Arc::clone(engine),
-                shard: line.shard.clone(),
+                shard: shard.clone(),
                 shards: Arc::clone(shards),
                 index,
-                slots: Arc::clone(&slots),
+                slots: Arc::clone(slots),
                 outbox: Arc::new(Outbox::default()),
                 runs: runs.clone(),
                 stop: stop.clone(),
@@ -238,7 +304,9 @@ impl Running {
         self.last.cancel();
         let farewell = async {
             while self.lanes.join_next().await.is_some() {}
-            engine.storage().deregister(engine.id).await
+            let goodbye = engine.storage().deregister(engine.id).await;
+            engine.deaths.told().await;
+            goodbye
         };
         tokio::select! {
             goodbye = farewell => {

@@ -19,6 +19,7 @@ pub(super) struct Slots {
 
 #[derive(Debug)]
 struct State {
+    total: i64,
     /// Below zero while jobs run that came after their slots were given back.
     free: i64,
     lanes: Vec<LaneState>,
@@ -36,12 +37,19 @@ impl Slots {
     /// `total` slots for lanes given as (tier, weight), the lowest tier first; every lane hungry.
     pub(super) fn new(total: u32, lanes: impl IntoIterator<Item = (usize, u32)>) -> Self {
         let lane = |(tier, weight)| LaneState { tier, weight, pass: 0.0, hungry: true };
-        let state = State { free: i64::from(total), lanes: lanes.into_iter().map(lane).collect() };
+        let total = i64::from(total);
+        let state = State { total, free: total, lanes: lanes.into_iter().map(lane).collect() };
         Self { state: Mutex::new(state), changed: watch::Sender::new(0) }
     }
 
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    /// Whether nothing runs and every lane has found its shard empty.
+    pub(super) fn are_idle(&self) -> bool {
+        let state = self.lock();
+        state.free == state.total && !state.lanes.iter().any(|lane| lane.hungry)
     }
 
     /// Something to wait on for the next change.
@@ -217,6 +225,19 @@ mod tests {
             (0..2).for_each(|lane| got[lane] += slots.reserve(lane, 1));
         }
         assert_eq!(got, [5, 5], "the 300 it ran alone are forgotten");
+    }
+
+    #[test]
+    fn idle_is_who_runs_nothing_and_wants_nothing() {
+        let slots = Slots::new(2, [(0, 1), (1, 1)]);
+        slots.set_hungry(0, false);
+        assert!(!slots.are_idle(), "the other may find something");
+        slots.set_hungry(1, false);
+        assert!(slots.are_idle());
+        slots.take(0, 1);
+        assert!(!slots.are_idle());
+        slots.free_one();
+        assert!(slots.are_idle());
     }
 
     #[test]

@@ -3,6 +3,7 @@
 mod arguments;
 mod calls;
 mod items;
+mod limits;
 mod options;
 mod running;
 #[path = "../ui/pass/strict.rs"]

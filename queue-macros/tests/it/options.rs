@@ -15,7 +15,11 @@ async fn plain() {}
     retries = 3,
     backoff = exponential("2s", factor = 3, cap = "1h"),
     jitter = full,
+    retry_for = "10m",
     timeout = "1m30s",
+    expires = "1h",
+    deadline = "2h",
+    tags = ["mail", "weekly"],
     keep = 86_400,
 )]
 async fn full() {}
@@ -36,7 +40,11 @@ fn every_option_arrives() {
         .retries(3)
         .backoff(Backoff::Exponential { base: Duration::from_secs(2), factor: 3.0, cap })
         .jitter(Jitter::Full)
+        .retry_for(Duration::from_secs(600))
         .timeout(Duration::from_secs(90))
+        .expires(Duration::from_secs(3_600))
+        .deadline(Duration::from_secs(7_200))
+        .tags(&["mail", "weekly"])
         .keep(Duration::from_secs(86_400));
     assert_eq!(full::OPTIONS, options);
 }
@@ -56,6 +64,36 @@ fn what_backoff_leaves_out_is_the_engines_default() {
     let day = Duration::from_secs(86_400);
     assert_eq!(slow::OPTIONS.policy.backoff, Backoff::Exponential { base: day, factor: 1.5, cap: day * 2 });
     assert_eq!(slow::OPTIONS.policy.jitter, Jitter::Equal);
+}
+
+#[test]
+fn every_backoff_has_its_form() {
+    #[task(backoff = linear("2s", step = "3s", cap = "1m"))]
+    async fn linear() {}
+    #[task(backoff = linear("2s"))]
+    async fn linear_by_itself() {}
+    #[task(backoff = list("2s", "10s", "1m"))]
+    async fn listed() {}
+    #[task(backoff = ["2s", "10s"],)]
+    async fn bare_list() {}
+    #[task(backoff = delays::squared)]
+    async fn by_function() {}
+
+    const fn secs(n: u64) -> Duration {
+        Duration::from_secs(n)
+    }
+    mod delays {
+        pub(super) fn squared(attempt: u32) -> std::time::Duration {
+            std::time::Duration::from_secs(u64::from(attempt * attempt))
+        }
+    }
+    let backoff = |options: TaskOptions| options.policy.backoff;
+    assert_eq!(backoff(linear::OPTIONS), Backoff::Linear { base: secs(2), step: secs(3), cap: secs(60) });
+    assert_eq!(backoff(linear_by_itself::OPTIONS), Backoff::linear(secs(2), secs(2)));
+    assert_eq!(backoff(listed::OPTIONS), Backoff::list(&[secs(2), secs(10), secs(60)]));
+    assert_eq!(backoff(bare_list::OPTIONS), Backoff::list(&[secs(2), secs(10)]));
+    assert_eq!(by_function::OPTIONS.backoff_fn.unwrap().0(3), secs(9));
+    assert_eq!(by_function::OPTIONS.backoff(Backoff::DEFAULT), TaskOptions::DEFAULT);
 }
 
 #[test]

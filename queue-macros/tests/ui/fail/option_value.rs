@@ -28,6 +28,18 @@ async fn word_in_list() {}
 #[task(jitter = some)]
 async fn unknown_jitter() {}
 
+#[task(retry_for = true)]
+async fn no_time() {}
+
+#[task(tags = "mail")]
+async fn text_for_tags() {}
+
+#[task(tags = ["two words"])]
+async fn no_tag() {}
+
+#[task(tags = ["1", "2", "3", "4", "5", "6", "7", "8", "9"])]
+async fn many_tags() {}
+
 #[task(at_most_once = true)]
 async fn flag_with_value() {}
 
