@@ -6,14 +6,14 @@ use std::time::Duration;
 use queue::{BoxError, Client, Worker, tasks};
 
 use crate::flags::Flags;
-use crate::tasks::{Effects, cling, hold, poison, work};
+use crate::tasks::{Effects, cling, heed, hold, poison, work};
 
 /// Prints the worker's id, and runs jobs until it is asked to stop, or, with `--until-idle`, until no job is live.
 pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
     let client = queue::connect(flags.url()?).await?;
     let millis = |key, default| flags.number(key, default).map(Duration::from_millis);
     let mut builder = Worker::builder(&client)
-        .tasks(tasks![work, hold, cling, poison])
+        .tasks(tasks![work, hold, heed, cling, poison])
         .data(effects(flags)?)
         .concurrency(flags.number("concurrency", 16)?)
         .lease(millis("lease-ms", 10_000)?)

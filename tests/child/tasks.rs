@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use queue::{Data, task};
+use queue::{Context, Data, task};
 
 /// What tasks do to the world: lines in a file that no storage knows of.
 #[derive(Debug)]
@@ -92,7 +92,16 @@ pub(crate) async fn hold(job: u64, effects: Data<Effects>) -> Result<String, Inf
     guard.end()
 }
 
-/// The same, without ever giving its thread back: it can't be dropped before its end.
+/// Runs until it is told to stop, and fails then.
+#[task(retries = 5)]
+pub(crate) async fn heed(job: u64, ctx: Context, effects: Data<Effects>) -> Result<(), String> {
+    let _guard = Guard::begin(&effects, job);
+    ctx.cancelled().await;
+    effects.note("told", job);
+    Err("told to stop".into())
+}
+
+/// The same as `hold`, without ever giving its thread back: it can't be dropped before its end.
 #[task]
 pub(crate) async fn cling(job: u64, effects: Data<Effects>) -> Result<String, Infallible> {
     let guard = Guard::begin(&effects, job);

@@ -168,6 +168,7 @@ async fn vanish_with(place: &Place, jobs: u32) {
     let record = WorkerRecord {
         id: worker,
         host: "nowhere".into(),
+        version: None,
         shards: vec![shard.clone()],
         tasks: ["watched".parse().unwrap()].into(),
         understands: LEVEL,

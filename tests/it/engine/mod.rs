@@ -2,18 +2,26 @@
 
 mod banner;
 mod builds;
+mod cancelling;
+mod controlling;
 mod ends;
 mod evolution;
 mod handles;
 mod idle;
 mod immediate;
 mod leases;
+mod limits;
 mod lost_replies;
+mod operating;
 mod order;
 mod pipelines;
+mod rates;
 mod retries;
 mod rough;
 mod stopping;
+mod telling;
+mod threads;
+mod verdicts;
 
 use std::sync::atomic::{AtomicU32, Ordering};
 

@@ -15,7 +15,6 @@ on_every_storage!(
     an_enqueue_that_nobody_polls_holds_up_nobody,
     a_panic_in_drop_costs_the_attempt_and_no_slot,
     a_damaged_queue_does_not_starve_the_others,
-    a_thread_that_outlives_its_timeout_is_alone,
     a_worker_that_is_dropped_is_taken_over,
 );
 
@@ -126,33 +125,6 @@ async fn a_damaged_queue_does_not_starve_the_others(place: Place) {
         };
         builder.build().unwrap().run_until(all).await.unwrap();
     }
-}
-
-/// How many threads are inside at once.
-#[derive(Default)]
-struct Inside(std::sync::Mutex<(u32, u32)>);
-
-#[task(timeout = "10ms", retries = 3, backoff = fixed("1ms"))]
-fn clings(inside: Data<Inside>) -> Result<(), TaskError> {
-    {
-        let mut inside = inside.0.lock().unwrap();
-        inside.0 += 1;
-        inside.1 = inside.1.max(inside.0);
-    }
-    // Longer than its timeout, on purpose, and without looking at its context.
-    std::thread::sleep(Duration::from_millis(40));
-    inside.0.lock().unwrap().0 -= 1;
-    Ok(())
-}
-
-async fn a_thread_that_outlives_its_timeout_is_alone(place: Place) {
-    let inside = Arc::new(Inside::default());
-    let job = clings::new().enqueue(&place.client).await.unwrap();
-    let builder = Worker::builder(&place.client).tasks(tasks![clings]).data_arc(Arc::clone(&inside)).concurrency(4);
-    let worker = builder.build().unwrap();
-    worker.run_until(async { assert!(job.wait(PATIENCE).await.unwrap_err().is_dead()) }).await.unwrap();
-    let facts = job.status().await.unwrap().facts().cloned().unwrap();
-    assert_eq!((facts.attempts, inside.0.lock().unwrap().1), (4, 1));
 }
 
 #[task]

@@ -2,11 +2,13 @@
 //! many at once, and left without their storage.
 #![cfg(unix)]
 
+mod cancels;
 mod crowd;
 mod drain;
 mod enqueuers;
 mod frozen;
 mod kills;
+mod limits;
 mod measure;
 mod order;
 mod outages;

@@ -1,15 +1,16 @@
 //! A storage behind a bad line: chosen calls fail, before they reach it or on the way back.
 
 use std::collections::VecDeque;
-use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use queue::Storage;
-use queue_storage::model::{JobId, Shard, WorkerId};
+use queue_storage::model::{JobId, Key, Shard, WorkerId};
 use queue_storage::storage::{
-    Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage, JobQuery, Listener, Lookup, Maintain,
-    Notify, Operate, Renewal, Renewed, Retention, Step, StorageError, Topic, WorkerRecord,
+    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage,
+    JobQuery, Listener, Lookup, Maintain, Notify, Operate, Renewal, Renewed, Retention, Step, StorageError, Topic,
+    Usage, WorkerRecord,
 };
 
 /// Which way a call is lost.
@@ -28,6 +29,7 @@ pub enum Call {
     Register,
     Exchange,
     Renew,
+    Act,
 }
 
 #[derive(Debug)]
@@ -37,19 +39,33 @@ pub struct Saboteur {
     plan: Mutex<VecDeque<(Call, u64, Lose)>>,
     /// The shard whose exchanges are all refused.
     broken: Mutex<Option<Shard>>,
-    counts: [AtomicU64; 4],
+    /// Whether hints are lost.
+    deaf: AtomicBool,
+    counts: [AtomicU64; 5],
     pub lost: AtomicU64,
 }
 
 impl Saboteur {
     pub fn new(inner: Arc<dyn Storage>, plan: impl IntoIterator<Item = (Call, u64, Lose)>) -> Arc<Self> {
         let plan = Mutex::new(plan.into_iter().collect());
-        Arc::new(Self { inner, plan, broken: Mutex::default(), counts: Default::default(), lost: AtomicU64::new(0) })
+        Arc::new(Self {
+            inner,
+            plan,
+            broken: Mutex::default(),
+            deaf: AtomicBool::default(),
+            counts: Default::default(),
+            lost: AtomicU64::new(0),
+        })
     }
 
     /// Refuses every exchange of the shard from now on, as a storage with a damaged shard would.
     pub fn damage(&self, shard: Shard) {
         *self.broken.lock().unwrap() = Some(shard);
+    }
+
+    /// Loses every hint from now on.
+    pub fn deafen(&self) {
+        self.deaf.store(true, Ordering::Relaxed);
     }
 
     pub fn calls(&self, call: Call) -> u64 {
@@ -135,10 +151,30 @@ impl Operate for Saboteur {
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
         self.inner.workers().await
     }
+
+    async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
+        self.carry(Call::Act, self.inner.act(shard, ids, act)).await
+    }
+
+    async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError> {
+        self.inner.control(shard, change).await
+    }
+
+    async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
+        self.inner.controls(shard).await
+    }
+
+    async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
+        self.inner.usage(shard, key).await
+    }
 }
 
 impl Notify for Saboteur {
     fn listen(&self, topic: Topic) -> Listener {
+        if self.deaf.load(Ordering::Relaxed) {
+            // One that nobody signals.
+            return queue_storage::storage::Hub::default().listen(topic);
+        }
         self.inner.listen(topic)
     }
 }

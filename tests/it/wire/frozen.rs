@@ -14,12 +14,12 @@ use queue_redis::{RedisOptions, RedisStorage};
 use queue_servers::Redis;
 use queue_storage::clock::{Clock, ManualClock};
 use queue_storage::model::{
-    CallerId, EndReason, Failure, FailureKind, Fence, Job, JobId, NewJob, Settled, Settlement, Shard, Timestamp, When,
-    WorkerId,
+    CallerId, Conflict, EndReason, Failure, FailureKind, Fence, Job, JobId, Key, Limit, NewJob, Progress, Rate,
+    Settled, Settlement, Shard, Timestamp, Unique, When, WhenFull, Window, WorkerId,
 };
 use queue_storage::storage::{
-    Claim, Enqueue, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, Maintain, Operate, Renewal, Retention,
-    SettleAnswer, WorkerRecord,
+    Act, Acted, Claim, Control, Enqueue, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, Maintain, Operate,
+    Renewal, Retention, Revocation, Scope, SettleAnswer, WorkerRecord,
 };
 
 use super::{block, code, root, table, tables};
@@ -104,6 +104,7 @@ impl Story {
         let record = WorkerRecord {
             id: self.worker(worker),
             host: "here".into(),
+            version: None,
             shards: vec![shard()],
             tasks: BTreeSet::from(["t".parse().unwrap(), "u".parse().unwrap()]),
             understands: 1,
@@ -137,10 +138,56 @@ impl Story {
     }
 
     fn lines(&self) -> Vec<String> {
-        let mut lines: Vec<_> = self.server.cli(&["EVAL", DUMP, "0"]).lines().map(str::to_owned).collect();
+        let mut lines: Vec<_> = self.server.cli(&["EVAL", DUMP, "0"]).lines().map(without_ear).collect();
         lines.sort();
         lines
     }
+
+    /// What people say and do: a rule of each sort, and a run that is to stop.
+    async fn meddle(&self) {
+        let until = Some(self.clock.now() + 3600 * SECOND);
+        let mut gone = Revocation::default();
+        (gone.job, gone.task, gone.tag) = (Some(id(99)), "u".parse().ok(), "gone".parse().ok());
+        (gone.until, gone.next_only) = (until, true);
+        for change in [
+            Control::Pause(Scope::Queue, Some(self.clock.now() + SECOND)),
+            Control::Pause(Scope::Task("paused".parse().unwrap()), until),
+            Control::Pause(Scope::Worker(self.worker(9)), None),
+            Control::Revoke(gone),
+        ] {
+            assert!(self.storage.control(&shard(), &change).await.unwrap());
+        }
+        let act = Act::Cancel { keep: 60 * SECOND };
+        assert_eq!(self.storage.act(&shard(), &[id(13)], &act).await.unwrap(), [Acted::Asked]);
+    }
+
+    /// Jobs that hold each other back: by slots, by a rate, by being unique.
+    async fn crowd(&self) {
+        let slots = Limit::Slots { key: "task:t".parse().unwrap(), most: 1, full: WhenFull::Wait };
+        let rate = Limit::Rate { key: "key:api".parse().unwrap(), rate: Rate::per(60 * SECOND, 1), cost: 1 };
+        let unique = |key: &str, window| Some(Unique::new(key.parse().unwrap(), window, Conflict::Existing));
+        let mut jobs = [33, 34, 31, 32].map(job);
+        for (job, priority) in jobs.iter_mut().zip((201..=204).rev()) {
+            job.priority = priority;
+            job.limits = vec![if number(job.id) < 33 { slots.clone() } else { rate.clone() }];
+        }
+        jobs[2].unique = unique("key:once", Window::Forever);
+        jobs[3].unique = unique("key:hourly", Window::For(3600 * SECOND));
+        let [a, b, c, last] = jobs;
+        self.enqueue(2, 2, vec![a, b, c]).await;
+        let claimed = self.exchange(2, 4, vec![], 2).await.claimed;
+        assert_eq!(claimed.iter().map(|one| number(one.job.id)).collect::<Vec<_>>(), [33, 31]);
+        self.enqueue(2, 3, vec![last]).await;
+    }
+}
+
+/// A line in which the ear of a worker is always the same.
+fn without_ear(line: &str) -> String {
+    let Some((name, terms)) = line.rsplit_once(' ').filter(|(name, _)| name.starts_with("{default}:meta hash 773a"))
+    else {
+        return line.to_owned();
+    };
+    format!("{name} {}{}{}", &terms[..84], "45".repeat(26), &terms[136..])
 }
 
 /// How a run ended well.
@@ -152,7 +199,7 @@ fn complete(result: Option<&'static [u8]>, keep: Duration) -> Settlement {
 async fn tell() -> Story {
     let story = Story::at(ManualClock::new().now(), Redis::start()).await;
     // Those that are waited for come first.
-    let mut jobs: Vec<_> = (1..=12).chain([14, 16, 17, 18]).filter(|&n| n != 6).chain([6]).map(job).collect();
+    let mut jobs: Vec<_> = (1..=12).chain([14, 16, 17, 18, 19, 20]).filter(|&n| n != 6).chain([6]).map(job).collect();
     for job in &mut jobs {
         match number(job.id) {
             2 => job.priority = -7,
@@ -164,6 +211,11 @@ async fn tell() -> Story {
             12 => job.task = "strange".parse().unwrap(),
             17 => (job.waits_for, job.priority) = (vec![id(3)], 1),
             18 => job.at_most_once = true,
+            19 => (job.when, job.expires) = (When::In(60 * SECOND), Some(When::At(story.clock.now() + 5 * SECOND))),
+            20 => {
+                (job.when, job.deadline) = (When::In(60 * SECOND), Some(When::In(3600 * SECOND)));
+                job.tags = ["vip".parse().unwrap(), "tenant/7".parse().unwrap()].into();
+            }
             _ => {}
         }
     }
@@ -187,7 +239,7 @@ async fn tell() -> Story {
                 settled(4, 1, complete(None, 3600 * SECOND)),
                 settled(7, 1, Settlement::Die { reason: EndReason::Fatal, failure: plain, keep: 7200 * SECOND }),
                 settled(8, 1, Settlement::Retry { when: When::In(20 * SECOND), failure: typed }),
-                settled(9, 0, Settlement::Snooze { when: When::In(40 * SECOND) }),
+                settled(9, 0, Settlement::Snooze { when: When::In(40 * SECOND), hold: None }),
                 settled(10, 1, complete(Some(b"\xa4done"), 1800 * SECOND)),
                 settled(16, 1, complete(None, SECOND)),
             ],
@@ -207,7 +259,10 @@ async fn tell() -> Story {
     let claimed = story.exchange(2, 3, vec![], 1).await.claimed;
     let leases: Vec<(JobId, Fence)> = claimed.iter().map(|one| (one.job.id, one.fence)).collect();
     assert_eq!(leases[0].0, id(13));
-    story.storage.renew(Renewal { worker: story.worker(2), shard: shard(), leases }).await.unwrap();
+    let progress = vec![(id(13), Progress::new(3, 4, "on its way"))];
+    story.storage.renew(Renewal { worker: story.worker(2), shard: shard(), leases, progress }).await.unwrap();
+    story.crowd().await;
+    story.meddle().await;
     story.storage.deregister(story.worker(1)).await.unwrap();
     story.prune().await;
     story
@@ -215,23 +270,29 @@ async fn tell() -> Story {
 
 /// What the fixture holds, job after job in the order of admission.
 const JOBS: &[&str] = &[
-    "1 completed t sequence=1 attempts=1 started=0 ended=0 keep=3600 result=2a",
-    "2 ready t sequence=2 priority=-7 started=0",
+    "1 completed t sequence=1 attempts=1 started=0 ended=0 keep=3600 worker=1 result=2a",
+    "2 ready t sequence=2 priority=-7 started=0 first=0 history=released@0",
     "3 scheduled t due=60",
-    "4 completed t sequence=4 attempts=1 due=-5 started=0 ended=0 keep=3600",
+    "4 completed t sequence=4 attempts=1 due=-5 started=0 ended=0 keep=3600 worker=1",
     "5 scheduled t due=30 after=[1]",
-    "7 dead t sequence=6 attempts=1 started=0 ended=0 keep=7200 reason=fatal failure=panicked: boom (None)",
-    "8 retrying t sequence=7 attempts=1 due=20 started=0 failure=not there (Some(\"std::io::Error\"))",
-    "9 scheduled t sequence=8 due=40 started=0",
-    "10 completed t sequence=9 attempts=1 started=0 ended=0 keep=1800 result=a4646f6e65",
+    "7 dead t sequence=6 attempts=1 started=0 ended=0 keep=7200 reason=fatal worker=1 failure=panicked: boom (None)",
+    "8 retrying t sequence=7 attempts=1 due=20 started=0 first=0 history=failed@0 failure=not there (Some(\"std::io::Error\"))",
+    "9 scheduled t sequence=8 due=40 started=0 first=0 history=snoozed@0",
+    "10 completed t sequence=9 attempts=1 started=0 ended=0 keep=1800 worker=1 result=a4646f6e65",
     "11 ready t sequence=10 needs=2 parked=newer_program",
     "12 ready strange sequence=11 parked=unknown_task",
-    "14 ready t sequence=12 crashes=1 suspect= started=0 failure=crash: worker 1",
+    "14 ready t sequence=12 crashes=1 suspect= started=0 first=0 history=crashed@10 failure=crash: worker 1",
     "17 waiting t priority=1 after=[3]",
-    "18 dead t sequence=15 once= started=0 ended=10 keep=7776010 reason=interrupted failure=crash: worker 1",
+    "18 dead t sequence=15 once= started=0 ended=10 keep=7776010 reason=interrupted worker=1 failure=crash: worker 1",
+    "19 expired t expires=5 due=60 ended=5 keep=3605 reason=overdue",
+    "20 scheduled t tags=vip+tenant/7 deadline=3660 due=60",
     "6 cancelled t ended=0 keep=7200 reason=dependency culprit=7 after=[10, 7]",
-    "13 running t sequence=17 priority=100 enqueued=10 started=10 until=20 delivered=true",
-    "15 ready u sequence=18 enqueued=10",
+    "13 running t sequence=19 priority=100 stop= enqueued=10 started=10 until=20 delivered=true worker=2 progress=3/4 on its way",
+    "15 ready u sequence=20 enqueued=10",
+    "33 running t sequence=21 priority=204 limits=key:api enqueued=10 started=10 until=20 delivered=false worker=2",
+    "34 ready t sequence=22 priority=203 parked=rate_window for=key:api opens=70 limits=key:api enqueued=10",
+    "31 running t sequence=23 priority=202 unique=key:once+Forever limits=task:t enqueued=10 started=10 until=20 delivered=false worker=2",
+    "32 ready t sequence=24 priority=201 parked=limit_full for=task:t unique=key:hourly+For(3600s) limits=task:t enqueued=10",
 ];
 
 /// A failure with its type; of one that the server wrote, whose worker vanished.
@@ -255,7 +316,17 @@ fn shown(job: &Job) -> String {
     add("priority", (job.priority != 0).then(|| job.priority.to_string()));
     add("needs", (job.needs != 1).then(|| job.needs.to_string()));
     add("once", job.at_most_once.then(String::new));
+    let texts = |tags: &[queue_storage::model::Tag]| tags.iter().map(ToString::to_string).collect::<Vec<_>>().join("+");
+    add("tags", (!job.tags.is_empty()).then(|| texts(&job.tags)));
+    add("expires", since(job.expires_at).map(|at| at.to_string()));
+    add("deadline", since(job.deadline_at).map(|at| at.to_string()));
+    add("stop", job.cancel_requested.then(String::new));
     add("parked", job.parked.as_ref().map(ToString::to_string));
+    add("for", job.parked_for.as_ref().map(ToString::to_string));
+    add("opens", since(job.opens_at).map(|at| at.to_string()));
+    add("unique", job.unique.as_ref().map(|unique| format!("{}+{:?}", unique.key, unique.window)));
+    let keys = |limits: &[Limit]| limits.iter().map(|limit| limit.key().to_string()).collect::<Vec<_>>().join("+");
+    add("limits", (!job.limits.is_empty()).then(|| keys(&job.limits)));
     add("attempts", unless_zero(job.attempts));
     add("crashes", unless_zero(job.crashes));
     add("suspect", job.suspect.then(String::new));
@@ -268,6 +339,11 @@ fn shown(job: &Job) -> String {
     add("delivered", job.lease.map(|lease| lease.delivered.to_string()));
     add("reason", job.reason.as_ref().map(ToString::to_string));
     add("culprit", job.culprit.map(|id| number(id).to_string()));
+    add("worker", job.worker.map(|worker| (worker.as_u128() & 255).to_string()));
+    add("first", since(job.first_started_at.filter(|_| !job.history.is_empty())).map(|at| at.to_string()));
+    let run = |one: &queue_storage::model::Attempt| format!("{}@{}", one.end, since(Some(one.ended_at)).unwrap_or(-1));
+    add("history", (!job.history.is_empty()).then(|| job.history.iter().map(run).collect::<Vec<_>>().join("+")));
+    add("progress", job.progress.as_ref().map(|told| format!("{}/{} {}", told.done, told.total, told.message)));
     add("failure", job.failure.as_ref().map(told));
     add("result", job.result.as_ref().map(|result| format!("{result:x}")));
     add(
@@ -351,9 +427,16 @@ async fn an_enqueuer_needs_no_more_than_the_page_says() {
     (jobs[5].waits_for, jobs[5].when) = (vec![id(3), id(1)], When::In(SECOND));
     let mut soon = job(25);
     soon.when = When::In(SECOND);
+    let mut held_back = [26, 27, 28].map(job);
+    let key: Key = "k".parse().unwrap();
+    for one in &mut held_back {
+        one.limits = vec![Limit::Slots { key: key.clone(), most: 1, full: WhenFull::Wait }];
+        one.unique = Some(Unique::new(key.clone(), Window::Finished, Conflict::Debounce));
+        one.when = When::In(SECOND);
+    }
     let options = RedisOptions::from_url(&server.url().replace("//", "//enqueuer:secret@")).unwrap();
     let storage = options.connect().await.unwrap();
-    for (number, jobs) in (1..).zip([jobs, vec![soon]]) {
+    for (number, jobs) in (1..).zip([jobs, vec![soon], held_back.into()]) {
         let count = jobs.len();
         let call = EnqueueCall { caller: CallerId::from_u128(1), shard: shard(), number, jobs };
         assert_eq!(storage.enqueue(call).await.unwrap().len(), count);
@@ -369,19 +452,20 @@ async fn today_reads_and_goes_on_with_the_bytes_of_layout_1() {
     assert_eq!(jobs, JOBS, "{jobs:#?}");
 
     // The last answer is remembered.
-    let repeated = story.exchange(2, 3, vec![], 1).await.claimed;
-    assert_eq!(repeated.iter().map(|one| number(one.job.id)).collect::<Vec<_>>(), [13]);
-    let mut held = repeated;
-    for call in 4..8 {
-        let done = |one: &queue_storage::model::Claimed| {
-            let attempts = one.job.attempts + 1;
+    let repeated = story.exchange(2, 4, vec![], 2).await.claimed;
+    assert_eq!(repeated.iter().map(|one| number(one.job.id)).collect::<Vec<_>>(), [33, 31]);
+    let mut held: Vec<_> = story.jobs().await;
+    for call in 5..9 {
+        let done = |one: &Job| {
             let settlement = complete(None, 86_400 * SECOND);
-            Settled { job: one.job.id, fence: one.fence, attempts, settlement }
+            Some(Settled { job: one.id, fence: one.lease?.fence, attempts: one.attempts + 1, settlement })
         };
-        held = story.exchange(2, call, held.iter().map(done).collect(), 256).await.claimed;
+        let claimed = story.exchange(2, call, held.iter().filter_map(done).collect(), 256).await.claimed;
+        held = claimed.into_iter().map(|one| one.job).collect();
         story.clock.advance(60 * SECOND);
     }
     let counts = story.storage.counts(&shard()).await.unwrap();
-    assert_eq!((counts.live(), counts.parked, counts.enqueued), (2, 2, 18), "{counts:?}");
-    assert_eq!((counts.ended.completed, counts.ended.dead, counts.ended.cancelled), (13, 2, 1), "{counts:?}");
+    assert_eq!((counts.live(), counts.parked, counts.enqueued), (2, 2, 24), "{counts:?}");
+    assert_eq!((counts.ended.completed, counts.ended.dead, counts.ended.cancelled), (18, 2, 1), "{counts:?}");
+    assert_eq!(counts.ended.expired, 1, "{counts:?}");
 }
