@@ -6,10 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use queue::storage::model::{JobId, Shard, WorkerId};
+use queue::storage::model::{JobId, Key, Shard, WorkerId};
 use queue::storage::storage::{
-    Admission, Claim, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage, JobQuery, Listener, Lookup, Maintain,
-    Notify, Operate, Renewal, Renewed, Retention, SettleAnswer, Step, Storage, StorageError, Topic, WorkerRecord,
+    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage,
+    JobQuery, Listener, Lookup, Maintain, Notify, Operate, Renewal, Renewed, Retention, SettleAnswer, Step, Storage,
+    StorageError, Topic, Usage, WorkerRecord,
 };
 use tokio::sync::watch;
 
@@ -27,11 +28,15 @@ enum Method {
     Counts,
     Shards,
     Workers,
+    Act,
+    Control,
+    Controls,
+    Usage,
     Ping,
 }
 
 /// The methods' names, in their order.
-const NAMES: [&str; 12] = [
+const NAMES: [&str; 16] = [
     "enqueue",
     "register",
     "deregister",
@@ -43,6 +48,10 @@ const NAMES: [&str; 12] = [
     "counts",
     "shards",
     "workers",
+    "act",
+    "control",
+    "controls",
+    "usage",
     "ping",
 ];
 
@@ -168,6 +177,22 @@ impl Operate for Counting {
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
         self.pass(Method::Workers, self.inner.workers()).await
+    }
+
+    async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
+        self.pass(Method::Act, self.inner.act(shard, ids, act)).await
+    }
+
+    async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError> {
+        self.pass(Method::Control, self.inner.control(shard, change)).await
+    }
+
+    async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
+        self.pass(Method::Controls, self.inner.controls(shard)).await
+    }
+
+    async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
+        self.pass(Method::Usage, self.inner.usage(shard, key)).await
     }
 }
 

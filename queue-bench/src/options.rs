@@ -57,6 +57,10 @@ pub(crate) struct Run {
     /// The jobs that `drain` drains return their argument, and the results are kept.
     #[arg(long)]
     pub(crate) results: bool,
+    /// The jobs that `drain` drains are under fifty keys, of each of which so many run at once: with `--concurrency 100`,
+    /// 5 never binds and 1 does.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
+    pub(crate) limit: Option<u32>,
     /// The worker of `latency` is a process of its own.
     #[arg(long)]
     pub(crate) processes: bool,
@@ -143,6 +147,7 @@ impl Run {
         let contradictions = [
             (self.fails.is_some() && !drains, "--fails is for --measure drain"),
             (self.results && !drains, "--results is for --measure drain"),
+            (self.limit.is_some() && !drains, "--limit is for --measure drain"),
             (self.processes && !waits, "--processes is for --measure latency"),
             (self.processes && in_memory, "no other process sees memory: use a file or a server with --processes"),
             (
@@ -214,6 +219,7 @@ mod tests {
         assert!(refused("sqlite: --measure drain --processes", "for --measure latency"));
         assert!(refused("sqlite: --measure enqueue --fails 5", "--fails is for"));
         assert!(refused("sqlite: --measure latency --results", "--results is for"));
+        assert!(refused("sqlite: --measure idle --limit 5", "--limit is for"));
         assert!(refused("redis://h --measure drain --slowlog", "--slowlog sets"));
         assert!(refused("memory: --measure memory", "a file or a server"));
         let fine = [

@@ -1,8 +1,9 @@
 //! Draining what was enqueued before.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 
-use queue::{BoxError, JobQuery, State};
+use queue::{BoxError, Call, JobQuery, Limit, State, Task};
 
 use super::work::Working;
 use super::{enqueue, expect};
@@ -12,6 +13,9 @@ use crate::progress::Progress;
 use crate::report::Report;
 use crate::target::Target;
 use crate::tasks::{QUEUE, Runs, echo, failures, flaky, noop};
+
+/// Over how many keys limited jobs are spread.
+const KEYS: u64 = 50;
 
 /// All jobs are there before the worker starts; it is over when the last is settled.
 pub(super) async fn drain(run: &Run, target: &Target) -> Result<Report, BoxError> {
@@ -38,9 +42,22 @@ async fn fill(run: &Run, target: &Target) -> Result<(), BoxError> {
     let (done, _progress) = enqueue::counted(run);
     let (client, jobs, payload) = (&target.client, run.jobs(), run.payload());
     match (run.results, run.fails) {
-        (true, _) => enqueue::fill(client, jobs, payload, echo::new, &done).await,
-        (false, Some(_)) => enqueue::fill(client, jobs, payload, flaky::new, &done).await,
-        (false, None) => enqueue::fill(client, jobs, payload, noop::new, &done).await,
+        (true, _) => enqueue::fill(client, jobs, payload, limited(run, echo::new), &done).await,
+        (false, Some(_)) => enqueue::fill(client, jobs, payload, limited(run, flaky::new), &done).await,
+        (false, None) => enqueue::fill(client, jobs, payload, limited(run, noop::new), &done).await,
+    }
+}
+
+/// The same calls under the limits that are asked for.
+fn limited<T: Task>(run: &Run, call: impl Fn(String) -> Call<T>) -> impl Fn(String) -> Call<T> {
+    let (most, made) = (run.limit, AtomicU64::new(0));
+    move |payload| {
+        let call = call(payload);
+        let n = made.fetch_add(1, Ordering::Relaxed);
+        match most {
+            Some(most) => call.limit(Limit::concurrency(most).shared(format!("key-{}", n % KEYS))),
+            None => call,
+        }
     }
 }
 
