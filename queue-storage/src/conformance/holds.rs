@@ -1,33 +1,11 @@
 //! Holds: a run that says so closes the rates that it is under, for everyone and for a while.
 
-use std::time::Duration;
-
-use super::actors::{TestWorker, ids, settled};
-use super::stage::{DAY, HOUR, MINUTE, Stage, key, rate, rate_at_cost, secs, slots};
+use super::actors::settled;
+use super::rates::{hold, run, three, throttled};
+use super::stage::{DAY, HOUR, MINUTE, Stage, rate, rate_at_cost, secs, slots};
 use super::time::assert_again;
-use crate::model::{JobId, Key, Limit, Parked, Settlement, State, When};
+use crate::model::{Parked, State};
 use crate::storage::SettleAnswer;
-
-fn throttled() -> Option<(Parked, Option<Key>)> {
-    Some((Parked::RateWindow, Some(key("r"))))
-}
-
-/// Three at once, and then one a minute.
-fn three() -> [Limit; 1] {
-    [rate("r", MINUTE, 3)]
-}
-
-/// Claims what it can and completes it at once; what it ran.
-async fn run(worker: &mut TestWorker, want: u32) -> Vec<JobId> {
-    let runs = worker.claim(want).await;
-    worker.complete_all(&runs).await;
-    ids(&runs)
-}
-
-/// To run again in a day, while the rates of the job admit nothing for so long.
-fn hold(length: Duration) -> Settlement {
-    Settlement::Snooze { when: When::In(DAY), hold: Some(length) }
-}
 
 /// A hold closes the rate for everyone, at once and until it is over, and then lets one start, and then the pace.
 pub(super) async fn a_hold_closes_for_everyone(stage: &Stage) {

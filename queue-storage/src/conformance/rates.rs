@@ -15,24 +15,24 @@ use super::time::assert_again;
 use crate::model::{Conflict, JobId, Key, Limit, NewJob, Parked, Settlement, State, Timestamp, Unique, When, Window};
 use crate::storage::{Act, Acted, Admission, Control, Edit, MAX_UPKEEP, Retention, Revocation, Usage};
 
-fn throttled() -> Option<(Parked, Option<Key>)> {
+pub(super) fn throttled() -> Option<(Parked, Option<Key>)> {
     Some((Parked::RateWindow, Some(key("r"))))
 }
 
 /// Three at once, and then one a minute.
-fn three() -> [Limit; 1] {
+pub(super) fn three() -> [Limit; 1] {
     [rate("r", MINUTE, 3)]
 }
 
 /// Claims what it can and completes it at once; what it ran.
-async fn run(worker: &mut TestWorker, want: u32) -> Vec<JobId> {
+pub(super) async fn run(worker: &mut TestWorker, want: u32) -> Vec<JobId> {
     let runs = worker.claim(want).await;
     worker.complete_all(&runs).await;
     ids(&runs)
 }
 
 /// To run again in a day, while the rates of the job admit nothing for so long.
-fn hold(length: Duration) -> Settlement {
+pub(super) fn hold(length: Duration) -> Settlement {
     Settlement::Snooze { when: When::In(DAY), hold: Some(length) }
 }
 
