@@ -387,6 +387,7 @@ mod tests {
             (new.priority, new.when, new.waits_for) = (read.priority, read.when, read.waits_for);
             (new.needs, new.at_most_once) = (read.needs, read.at_most_once);
             (new.expires, new.deadline, new.tags) = (read.expires, read.deadline, read.tags);
+            (new.unique, new.limits) = (read.unique, read.limits);
             let made = part(&new);
             let end = record.len() - 6 - made.len();
             assert!(record[6..].starts_with(&made) && [4, 12].contains(&end), "{record:x}");
