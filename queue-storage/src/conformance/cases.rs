@@ -237,6 +237,7 @@ macro_rules! __conformance_cases {
                 of_a_shard
                 what_runs_goes_on
                 until_a_moment
+                a_repeat_tells_of_an_end
                 pausing_again
                 what_is_said_is_shown
                 of_a_shard_to_come
@@ -460,10 +461,21 @@ macro_rules! __conformance_cases {
                 an_edit_loses_nobody
                 who_waits_no_more_is_passed_over
                 a_rate_and_a_slot_in_turn
+                who_leaves_the_line_gives_its_turn_on
+                who_is_called_off_gives_its_turn_on
                 who_sleeps_is_told
                 pruning_opens_nothing
                 each_goes_by_its_own_word
                 a_lost_lease_gives_nothing_back
+            }
+            extremes {
+                times_that_do_not_end
+                times_that_are_nothing
+                rates_at_their_bounds
+                rates_that_can_not_be
+                a_hold_without_end
+                priorities_at_their_ends
+                one_key_for_everything
             }
             throttle {
                 what_is_said_is_shown

@@ -15,6 +15,8 @@
 //!
 //! A new case is an `async fn` in the file of its role, and its name in the list of `cases.rs`. A case whose name was
 //! forgotten there is dead code, and the compiler says so.
+//!
+//! [`twins()`] plays at random against the reference in memory, and compares everything.
 
 mod actors;
 mod cases;
@@ -32,6 +34,7 @@ mod contend;
 mod edit;
 mod ends;
 mod enqueue;
+mod extremes;
 mod freed;
 mod history;
 mod holds;
@@ -57,6 +60,7 @@ mod strangers;
 mod suspects;
 mod throttle;
 mod time;
+mod twins;
 mod unique;
 mod waiting;
 mod ways;
@@ -68,6 +72,7 @@ use std::sync::Arc;
 
 pub use check::invariants;
 use stage::Stage;
+pub use twins::{Leeway, Turn, Twin, twins};
 pub use world::{ManualWorld, World};
 
 /// Makes the test of each case for a storage, given an async closure or function that makes a [`World`].

@@ -71,6 +71,30 @@ pub(super) async fn until_a_moment(stage: &Stage) {
     }
 }
 
+/// A repeat tells that a pause has ended since, for whoever lost the answer that told when it would; and
+/// neither it nor a control that changes nothing makes the end stick: the clock may go back.
+pub(super) async fn a_repeat_tells_of_an_end(stage: &Stage) {
+    let scopes = |worker| [Scope::Queue, of_task("t"), Scope::Worker(worker)];
+    for n in 0..3 {
+        let stage = stage.beside(&format!("scope-{n}"));
+        stage.enqueue_many(1).await;
+        let mut worker = stage.worker().await;
+        let scope = scopes(worker.id())[n].clone();
+        let until = stage.now().await + MINUTE;
+        stage.control(Control::Pause(scope.clone(), Some(until))).await;
+        assert_eq!(worker.claim(1).await, [], "{scope:?}");
+        stage.advance(MINUTE).await;
+        assert_eq!(worker.repeat().await.look_again, Some(Duration::ZERO), "{scope:?}");
+        assert!(!stage.control(Control::Rate(None)).await);
+        stage.rewind(MINUTE / 2).await;
+        assert_eq!(worker.repeat().await.claimed, []);
+        assert!(stage.controls().await != Controls::default(), "{scope:?}");
+        stage.advance(MINUTE / 2).await;
+        worker.run_one(completed()).await;
+        assert_eq!(worker.repeat().await.look_again, None, "{scope:?}");
+    }
+}
+
 /// Pausing again sets the moment anew, and pausing for a moment that has passed is resuming.
 pub(super) async fn pausing_again(stage: &Stage) {
     let now = stage.now().await;

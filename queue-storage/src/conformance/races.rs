@@ -9,7 +9,7 @@ use tokio::task::JoinSet;
 
 use super::actors::{TestWorker, ids, settled};
 use super::stage::{HALF, Stage, completed, returned, secs};
-use crate::model::{JobId, Settlement, State, When};
+use crate::model::{Claimed, JobId, Settlement, State, When};
 use crate::storage::{Admission, Renewed, Retention, SettleAnswer, Storage};
 
 /// The storage, and the second one on the same data if there is one: callers take them in turn.
@@ -105,16 +105,22 @@ pub(super) async fn one_id_makes_one_job(stage: &Stage) {
     assert_eq!(stage.counts().await.enqueued, 10);
 }
 
+/// A worker whose lease ends at this moment, another that was there all the time, and the run.
+async fn at_the_end_of_a_lease(stage: &Stage) -> (TestWorker, TestWorker, Claimed) {
+    stage.enqueue_many(1).await;
+    let [mut owner, mut other]: [TestWorker; 2] = workers(stage, 2).await.try_into().unwrap();
+    let run = owner.receive_one().await;
+    stage.advance(HALF).await;
+    other.upkeep().await;
+    stage.advance(HALF).await;
+    (owner, other, run)
+}
+
 /// Of a settlement and a taking back that meet, exactly one wins.
 pub(super) async fn settle_or_take_back(stage: &Stage) {
     for round in 0..20 {
         let stage = stage.beside(&format!("round-{round}"));
-        stage.enqueue_many(1).await;
-        let [mut owner, mut other]: [TestWorker; 2] = workers(&stage, 2).await.try_into().unwrap();
-        let run = owner.receive_one().await;
-        stage.advance(HALF).await;
-        other.upkeep().await;
-        stage.advance(HALF).await;
+        let (mut owner, mut other, run) = at_the_end_of_a_lease(&stage).await;
         let settle = tokio::spawn({
             let run = run.clone();
             async move { owner.settle(&run, completed()).await }
@@ -137,12 +143,7 @@ pub(super) async fn settle_or_take_back(stage: &Stage) {
 pub(super) async fn renew_or_take_back(stage: &Stage) {
     for round in 0..20 {
         let stage = stage.beside(&format!("round-{round}"));
-        stage.enqueue_many(1).await;
-        let [mut owner, mut other]: [TestWorker; 2] = workers(&stage, 2).await.try_into().unwrap();
-        let run = owner.receive_one().await;
-        stage.advance(HALF).await;
-        other.upkeep().await;
-        stage.advance(HALF).await;
+        let (owner, mut other, run) = at_the_end_of_a_lease(&stage).await;
         let renew = tokio::spawn({
             let run = run.clone();
             async move { owner.renew(&[&run]).await }

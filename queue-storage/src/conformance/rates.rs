@@ -9,7 +9,7 @@ use super::check::all_jobs;
 use super::notify::sleeper;
 use super::stage::{
     DAY, GRACE, HOUR, MINUTE, Stage, WATCH, boom, cancel, completed, hear, key, rate, rate_at_cost, secs, slots,
-    slots_now_or_never,
+    slots_now_or_never, tag,
 };
 use super::time::assert_again;
 use crate::model::{Conflict, JobId, Key, Limit, NewJob, Parked, Settlement, State, Timestamp, Unique, When, Window};
@@ -449,4 +449,51 @@ pub(super) async fn a_lost_lease_gives_nothing_back(stage: &Stage) {
     stage.advance(GRACE).await;
     assert_eq!(stage.get(jobs[0]).await.lapses, 1);
     assert_eq!(witness.claim(9).await, []);
+}
+
+/// Jobs that come back into line when their rate opens, and leave it unstarted, cost those behind them no turn: a thousand
+/// that are revoked do not keep the next from its start for a thousand times as long.
+pub(super) async fn who_leaves_the_line_gives_its_turn_on(stage: &Stage) {
+    let pace = || [rate("r", HOUR, 1)];
+    let mut worker = stage.worker().await;
+    stage.enqueue([stage.job_under(pace())]).await;
+    worker.run_one(completed()).await;
+    let bad = |stage: &Stage| NewJob { tags: vec![tag("bad")], ..stage.job_under(pace()) };
+    let strange = |stage: &Stage| NewJob { limits: pace().into(), ..stage.job_of("u") };
+    let late = |stage: &Stage| NewJob { expires: Some(When::In(HOUR - MINUTE)), ..stage.job_under(pace()) };
+    stage.enqueue([bad(stage), strange(stage), late(stage), bad(stage), strange(stage)]).await;
+    let good = stage.enqueue_under(&pace(), 2).await;
+    let mut both = stage.worker_of(&["t", "u"]).await;
+    assert_eq!(both.claim(9).await, []);
+    let revoked = Revocation { tag: Some(tag("bad")), ..Revocation::default() };
+    stage.control(Control::Revoke(revoked)).await;
+    stage.advance(HOUR).await;
+    let mut started = Vec::new();
+    for _ in 0..9 {
+        let answer = worker.look(9).await;
+        started.extend(ids(&answer.claimed));
+        if answer.look_again != Some(Duration::ZERO) {
+            break;
+        }
+    }
+    assert_eq!(started, good[..1]);
+    assert_eq!(stage.counts().await.ended.cancelled, 2);
+}
+
+/// The same when people call it off, or put it off, before any claim looks at it.
+pub(super) async fn who_is_called_off_gives_its_turn_on(stage: &Stage) {
+    let later = Act::Edit(Edit::new().when(When::In(DAY)));
+    for (act, queue) in [(cancel(), "cancel"), (Act::Delete, "delete"), (later, "edit")] {
+        let stage = stage.beside(queue);
+        let mut worker = stage.worker().await;
+        let jobs = stage.enqueue_under(&[rate("r", HOUR, 1)], 3).await;
+        worker.run_one(completed()).await;
+        assert_eq!(worker.claim(9).await, []);
+        stage.advance(HOUR).await;
+        worker.upkeep().await;
+        assert!(stage.is_in_line(jobs[1]).await && !stage.is_in_line(jobs[2]).await);
+        stage.act(jobs[1], &act).await;
+        worker.upkeep().await;
+        assert_eq!(worker.claim_ids(9).await, jobs[2..], "{queue}");
+    }
 }

@@ -90,7 +90,6 @@ fn exchange(
     hints: &mut Hints,
 ) -> Result<Exchanged, StorageError> {
     line.note(&worker.lease, workers, now);
-    line.controls.lapse(now);
     if let Some(last) = line.exchanges.remove(&worker.id) {
         match call.number.cmp(&last.number) {
             Ordering::Greater => line.acknowledge(worker.id, &last),
@@ -102,6 +101,8 @@ fn exchange(
             }
         }
     }
+    // Only now: a pause that has ended since it was told is for a repeat to tell.
+    line.controls.lapse(now);
     let settled = call.settlements.iter().map(|s| line.settle(worker, s, now, hints)).collect::<Result<Vec<_>, _>>()?;
     line.follow_edges(now, hints)?;
     line.promote(now, hints)?;

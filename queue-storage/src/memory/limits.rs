@@ -216,6 +216,11 @@ impl Line {
         let left_line = before == Standing::InLine && after == Standing::Aside;
         let left_slot = before == Standing::Runs && after != Standing::Runs;
         let keys: Vec<Key> = if left_line || left_slot { slots(job).cloned().collect() } else { Vec::new() };
+        let turns: Vec<Key> = match left_line && job.parked_for.is_none() {
+            true => rates(job).map(|(key, ..)| key.clone()).collect(),
+            false => Vec::new(),
+        };
+        turns.iter().for_each(|key| self.give_turn_on(key, hints));
         keys.iter().for_each(|key| self.unblock(key, hints));
         hints.shard |= left_slot && self.controls.slots.is_some();
     }
@@ -232,6 +237,15 @@ impl Line {
         if free {
             self.unpark(id, hints);
         }
+    }
+
+    /// Sees to it that who waits for the rate is looked at by the next call: who came back for it did not start.
+    fn give_turn_on(&mut self, key: &Key, hints: &mut Hints) {
+        if !self.limits.throttled.contains_key(key) {
+            return;
+        }
+        self.limits.windows.insert(key.clone(), Timestamp::EPOCH);
+        hints.shard = true;
     }
 
     /// Closes the rates that a job is under.

@@ -96,9 +96,9 @@ impl Operate for MemoryStorage {
         let mut controls = line.controls.clone();
         let changed = controls.apply(change, now);
         controls.check()?;
-        line.controls = controls;
-        drop(inner);
         if changed {
+            line.controls = controls;
+            drop(inner);
             self.tell(shard, &Hints { shard: true, ..Hints::default() });
         }
         Ok(changed)

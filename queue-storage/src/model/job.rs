@@ -352,7 +352,7 @@ open_words! {
 open_words! {
     /// Why a job ended without completing.
     EndReason {
-        /// Its last retry failed.
+        /// It failed, and no retry was left, or no time for one.
         Exhausted = "exhausted",
         /// Its task said that another run can't help.
         Fatal = "fatal",

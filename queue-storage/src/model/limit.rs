@@ -62,8 +62,8 @@ impl Limit {
     pub fn fault(&self) -> Option<String> {
         match self {
             Self::Slots { key, most: 0, .. } => Some(format!("no slots for `{key}`: nothing could ever run")),
-            Self::Rate { key, rate, .. } if rate.burst == 0 || rate.every.is_zero() => {
-                Some(format!("the rate of `{key}` is {rate:?}: both must be above zero"))
+            Self::Rate { key, rate, .. } if rate.fault().is_some() => {
+                rate.fault().map(|fault| format!("the rate of `{key}` {fault}"))
             }
             Self::Rate { key, rate, cost } if *cost == 0 || *cost > rate.burst => {
                 Some(format!("a cost of {cost} under the rate of `{key}`: give it 1 to the burst, {}", rate.burst))
@@ -97,13 +97,15 @@ pub struct Rate {
 }
 
 impl Rate {
-    /// So many starts in each period, evenly spread: a burst of 1.
+    /// So many starts in each period, evenly spread: a burst of 1. No starts count as one: what is to stand still is
+    /// paused.
     #[must_use]
     pub const fn per(period: Duration, starts: u32) -> Self {
         let starts = if starts == 0 { 1 } else { starts };
         let micros = period.as_micros() / starts as u128;
         let micros = if micros == 0 { 1 } else { micros };
-        #[expect(clippy::cast_possible_truncation, reason = "periods are shorter than half a million years")]
+        let micros = if micros > u64::MAX as u128 { u64::MAX as u128 } else { micros };
+        #[expect(clippy::cast_possible_truncation, reason = "it fits, being no more than the most")]
         Self { every: Duration::from_micros(micros as u64), burst: 1 }
     }
 
@@ -114,24 +116,41 @@ impl Rate {
         self
     }
 
+    /// What is wrong with it, for people: behind a subject.
+    #[must_use]
+    pub fn fault(&self) -> Option<String> {
+        // A storage holds no moment beyond the year 2255: past that everything would seem to be paid for.
+        const LONGEST: Duration = Duration::from_secs(100 * 365 * 86_400);
+        if self.burst == 0 || self.every.as_micros() == 0 {
+            return Some(format!("is {self:?}: give it a burst of at least 1, and at least a microsecond a start"));
+        }
+        let too_long = self.of(self.burst) > LONGEST;
+        too_long.then(|| format!("is {self:?}: its burst would take longer to pay for than 100 years"))
+    }
+
+    /// The time that so many starts pay for.
+    fn of(&self, starts: u32) -> Duration {
+        self.every.saturating_mul(starts)
+    }
+
     /// What a start of this cost makes of the key's moment at `now`, if it may start.
     #[must_use]
     pub fn admits(&self, arrival: Timestamp, now: Timestamp, cost: u32) -> Option<Timestamp> {
-        let paid = arrival.max(now) + self.every * cost;
-        (paid <= now + self.every * self.burst).then_some(paid)
+        let paid = arrival.max(now) + self.of(cost);
+        (paid <= now + self.of(self.burst)).then_some(paid)
     }
 
     /// The earliest moment at which a start of this cost is admitted.
     #[must_use]
     pub fn opens_at(&self, arrival: Timestamp, cost: u32) -> Timestamp {
-        arrival + self.every * cost - self.every * self.burst
+        arrival + self.of(cost) - self.of(self.burst)
     }
 
     /// How many starts of this cost are admitted at `now`, one after the other.
     #[must_use]
     pub fn room(&self, arrival: Timestamp, now: Timestamp, cost: u32) -> u32 {
-        let left = (now + self.every * self.burst) - arrival.max(now);
-        let each = (self.every * cost).as_micros().max(1);
+        let left = (now + self.of(self.burst)) - arrival.max(now);
+        let each = self.of(cost).as_micros().max(1);
         u32::try_from(left.as_micros() / each).unwrap_or(u32::MAX)
     }
 
@@ -141,7 +160,7 @@ impl Rate {
     #[must_use]
     pub fn look_after(&self, arrival: Timestamp, now: Timestamp, cost: u32, back: u32) -> Timestamp {
         const GRAIN: u128 = 5_000;
-        let paid = arrival.max(now) + self.every * cost * back;
+        let paid = arrival.max(now) + self.of(cost).saturating_mul(back);
         let in_grain = u32::try_from(GRAIN / self.every.as_micros().max(1)).unwrap_or(u32::MAX);
         self.opens_at(paid, cost.max(in_grain.min(self.burst.div_ceil(2))))
     }
@@ -149,7 +168,7 @@ impl Rate {
     /// The key's moment after which nothing is admitted for `hold`, and then one start.
     #[must_use]
     pub fn held(&self, arrival: Timestamp, now: Timestamp, hold: Duration) -> Timestamp {
-        arrival.max(now + hold + self.every * self.burst.saturating_sub(1))
+        arrival.max(now + hold + self.of(self.burst.saturating_sub(1)))
     }
 }
 

@@ -119,7 +119,9 @@ impl Backoff {
             Self::Fixed(delay) => delay,
             Self::Exponential { base, factor, cap } => {
                 let growth = factor.max(1.0).powi(i32::try_from(attempt.saturating_sub(1)).unwrap_or(i32::MAX));
-                Duration::try_from_secs_f64(base.as_secs_f64() * growth).map_or(cap, |delay| delay.min(cap))
+                // Nothing times without end is no number, and still nothing.
+                let grown = if base.is_zero() { 0.0 } else { base.as_secs_f64() * growth };
+                Duration::try_from_secs_f64(grown).map_or(cap, |delay| delay.min(cap))
             }
             Self::Linear { base, step, cap } => {
                 base.saturating_add(step.saturating_mul(attempt.saturating_sub(1))).min(cap)

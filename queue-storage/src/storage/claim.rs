@@ -229,7 +229,8 @@ pub enum Renewed {
 ///
 /// 1. **Number.** The shard remembers each worker's last number and its answer. The same number: the settlement answers
 ///    are the same, and the claims are those of that number that were neither settled nor taken back, their leases
-///    running anew from now (without being confirmed); nothing else is changed. A lower one: refused as superseded. A
+///    running anew from now (without being confirmed); nothing else is changed. `look_again` is told anew, and is zero if
+///    a pause of the shard, this worker or a task has ended that no exchange with a number of its own has seen end. A lower one: refused as superseded. A
 ///    higher one acknowledges all before it: their leases are *delivered*.
 /// 2. **Settle.** Each settlement whose (job, worker, fence) matches a held lease is written: the lease is gone, the
 ///    end is counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing. A job that
@@ -266,7 +267,8 @@ pub enum Renewed {
 ///    pays its rates, together with its lease. Of one head all this is asked in this order. No more is claimed than the [slots](super::Control::Slots) and the
 ///    [rate](super::Control::Rate) of the whole shard allow.
 ///    Parked jobs that this worker can run now, whatever they were parked for, are candidates in their old place. Suspects are a line of their own: the first `suspects` of them that
-///    this worker can run are candidates in their place, and the others hide nobody. All jobs claimed by one exchange
+///    this worker can run are candidates in their place, and the others hide nobody; those that it can't run and that stand before the
+///    first that it can may be parked sooner than their turn, with all that follows for their limits. All jobs claimed by one exchange
 ///    get one fence: one more than the shard's last, and at least the time in microseconds, so that it rises even if the
 ///    storage has lost its last writes.
 /// 7. **Sleep.** If fewer than `want` were claimed, a job that becomes ready after this call, or due before the
@@ -294,6 +296,9 @@ pub enum Renewed {
 /// came back ([`Rate::look_after`](crate::model::Rate::look_after)). `look_again` is no later than the
 /// earliest such moment. Those counted against
 /// [`MAX_UPKEEP`](super::MAX_UPKEEP) are the jobs that came back.
+///
+/// A job that had been in line under a rate and leaves it without a lease, unless it is parked for a limit, had a turn that
+/// it did not use: the jobs parked for its rates are looked at by the next call.
 ///
 /// A settlement that [holds](crate::model::Settlement::Snooze) closes the rates its job is under
 /// ([`Rate::held`](crate::model::Rate::held)).

@@ -137,8 +137,11 @@ impl Controls {
     /// Refuses what breaks the contract.
     ///
     /// # Errors
-    /// *Invalid*: more than [`MAX_RULES`].
+    /// *Invalid*: more than [`MAX_RULES`], or a rate [at fault](Rate::fault).
     pub fn check(&self) -> Result<(), StorageError> {
+        if let Some(fault) = self.rate.and_then(|rate| rate.fault()) {
+            return Err(StorageError::invalid(format!("the rate of the queue {fault}")));
+        }
         match self.rules() {
             count if count > MAX_RULES => Err(StorageError::invalid(format!(
                 "{count} pauses of tasks and workers and revocations in one queue; the most is {MAX_RULES}"

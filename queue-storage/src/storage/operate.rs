@@ -239,10 +239,11 @@ pub trait Operate: Send + Sync {
     async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError>;
 
     /// Changes what is said of the shard, known or not; whether that changed anything. Wakes every sleeper of the shard
-    /// when something may now be claimed.
+    /// when something may now be claimed. One that changes nothing writes nothing.
     ///
     /// # Errors
-    /// *Invalid*: the shard would hold more than [`MAX_RULES`](super::MAX_RULES). *Unavailable*.
+    /// *Invalid*: the shard would hold more than [`MAX_RULES`](super::MAX_RULES), or the rate is [at
+    /// fault](crate::model::Rate::fault). *Unavailable*.
     async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError>;
 
     /// What is said of the shard now.
