@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::Duration;
 
 use bytes::Bytes;
-use queue_storage::model::{CallerId, JobId, NewJob, Settled, Shard, State, Timestamp, When, WorkerId};
+use queue_storage::model::{
+    CallerId, Claimed, JobId, NewJob, Settled, Settlement, Shard, State, Timestamp, When, WorkerId,
+};
 use queue_storage::storage::{
     Act, Acted, Control, Counts, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, MAX_HEADS, MAX_UPKEEP,
     Retention, Revocation, Scope, WorkerRecord,
@@ -16,8 +18,9 @@ use rusqlite::{Connection, params};
 use crate::error::{Place, Result};
 use crate::job::tx::Tx;
 use crate::job::workers::Workers;
+use crate::job::{act, maintain, workers};
 use crate::reader::Snapshot;
-use crate::{act, claim, control, enqueue, list, maintain, operate, schema, workers};
+use crate::{claim, control, enqueue, list, operate, schema};
 
 const FEW: u32 = 1_000;
 const MANY: u32 = 100_000;
@@ -39,6 +42,11 @@ pub(crate) fn mail() -> Shard {
 
 pub(crate) fn job(task: &str) -> NewJob {
     NewJob::new(JobId::new(&mail()), task.parse().unwrap(), Bytes::from_static(b"\x01\x00\x80"))
+}
+
+pub(crate) fn completed(run: &Claimed) -> Settled {
+    let settlement = Settlement::Complete { result: None, keep: HOUR };
+    Settled { job: run.job.id, fence: run.fence, attempts: 1, settlement }
 }
 
 impl Desk {
@@ -118,13 +126,16 @@ impl Desk {
 
     /// Takes the only stored job as the first of `count` like it.
     fn multiply(&mut self, count: u32) {
-        let columns = "shard, state, rank, parked, parked_at, task, needs, at_most_once, enqueued_at, due_at, ended_at, \
-            keep_until, reason, overdue_at, expires_at, deadline_at, limits, tags, envelope";
+        let columns = "shard, state, rank, parked, task, needs, at_most_once, enqueued_at, due_at, ended_at, keep_until, \
+            reason, more, envelope";
         let sql = format!(
             "WITH RECURSIVE k(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM k WHERE i < ?1) \
              INSERT INTO queue_jobs (id, seq, {columns}) SELECT randomblob(16), seq + i, {columns} FROM queue_jobs, k"
         );
         self.conn.execute(&sql, [count - 1]).unwrap();
+        let sql =
+            "INSERT OR IGNORE INTO queue_watch SELECT w.shard, w.kind, w.at, j.n FROM queue_watch w, queue_jobs j";
+        self.conn.execute(sql, []).unwrap();
         let sql = "UPDATE queue_shards SET seq = seq + ?1, enqueued = enqueued + ?1, n_waiting = n_waiting * ?2, \
             n_scheduled = n_scheduled * ?2, n_ready = n_ready * ?2, n_dead = n_dead * ?2, ended_dead = ended_dead * ?2, \
             n_parked = n_parked * ?2, n_limited = n_limited * ?2, n_letters = n_letters * ?2";
@@ -274,4 +285,24 @@ fn an_act_looks_at_its_jobs_alone() {
         assert_eq!(answers, [vec![Acted::Done(State::Scheduled)], vec![Acted::Done(State::Cancelled)]]);
         (answers.len(), steps)
     });
+}
+
+/// A plain job pays for nothing that few jobs have.
+#[test]
+fn a_plain_job_costs_so_many_steps() {
+    let mut desk = Desk::new();
+    let mut each = |count: u64| {
+        let jobs = (0..count).map(|_| job("t")).collect();
+        let ((), filled) = desk.steps(|desk| desk.enqueue(jobs));
+        let (_, drained) = desk.steps(|desk| {
+            let want = count.try_into().unwrap();
+            let runs = desk.exchange(want).claimed;
+            desk.settle(0, runs.iter().map(completed).collect())
+        });
+        [filled, drained]
+    };
+    let (few, many) = (each(40), each(240));
+    let [fill, drain] = [0, 1].map(|at| (many[at] - few[at]) / 200);
+    assert!(fill <= 112, "{fill} steps to enqueue one");
+    assert!(drain <= 314, "{drain} steps to claim and settle one");
 }

@@ -9,8 +9,9 @@ use rusqlite::params;
 
 use crate::control;
 use crate::error::{Error, Result};
-use crate::job::edges;
+use crate::job::cells;
 use crate::job::ends;
+use crate::job::follow;
 use crate::job::maintain;
 use crate::job::rates;
 use crate::job::row;
@@ -44,7 +45,7 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
         _ => {}
     }
     // Only now: a pause that has ended since it was told is for a repeat to tell.
-    controls.lapse(tx.now);
+    control::drop_ended(tx, &mut shard, &mut controls)?;
     let running = shard.count(State::Running);
     let mut ends = HashSet::with_capacity(call.settlements.len());
     let settled = settle::settle(tx, &mut shard, &worker, &call.settlements, &mut ends)?;
@@ -68,13 +69,13 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
 
 /// Steps 3 to 5: the jobs that died, and whether more is to be done.
 fn upkeep(tx: &mut Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Known) -> Result<(Vec<JobId>, bool)> {
-    let mut edges_left = edges::BUDGET;
-    edges::follow(tx, shard, &mut edges_left)?;
+    let mut edges_left = follow::BUDGET;
+    follow::follow(tx, shard, &mut edges_left)?;
     let promotions_left = maintain::promote(tx, shard)?;
     let windows_left = rates::open_windows(tx, shard)?;
     let overdue_left = ends::expire(tx, shard, worker.terms.keep_ended)?;
     let (died, leases_left) = leases::reclaim(tx, workers, shard, worker)?;
-    edges::follow(tx, shard, &mut edges_left)?;
+    follow::follow(tx, shard, &mut edges_left)?;
     Ok((died, promotions_left || windows_left || overdue_left || leases_left))
 }
 
@@ -97,7 +98,7 @@ fn is_for_others(
 /// Answers a number again: what it claimed and still holds runs anew from now; nothing else changes.
 fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, controls: &Controls, last: &Last) -> Result<Exchanged> {
     let until = tx.now + worker.terms.length;
-    let holder = row::worker_bytes(worker.id);
+    let holder = cells::worker_bytes(worker.id);
     let mut claimed = Vec::new();
     for n in &last.claimed {
         let held = tx
@@ -106,7 +107,9 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, controls: &Contro
                 "UPDATE queue_jobs SET lease_until = ?4 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3",
             )?
             .execute(params![n, holder, last.fence.cast_signed(), until.as_micros()])?;
-        let Some(job) = (held == 1).then(|| row::find(tx.conn, &shard.shard, *n)).transpose()?.flatten() else {
+        let Some(row::Stored { job, .. }) =
+            (held == 1).then(|| row::find(tx.conn, &shard.shard, *n)).transpose()?.flatten()
+        else {
             continue;
         };
         let inputs = take::inputs(tx, shard, &job.waits_for)?;

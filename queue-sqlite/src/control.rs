@@ -43,6 +43,16 @@ pub(crate) fn save(conn: &Connection, shard: &mut Ledger, controls: &Controls) -
     Ok(())
 }
 
+/// Forgets what has ended by its own moment, and writes what is left if there was any.
+pub(crate) fn drop_ended(tx: &Tx<'_>, shard: &mut Ledger, controls: &mut Controls) -> Result<()> {
+    if !shard.controlled {
+        return Ok(());
+    }
+    let said = controls.clone();
+    controls.lapse(tx.now);
+    if *controls == said { Ok(()) } else { save(tx.conn, shard, controls) }
+}
+
 /// Changes what is said of a shard; whether that changed anything.
 pub(crate) fn control(tx: &mut Tx<'_>, shard: &Shard, change: &Control) -> Result<bool> {
     let mut shard = Ledger::open(tx.conn, tx.namespace, shard)?;

@@ -3,13 +3,11 @@
 
 use std::time::Duration;
 
-use queue_storage::model::{
-    Claimed, Conflict, Key, Limit, NewJob, Rate, Settled, Settlement, Unique, WhenFull, Window,
-};
+use queue_storage::model::{Conflict, Key, Limit, NewJob, Rate, Unique, WhenFull, Window};
 use queue_storage::storage::{Control, Exchanged, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Retention};
 use rusqlite::params;
 
-use crate::bounds::{Desk, HOUR, assert_flat, job, mail};
+use crate::bounds::{Desk, HOUR, assert_flat, completed, job, mail};
 use crate::job::maintain;
 
 fn key(name: &str) -> Key {
@@ -28,16 +26,10 @@ fn slow(starts: u32) -> NewJob {
     job
 }
 
-fn completed(run: &Claimed) -> Settled {
-    let settlement = Settlement::Complete { result: None, keep: HOUR };
-    Settled { job: run.job.id, fence: run.fence, attempts: 1, settlement }
-}
-
 impl Desk {
     /// Takes the only job that is parked for a key as the first of `count` like it.
     fn crowd(&mut self, count: u32) {
-        let columns = "shard, state, rank, parked, parked_at, parked_for, task, needs, at_most_once, enqueued_at, keys, \
-            envelope";
+        let columns = "shard, state, rank, parked, parked_for, task, needs, at_most_once, enqueued_at, more, envelope";
         let sql = format!(
             "WITH RECURSIVE k(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM k WHERE i < ?1) \
              INSERT INTO queue_jobs (id, seq, {columns}) SELECT randomblob(16), seq + i, {columns} FROM queue_jobs, k \

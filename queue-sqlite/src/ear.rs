@@ -9,12 +9,13 @@ use std::collections::HashMap;
 use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use queue_storage::model::{JobId, Shard, WorkerId};
+use queue_storage::model::{JobId, Progress, Shard, WorkerId};
 use queue_storage::storage::Hub;
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, Result};
-use crate::job::row;
+use crate::job::cells;
+use crate::job::more::More;
 use crate::job::tx::{Hints, Raised};
 
 /// What someone in this process listens for.
@@ -36,7 +37,7 @@ struct All {
 struct Interest {
     listeners: usize,
     state: Option<i64>,
-    progress: Option<Vec<u8>>,
+    progress: Option<Progress>,
 }
 
 /// Ends the interest of one listener when it is dropped with it.
@@ -168,13 +169,17 @@ impl Ear {
     fn look_at_jobs(&self, conn: &Connection, namespace: &str) -> Result<()> {
         let jobs: Vec<_> = self.interests.lock().jobs.iter().map(|(id, interest)| (*id, interest.clone())).collect();
         let mut statement = conn.prepare_cached(
-            "SELECT j.state, j.progress FROM queue_shards s JOIN queue_jobs j ON j.shard = s.shard AND j.id = ?3 \
+            "SELECT j.state, j.more FROM queue_shards s JOIN queue_jobs j ON j.shard = s.shard AND j.id = ?3 \
              WHERE s.namespace = ?1 AND s.tag = ?2",
         )?;
         for (id, before) in jobs {
-            let values = params![namespace, id.home_tag(), row::id_bytes(id)];
-            let found = statement.query_row(values, |row| Ok((row.get::<_, i64>(0)?, row.get(1)?))).optional()?;
-            let (state, progress) = found.map_or((None, None), |(state, progress)| (Some(state), progress));
+            let values = params![namespace, id.home_tag(), cells::id_bytes(id)];
+            let found = statement
+                .query_row(values, |row| Ok((row.get::<_, i64>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)))
+                .optional()?;
+            let (state, more) = found.map_or((None, None), |(state, more)| (Some(state), more));
+            // What can't be read is told to whoever asks for the job; the others are to hear of theirs.
+            let progress = More::read(id, more.as_deref()).ok().and_then(|more| more.progress);
             if state != before.state || state.is_none() {
                 self.hub.signal_job(id);
             } else if progress != before.progress {

@@ -1,16 +1,19 @@
 //! Taking jobs in.
 
-use queue_storage::model::{EndReason, Job, JobId, Move, NewJob, State};
-use queue_storage::storage::{Admission, EnqueueCall, StorageError};
+use queue_storage::model::{Conflict, EndReason, Job, JobId, Move, NewJob, State};
+use queue_storage::storage::{Admission, Edit, EnqueueCall, StorageError};
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::{Error, Result};
+use crate::job::cells;
 use crate::job::edges;
+use crate::job::edit;
 use crate::job::limits;
 use crate::job::row;
 use crate::job::tx::Tx;
-use crate::job::unique;
-use crate::job::write;
+use crate::job::unique::{self, Owner};
+use crate::job::watch::{self, Kind};
+use crate::job::write::{self, Insert};
 use crate::ledger::Ledger;
 
 /// A numbered call: answered from memory when it was applied before.
@@ -46,13 +49,14 @@ pub(crate) fn enqueue(tx: &mut Tx<'_>, call: EnqueueCall) -> Result<Vec<Admissio
 
 /// Stores the jobs in their order and saves the shard.
 pub(crate) fn take_in(tx: &mut Tx<'_>, shard: &mut Ledger, jobs: Vec<NewJob>) -> Result<Vec<Admission>> {
-    let answer = jobs.into_iter().map(|job| admit(tx, shard, job)).collect::<Result<Vec<_>>>()?;
+    let mut insert = Insert::prepare(tx.conn)?;
+    let answer = jobs.into_iter().map(|job| admit(tx, shard, &mut insert, job)).collect::<Result<Vec<_>>>()?;
     let wake = tx.hints.ready || tx.is_due_sooner(shard)?;
     tx.finish(shard, wake)?;
     Ok(answer)
 }
 
-fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, new: NewJob) -> Result<Admission> {
+fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJob) -> Result<Admission> {
     let mut parents = Vec::new();
     if !new.waits_for.is_empty() || new.unique.is_some() {
         if let Some(state) = stored(tx, shard, new.id)? {
@@ -65,7 +69,7 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, new: NewJob) -> Result<Admission> 
             }
         }
     }
-    if let Some(answer) = unique::keep_out(tx, shard, &new)? {
+    if let Some(answer) = keep_out(tx, shard, &new)? {
         return Ok(answer);
     }
     let mut job = Job::admitted(new, shard.shard.clone(), tx.now);
@@ -77,7 +81,7 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, new: NewJob) -> Result<Admission> 
     if job.state == State::Ready {
         job.sequence = Some(shard.sequence + 1);
     }
-    let Some(n) = write::insert(tx.conn, shard.n, &job)? else {
+    let Some(n) = insert.store(shard.n, &job)? else {
         let state = stored(tx, shard, job.id)?;
         return state.map(Admission::Duplicate).ok_or_else(|| Error::corrupt(format!("job {} comes and goes", job.id)));
     };
@@ -98,11 +102,37 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, new: NewJob) -> Result<Admission> 
     if !job.state.is_end() {
         shard.limited += u64::from(write::is_limited(&job));
         if let Some((overdue, _)) = job.overdue_at() {
+            watch::add(tx.conn, (shard.n, n), Kind::Overdue, overdue)?;
             tx.hints.due_at(overdue);
         }
         edges::tie(tx, shard, n, &parents)?;
     }
     Ok(Admission::Added(job.state))
+}
+
+/// What becomes of a job whose unique key another holds; `None` if nobody does.
+fn keep_out(tx: &mut Tx<'_>, shard: &mut Ledger, new: &NewJob) -> Result<Option<Admission>> {
+    let Some(unique) = &new.unique else { return Ok(None) };
+    let Some(Owner { id, .. }) = unique::owner(tx.conn, shard.n, &unique.key, tx.now)? else { return Ok(None) };
+    let stored = row::by_id(tx.conn, (shard.n, &shard.shard), id)?;
+    let state = stored.as_ref().map(|stored| stored.job.state);
+    let edit = match unique.conflict {
+        Conflict::Existing => return Ok(Some(Admission::Existing(id, state))),
+        Conflict::Reject => return Ok(Some(Admission::Rejected(id, state))),
+        Conflict::Replace => Edit::new().envelope(new.envelope.clone()).priority(new.priority),
+        Conflict::Debounce => Edit::new().envelope(new.envelope.clone()).when(new.when),
+        other => {
+            let message = format!("job {}: this storage is too old for the conflict {other:?}", new.id);
+            return Err(Error::Refused(StorageError::invalid(message)));
+        }
+    };
+    match stored.filter(|stored| !stored.job.state.is_end() && stored.job.state != State::Running) {
+        Some(mut stored) => {
+            edit::edit(tx, shard, &mut stored, &edit)?;
+            Ok(Some(Admission::Replaced(id, stored.job.state)))
+        }
+        None => Ok(Some(Admission::Existing(id, state))),
+    }
 }
 
 /// What becomes at once of a job whose dependencies have all completed, or one of which ended otherwise.
@@ -129,9 +159,9 @@ fn stored(tx: &Tx<'_>, shard: &Ledger, id: JobId) -> Result<Option<State>> {
     let state = tx
         .conn
         .prepare_cached("SELECT state FROM queue_jobs WHERE shard = ?1 AND id = ?2")?
-        .query_row(params![shard.n, row::id_bytes(id)], |row| row.get::<_, i64>(0))
+        .query_row(params![shard.n, cells::id_bytes(id)], |row| row.get::<_, i64>(0))
         .optional()?;
-    state.map(row::state).transpose()
+    state.map(cells::state).transpose()
 }
 
 /// Answers as they are remembered: each its kind, the job it names, and a state.
@@ -149,7 +179,7 @@ fn encode(answer: &[Admission]) -> Result<Vec<u8>> {
             other => return Err(Error::corrupt(format!("the answer {other:?} can't be remembered"))),
         };
         bytes.push(kind);
-        bytes.extend(id.into_iter().flat_map(|id| row::id_bytes(*id)));
+        bytes.extend(id.into_iter().flat_map(|id| cells::id_bytes(*id)));
         bytes.extend(Some(state).filter(|_| kind != 2));
     }
     Ok(bytes)
@@ -165,9 +195,9 @@ fn decode(mut bytes: &[u8]) -> Result<Vec<Admission>> {
         let length = if *kind < 2 { 0 } else { 16 };
         let (id, rest) = rest.split_at_checked(length).ok_or_else(damaged)?;
         let (state, rest) = rest.split_at_checked(usize::from(*kind != 2)).ok_or_else(damaged)?;
-        let id = if id.is_empty() { None } else { Some(row::job_id(id)?) };
+        let id = if id.is_empty() { None } else { Some(cells::job_id(id)?) };
         let state = state.first().filter(|state| **state != NO_STATE);
-        let state = state.map(|state| row::state(i64::from(*state))).transpose()?;
+        let state = state.map(|state| cells::state(i64::from(*state))).transpose()?;
         answer.push(match (kind, id, state) {
             (0, _, Some(state)) => Admission::Added(state),
             (1, _, Some(state)) => Admission::Duplicate(state),

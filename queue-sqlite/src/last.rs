@@ -6,7 +6,7 @@ use queue_storage::storage::SettleAnswer;
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::Result;
-use crate::job::row;
+use crate::job::cells;
 use crate::job::tx::Tx;
 use crate::job::workers::Known;
 use crate::ledger::Ledger;
@@ -66,7 +66,7 @@ impl Last {
         let mut statement = tx.conn.prepare_cached(
             "UPDATE queue_jobs SET delivered = 1 WHERE n = ?1 AND state = 3 AND worker = ?2 AND fence = ?3 AND delivered = 0",
         )?;
-        let holder = row::worker_bytes(worker.id);
+        let holder = cells::worker_bytes(worker.id);
         for n in self.claimed.iter().filter(|n| !settled.contains(n)) {
             statement.execute(params![n, holder, self.fence.cast_signed()])?;
         }

@@ -9,12 +9,13 @@ use queue_storage::storage::{Controls, LeaseTerms, MAX_LAPSES, MAX_UPKEEP};
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::Result;
+use crate::job::cells;
 use crate::job::history;
-use crate::job::rates;
 use crate::job::row::{self, Stored};
 use crate::job::shift::{end, shift};
 use crate::job::tx::Tx;
 use crate::job::workers::{Known, Workers};
+use crate::job::write;
 use crate::ledger::Ledger;
 use crate::room::Room;
 
@@ -42,7 +43,7 @@ fn shorten(tx: &Tx<'_>, workers: &mut Workers, shard: &Ledger) -> Result<()> {
         .query_map(params![shard.n, tx.now.as_micros()], |row| Ok((row.get(0)?, row.get(1)?, row.get(2)?)))?
         .collect::<Result<_, _>>()?;
     for (n, until, holder) in leases {
-        let latest = (tx.now + workers.terms(tx, row::worker_id(&holder)?)?.length).as_micros();
+        let latest = (tx.now + workers.terms(tx, cells::worker_id(&holder)?)?.length).as_micros();
         if until > latest {
             tx.conn.prepare_cached("UPDATE queue_jobs SET lease_until = ?2 WHERE n = ?1")?.execute([n, latest])?;
         }
@@ -71,7 +72,7 @@ pub(crate) fn reclaim(
     if shard.count(State::Running) == 0 {
         return Ok((Vec::new(), false));
     }
-    let caller = row::worker_bytes(worker.id);
+    let caller = cells::worker_bytes(worker.id);
     let ended: Vec<i64> = tx
         .conn
         .prepare_cached(ENDED)?
@@ -79,7 +80,7 @@ pub(crate) fn reclaim(
         .collect::<Result<_, _>>()?;
     let mut died = Vec::new();
     for n in ended.iter().take(MAX_UPKEEP as usize) {
-        let Some(mut stored) = row::find_stored(tx.conn, &shard.shard, *n)? else { continue };
+        let Some(mut stored) = row::find(tx.conn, &shard.shard, *n)? else { continue };
         let Some(lease) = stored.job.lease else { continue };
         let terms = workers.terms(tx, lease.worker)?;
         take_back(tx, shard, &mut stored, lease, &terms)?;
@@ -110,7 +111,8 @@ fn take_back(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, lease: Le
     let most = terms.keep_attempts;
     let Some(run) = run else { return history::cut(tx.conn, stored.n, stored.runs, most) };
     stored.runs = history::remember(tx.conn, stored.n, stored.runs, &run, most)?;
-    history::note(tx.conn, stored.n, stored.runs)
+    stored.cancel_keep = None;
+    write::more(tx.conn, stored.n, stored.job.id, &stored.more())
 }
 
 /// Counts a lost lease: how the run ended, and the reason if the job is dead of it.
@@ -145,7 +147,7 @@ pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known, controls: 
     let resumed = resumes(controls, worker.id);
     let opens =
         if shard.count(State::Ready) > shard.blocked { Room::of(tx, shard, controls)?.opens_at(tx.now) } else { None };
-    let moments = [tx.next_due(shard)?, tx.next_overdue(shard)?, rates::next_window(tx, shard)?, opens, resumed];
+    let moments = [tx.next_due(shard)?, tx.next_overdue(shard)?, tx.next_window(shard)?, opens, resumed];
     let due = moments.into_iter().flatten().min().map(|at| at - tx.now);
     if shard.count(State::Running) == 0 {
         return Ok(due);

@@ -4,7 +4,7 @@ use std::collections::HashMap;
 
 use queue_storage::model::{Key, Move, Shard, State, Timestamp};
 use queue_storage::storage::{Counts, Ends};
-use rusqlite::{Connection, OptionalExtension, Row, named_params, params};
+use rusqlite::{Connection, OptionalExtension, Row, params};
 
 use crate::error::Result;
 
@@ -49,17 +49,35 @@ pub(crate) struct Ledger {
     pub(crate) holders: HashMap<Key, u64>,
 }
 
-const FIELDS: &str = "shard, seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, \
-    n_retrying, n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_letters, enqueued, \
-    ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news, n_limited, n_stopping, stops, \
-    controlled, n_blocked";
+/// The columns beside the row's number, in the order in which they are read and saved; a literal, for `concat!`.
+macro_rules! fields {
+    () => {
+        "seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, n_retrying, \
+         n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_letters, enqueued, \
+         ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news, n_limited, n_stopping, \
+         stops, controlled, n_blocked"
+    };
+}
+
+const FIND: &str =
+    concat!("SELECT shard, ", fields!(), " FROM queue_shards WHERE namespace = ?1 AND queue = ?2 AND idx = ?3");
+const MAKE: &str = concat!(
+    "INSERT INTO queue_shards (namespace, queue, idx, tag) VALUES (?1, ?2, ?3, ?4) RETURNING shard, ",
+    fields!()
+);
+// By numbers: a parameter with a name is looked for among all of them.
+const SAVE: &str = concat!(
+    "UPDATE queue_shards SET (",
+    fields!(),
+    ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, \
+     ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33) WHERE shard = ?1"
+);
 
 impl Ledger {
     /// The shard's row, if it has one.
     pub(crate) fn find(conn: &Connection, namespace: &str, shard: &Shard) -> Result<Option<Self>> {
-        let sql = format!("SELECT {FIELDS} FROM queue_shards WHERE namespace = ?1 AND queue = ?2 AND idx = ?3");
         let found = conn
-            .prepare_cached(&sql)?
+            .prepare_cached(FIND)?
             .query_row(params![namespace, shard.queue.as_str(), shard.index], |row| Self::read(row, shard.clone()))
             .optional()?;
         Ok(found)
@@ -70,10 +88,8 @@ impl Ledger {
         if let Some(ledger) = Self::find(conn, namespace, shard)? {
             return Ok(ledger);
         }
-        let sql =
-            format!("INSERT INTO queue_shards (namespace, queue, idx, tag) VALUES (?1, ?2, ?3, ?4) RETURNING {FIELDS}");
         let ledger = conn
-            .prepare_cached(&sql)?
+            .prepare_cached(MAKE)?
             .query_row(params![namespace, shard.queue.as_str(), shard.index, shard.tag()], |row| {
                 Self::read(row, shard.clone())
             })?;
@@ -118,34 +134,44 @@ impl Ledger {
     /// Writes the row back.
     pub(crate) fn save(&self, conn: &Connection) -> Result<()> {
         let micros = |moment: Option<Timestamp>| moment.map(Timestamp::as_micros);
+        let count = u64::cast_signed;
         let [waiting, scheduled, ready, running, retrying, completed, cancelled, expired, dead] =
-            self.stored.map(u64::cast_signed);
-        conn.prepare_cached(
-            "UPDATE queue_shards SET seq = :seq, fence = :fence, seen_at = :seen_at, silent_since = :silent_since, \
-             spare_until = :spare_until, n_waiting = :waiting, n_scheduled = :scheduled, n_ready = :ready, \
-             n_running = :running, n_retrying = :retrying, n_completed = :completed, n_cancelled = :cancelled, \
-             n_expired = :expired, n_dead = :dead, n_parked = :parked, n_suspects = :suspects, n_follow = :follow, \
-             n_traces = :traces, n_letters = :letters, enqueued = :enqueued, ended_completed = :ended_completed, \
-             ended_cancelled = :ended_cancelled, ended_expired = :ended_expired, ended_dead = :ended_dead, \
-             pruned_made_at = :pruned, bell = :bell, news = :news, \
-             n_limited = :limited, n_stopping = :stopping, stops = :stops, controlled = :controlled, n_blocked = :blocked WHERE shard = :n",
-        )?
-        .execute(named_params! {
-            ":seq": self.sequence.cast_signed(), ":fence": self.fence.cast_signed(), ":seen_at": micros(self.seen_at),
-            ":silent_since": micros(self.silent_since), ":spare_until": micros(self.spare_until),
-            ":waiting": waiting, ":scheduled": scheduled, ":ready": ready, ":running": running,
-            ":retrying": retrying, ":completed": completed, ":cancelled": cancelled, ":expired": expired,
-            ":dead": dead, ":parked": self.parked.cast_signed(), ":suspects": self.suspects.cast_signed(),
-            ":follow": self.follow.cast_signed(),
-            ":traces": self.traces.cast_signed(), ":letters": self.letters.cast_signed(),
-            ":enqueued": self.enqueued.cast_signed(),
-            ":ended_completed": self.ended.completed.cast_signed(), ":ended_cancelled": self.ended.cancelled.cast_signed(),
-            ":ended_expired": self.ended.expired.cast_signed(), ":ended_dead": self.ended.dead.cast_signed(),
-            ":pruned": micros(self.pruned_made_at), ":bell": self.bell.cast_signed(), ":news": self.news.cast_signed(),
-            ":limited": self.limited.cast_signed(), ":stopping": self.stopping.cast_signed(),
-            ":stops": self.stops.cast_signed(), ":controlled": self.controlled,
-            ":blocked": self.blocked.cast_signed(), ":n": self.n,
-        })?;
+            self.stored.map(count);
+        conn.prepare_cached(SAVE)?.execute(params![
+            self.n,
+            count(self.sequence),
+            count(self.fence),
+            micros(self.seen_at),
+            micros(self.silent_since),
+            micros(self.spare_until),
+            waiting,
+            scheduled,
+            ready,
+            running,
+            retrying,
+            completed,
+            cancelled,
+            expired,
+            dead,
+            count(self.parked),
+            count(self.suspects),
+            count(self.follow),
+            count(self.traces),
+            count(self.letters),
+            count(self.enqueued),
+            count(self.ended.completed),
+            count(self.ended.cancelled),
+            count(self.ended.expired),
+            count(self.ended.dead),
+            micros(self.pruned_made_at),
+            count(self.bell),
+            count(self.news),
+            count(self.limited),
+            count(self.stopping),
+            count(self.stops),
+            self.controlled,
+            count(self.blocked),
+        ])?;
         Ok(())
     }
 

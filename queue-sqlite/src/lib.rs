@@ -6,12 +6,14 @@
 //! * `options` says where the file is; `connect` and `schema` open, create and migrate it.
 //! * `lane` leads from any runtime to the two threads: `writer`, which groups what is queued into one transaction, and
 //!   `reader`.
-//! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract. Below `claim` stand `settle`,
-//!   `leases`, `take` with `lines`, `renew` and `last`, beside `operate` stand `list`, `act` and `control`.
-//! * `limits` is asked wherever a job with keys moves; below it stand `slots`, `rates`, `unique` and `parking`, beside it
-//!   `room`, the same of a whole shard.
-//! * Below all of them are `ends` (what ends without a run), `edges`, `shift` (the rare moves), `history`, `workers`, and
-//!   `ledger` (a shard's row), `row` and `write` (a job's).
+//! * `roles` and `notify` are the roles of the contract: each call is sent down a lane, to `enqueue`, `claim`, `renew`,
+//!   `operate`, `list`, `control` or into `job`. Below `claim` stand `settle`, `leases`, `take` with `lines`, `last`, and
+//!   `room`, the limits of a whole shard.
+//! * `job` is all about a job's row, in floors of its own: at the bottom what stands in columns (`cells`, `keys`, `more`,
+//!   `watch`), a call under way (`tx`), then the row as a whole (`row`, `write`), what holds it back (`parking`, `rates`,
+//!   `slots`, `unique`, joined in `limits`), who waits for it (`edges`), `shift`, the rare moves, and on top what moves it:
+//!   `follow`, `ends`, `edit`, `maintain`, `act`.
+//! * Below all of them is `ledger`, a shard's row.
 
 #[cfg(test)]
 mod bounds;
@@ -35,6 +37,7 @@ mod operate;
 mod options;
 mod reader;
 mod renew;
+mod roles;
 mod room;
 mod schema;
 mod settle;
@@ -45,19 +48,14 @@ use std::fmt;
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use async_trait::async_trait;
 use queue_storage::clock::Clock;
-use queue_storage::model::{JobId, Key, Namespace, NewJob, Shard, WorkerId};
-use queue_storage::storage::{
-    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Hub, JobPage,
-    JobQuery, Lookup, Maintain, Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, Usage, WorkerRecord,
-    check_jobs,
-};
+use queue_storage::model::{Namespace, NewJob, Shard};
+use queue_storage::storage::{Admission, Hub, StorageError, check_jobs};
 use rusqlite::Transaction;
 
 use error::{Place, Result};
 use job::tx::Tx;
-use job::{act, limits, maintain, workers};
+use job::workers::Workers;
 use lane::Lane;
 
 pub use options::{SqliteOptions, Synchronous};
@@ -112,7 +110,7 @@ impl SqliteStorage {
                 move || connect::writer(&opened, &at).map_err(|error| error.at(&at)),
                 move |conn, track| {
                     let (namespace, clock) = (served.namespace.clone(), Arc::clone(&served.clock));
-                    let (workers, busy_timeout) = (workers::Workers::default(), served.busy_timeout);
+                    let (workers, busy_timeout) = (Workers::default(), served.busy_timeout);
                     writer::Writer { conn, namespace, clock, ear, place, busy_timeout, workers }.run(&track);
                 },
             )
@@ -169,8 +167,9 @@ impl SqliteStorage {
     /// ```
     ///
     /// # Errors
-    /// *Invalid*: as [`Enqueue::enqueue`] says, or the connection is one to another file. *Unavailable*: SQLite refused, a
-    /// locked file among the reasons. In each case the transaction is as it was before.
+    /// *Invalid*: as [`Enqueue::enqueue`](queue_storage::storage::Enqueue::enqueue) says, or the connection is one to
+    /// another file. *Unavailable*: SQLite refused, a locked file among the reasons. In each case the transaction is as it
+    /// was before.
     pub fn enqueue_in(
         &self,
         transaction: &Transaction<'_>,
@@ -219,112 +218,5 @@ impl fmt::Debug for SqliteStorage {
             .field("path", &self.place.path())
             .field("namespace", &self.namespace)
             .finish_non_exhaustive()
-    }
-}
-
-#[async_trait]
-impl Storage for SqliteStorage {
-    fn location(&self) -> String {
-        self.place.location()
-    }
-
-    async fn ping(&self) -> Result<(), StorageError> {
-        // Both threads answer, and the file can be read.
-        self.writer.call(|reply| writer::Message::work(reply, |_, _| Ok(()))).await?;
-        self.reader.call(|reply| reader::Message::look(reply, |look| operate::shards(look).map(drop))).await
-    }
-
-    async fn close(&self) {
-        self.writer.close(writer::Message::Close).await;
-        self.reader.close(reader::Message::Close).await;
-        self.hub.signal_all();
-    }
-}
-
-#[async_trait]
-impl Enqueue for SqliteStorage {
-    async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError> {
-        call.check()?;
-        self.writer.call(|reply| writer::Message::work(reply, |tx, _| enqueue::enqueue(tx, call))).await
-    }
-}
-
-#[async_trait]
-impl Claim for SqliteStorage {
-    async fn register(&self, worker: WorkerRecord) -> Result<(), StorageError> {
-        self.writer.call(|reply| writer::Message::work(reply, move |tx, _| workers::register(tx, &worker))).await
-    }
-
-    async fn deregister(&self, worker: WorkerId) -> Result<(), StorageError> {
-        self.writer.call(|reply| writer::Message::work(reply, move |tx, _| workers::deregister(tx, worker))).await
-    }
-
-    async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
-        call.check()?;
-        self.writer
-            .call(|reply| writer::Message::work(reply, move |tx, workers| claim::exchange(tx, workers, &call)))
-            .await
-    }
-
-    async fn renew(&self, call: Renewal) -> Result<Vec<Renewed>, StorageError> {
-        call.check()?;
-        self.writer
-            .call(|reply| writer::Message::work(reply, move |tx, workers| renew::renew(tx, workers, &call)))
-            .await
-    }
-}
-
-#[async_trait]
-impl Maintain for SqliteStorage {
-    async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
-        let shard = shard.clone();
-        self.writer
-            .call(|reply| writer::Message::work(reply, move |tx, _| maintain::prune(tx, &shard, retention)))
-            .await
-    }
-}
-
-#[async_trait]
-impl Operate for SqliteStorage {
-    async fn get(&self, id: JobId) -> Result<Lookup, StorageError> {
-        self.reader.call(|reply| reader::Message::look(reply, move |look| operate::get(look, id))).await
-    }
-
-    async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
-        let query = query.clone();
-        self.reader.call(|reply| reader::Message::look(reply, move |look| list::list(look, &query))).await
-    }
-
-    async fn counts(&self, shard: &Shard) -> Result<Counts, StorageError> {
-        let shard = shard.clone();
-        self.reader.call(|reply| reader::Message::look(reply, move |look| operate::counts(look, &shard))).await
-    }
-
-    async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
-        self.reader.call(|reply| reader::Message::look(reply, operate::shards)).await
-    }
-
-    async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
-        self.reader.call(|reply| reader::Message::look(reply, operate::workers)).await
-    }
-
-    async fn act(&self, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
-        act.check(ids)?;
-        let (shard, ids, act) = (shard.clone(), ids.to_vec(), act.clone());
-        self.writer.call(|reply| writer::Message::work(reply, move |tx, _| act::act(tx, &shard, &ids, &act))).await
-    }
-
-    async fn control(&self, shard: &Shard, change: &Control) -> Result<bool, StorageError> {
-        let (shard, change) = (shard.clone(), change.clone());
-        self.writer.call(|reply| writer::Message::work(reply, move |tx, _| control::control(tx, &shard, &change))).await
-    }
-
-    async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
-        let shard = shard.clone();
-        self.reader.call(|reply| reader::Message::look(reply, move |look| control::controls(look, &shard))).await
-    }
-    async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
-        let (shard, key) = (shard.clone(), key.clone());
-        self.reader.call(|reply| reader::Message::look(reply, move |look| limits::usage(look, &shard, &key))).await
     }
 }

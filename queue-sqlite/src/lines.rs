@@ -2,14 +2,13 @@
 
 use std::collections::{BTreeMap, VecDeque};
 
-use queue_storage::model::{Job, Parked, TaskName};
+use queue_storage::model::{Parked, TaskName};
 use queue_storage::storage::{MAX_CLAIM_BYTES, MAX_HEADS, Pause};
 use rusqlite::{OptionalExtension, Row, ToSql, params};
 
 use crate::error::{Error, Result};
-use crate::job::parking::Back;
-use crate::job::row::{self, columns};
-use crate::job::tx::Tx;
+use crate::job::row::{self, Stored, columns};
+use crate::job::tx::{Back, Tx};
 use crate::job::workers::Known;
 use crate::ledger::Ledger;
 
@@ -42,7 +41,7 @@ pub(crate) struct Head {
     /// Why this worker can't run it now.
     pub(crate) misfit: Option<Parked>,
     /// The job, where it was read along: in the line that most are taken from.
-    pub(crate) job: Option<Job>,
+    pub(crate) stored: Option<Stored>,
 }
 
 /// Which jobs stand in a line.
@@ -135,7 +134,7 @@ impl Lines {
     }
 
     /// Takes up a job that came back into line in its old place, unless what is still to be fetched holds it.
-    pub(crate) fn bring(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>, back: Back) -> Result<()> {
+    pub(crate) fn bring(&mut self, tx: &Tx<'_>, shard: &Ledger, asker: &Asker<'_>, back: &Back) -> Result<()> {
         let place = (back.rank, back.sequence);
         let own = self.lines.iter().find(|line| match line.kind {
             Kind::Ready => !back.suspect,
@@ -146,8 +145,8 @@ impl Lines {
         if comes || (back.suspect && !self.with_suspects) {
             return Ok(());
         }
-        let Some(job) = row::find(tx.conn, &shard.shard, back.n)? else { return Ok(()) };
-        let misfit = asker.misfit(job.task.as_str(), job.needs);
+        let Some(stored) = row::find(tx.conn, &shard.shard, back.n)? else { return Ok(()) };
+        let misfit = asker.misfit(stored.job.task.as_str(), stored.job.needs);
         let head = Head {
             n: back.n,
             rank: back.rank,
@@ -155,7 +154,7 @@ impl Lines {
             suspect: back.suspect,
             parked: false,
             misfit,
-            job: Some(job),
+            stored: Some(stored),
         };
         let at = self.lines.iter().position(|line| matches!(line.kind, Kind::Back)).unwrap_or_else(|| {
             self.lines.push(Line { kind: Kind::Back, fetched: VecDeque::new(), after: None, chunk: 0 });
@@ -213,9 +212,9 @@ impl Line {
                 suspect,
                 parked,
                 misfit,
-                job: along.then(|| row::job(tx.conn, row, &shard.shard)).transpose()?,
+                stored: along.then(|| row::stored(tx.conn, row, &shard.shard)).transpose()?,
             };
-            bytes += head.job.as_ref().map_or(0, |job| job.envelope.len());
+            bytes += head.stored.as_ref().map_or(0, |stored| stored.job.envelope.len());
             self.fetched.push_back(head);
             if bytes > MAX_CLAIM_BYTES {
                 all = false;

@@ -8,7 +8,9 @@ use queue_storage::storage::{Cursor, JobPage, JobQuery, MAX_PAGE, StorageError};
 use rusqlite::{Row, params};
 
 use crate::error::{Error, Result};
-use crate::job::limits::Keys;
+use crate::job::cells;
+use crate::job::keys::Keys;
+use crate::job::more::More;
 use crate::job::row;
 use crate::operate::shards_where;
 use crate::reader::Snapshot;
@@ -20,7 +22,7 @@ const MAX_LOOKED_AT: u32 = 10_000;
 macro_rules! walk {
     ($place:literal, $rest:literal) => {
         concat!(
-            "SELECT n, shard, id, task, state, worker, reason, enqueued_at, tags, keys, ",
+            "SELECT n, shard, id, task, state, worker, reason, enqueued_at, more, ",
             $place,
             " FROM queue_jobs ",
             $rest
@@ -98,7 +100,7 @@ impl Pager<'_> {
                     self.page.next = place.map(Death::cursor);
                     return Ok(());
                 }
-                place = Some(Death { shard, at: found.get(10)?, n: found.get(0)? });
+                place = Some(Death { shard, at: found.get(9)?, n: found.get(0)? });
                 self.show(found)?;
             }
         }
@@ -115,7 +117,7 @@ impl Pager<'_> {
         if let Some(shard) = self.shards.get(&found.get(1)?)
             && self.query.fits(&outline(found, shard)?)
         {
-            self.page.jobs.extend(row::find(self.look.conn, shard, found.get(0)?)?);
+            self.page.jobs.extend(row::find(self.look.conn, shard, found.get(0)?)?.map(|stored| stored.job));
         }
         Ok(())
     }
@@ -124,15 +126,14 @@ impl Pager<'_> {
 /// As much of a job as a query asks about.
 fn outline(row: &Row<'_>, shard: &Shard) -> Result<Job> {
     let broken = |_| Error::corrupt("a job's outline can't be read");
-    let id = row::job_id(row.get_ref(2)?.as_blob().map_err(broken)?)?;
-    let mut new = NewJob::new(id, row::task(row.get_ref(3)?.as_str().map_err(broken)?)?, Bytes::new());
-    new.tags = row::tags(row.get_ref(8)?.as_str_or_null().map_err(broken)?)?;
-    if let Some(keys) = row.get_ref(9)?.as_blob_or_null().map_err(broken)? {
-        Keys { unique: new.unique, limits: new.limits } = Keys::read(keys)?;
-    }
+    let id = cells::job_id(row.get_ref(2)?.as_blob().map_err(broken)?)?;
+    let mut new = NewJob::new(id, cells::task(row.get_ref(3)?.as_str().map_err(broken)?)?, Bytes::new());
+    let more = More::read(id, row.get_ref(8)?.as_blob_or_null().map_err(broken)?)?;
+    new.tags = more.tags;
+    Keys { unique: new.unique, limits: new.limits } = more.keys;
     let mut job = Job::admitted(new, shard.clone(), Timestamp::from_micros(row.get(7)?));
-    job.state = row::state(row.get(4)?)?;
-    job.worker = row.get_ref(5)?.as_blob_or_null().map_err(broken)?.map(row::worker_id).transpose()?;
+    job.state = cells::state(row.get(4)?)?;
+    job.worker = row.get_ref(5)?.as_blob_or_null().map_err(broken)?.map(cells::worker_id).transpose()?;
     job.reason = row.get_ref(6)?.as_str_or_null().map_err(broken)?.map(EndReason::from);
     Ok(job)
 }

@@ -4,7 +4,7 @@ use queue_storage::model::{Rate, State, Timestamp};
 use queue_storage::storage::Controls;
 
 use crate::error::Result;
-use crate::job::rates::{self, SHARD};
+use crate::job::paid::{self, SHARD};
 use crate::job::tx::Tx;
 use crate::ledger::Ledger;
 
@@ -18,7 +18,7 @@ pub(crate) struct Room {
 
 impl Room {
     pub(crate) fn of(tx: &Tx<'_>, shard: &Ledger, controls: &Controls) -> Result<Self> {
-        let paid = controls.rate.map(|_| rates::paid(tx.conn, shard.n, SHARD)).transpose()?;
+        let paid = controls.rate.map(|_| paid::paid(tx.conn, shard.n, SHARD)).transpose()?;
         Ok(Self { slots: controls.slots, rate: controls.rate, paid: paid.unwrap_or_default() })
     }
 
@@ -37,7 +37,7 @@ impl Room {
 
     /// Writes what was paid.
     pub(crate) fn save(&self, tx: &Tx<'_>, shard: &Ledger) -> Result<()> {
-        self.rate.map_or(Ok(()), |_| rates::pay(tx, shard, SHARD, self.paid))
+        self.rate.map_or(Ok(()), |_| paid::pay(tx, shard, SHARD, self.paid))
     }
 
     /// When the rate next admits a start, if it does not now.

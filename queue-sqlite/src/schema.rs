@@ -71,7 +71,7 @@ fn version(conn: &Connection) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{ends, maintain, parking, rates, slots, unique};
+    use crate::job::{maintain, paid, parking, rates, slots, tx, unique, watch};
     use crate::{leases, lines, list};
 
     fn place() -> Place {
@@ -123,13 +123,10 @@ mod tests {
             (leases::ENDED, "queue_leases (shard=? AND lease_until<?)"),
             (leases::OVER, "queue_leases (shard=? AND lease_until<?)"),
             (leases::NEXT_END, "queue_leases (shard=? AND lease_until>?)"),
-            (crate::job::tx::NEXT_DUE, "queue_due (shard=?)"),
+            (tx::NEXT_DUE, "queue_due (shard=?)"),
             (maintain::KEPT, "queue_kept (shard=? AND keep_until<?)"),
             (maintain::TRACES, "queue_traces (shard=?)"),
             (maintain::LETTERS, "queue_letters (shard=?)"),
-            (ends::OVERDUE, "queue_overdue (shard=? AND overdue_at<?)"),
-            (ends::UNKNOWN, "queue_unknown (shard=? AND parked_at<?)"),
-            (crate::job::tx::NEXT_OVERDUE, "queue_overdue (shard=? AND overdue_at>?)"),
             (list::DEAD, "queue_letters (shard=? AND ended_at<?)"),
             (list::WALK, "INTEGER PRIMARY KEY (rowid>?)"),
             (crate::settle::HELD, "queue_jobs_by_id (shard=? AND id=?)"),
@@ -147,23 +144,25 @@ mod tests {
         }
     }
 
-    /// The same of what is asked about keys, in tables of its own.
+    /// The same of what is asked about moments and keys, in tables of their own.
     #[test]
-    fn statements_about_keys_stay_on_their_index() {
+    fn statements_about_moments_and_keys_stay_on_their_index() {
         let conn = migrated(MIGRATIONS);
         let parked = "SEARCH queue_jobs USING INDEX queue_blocked (shard=? AND parked_for=? AND parked=?)";
         let counted = "SEARCH queue_jobs USING COVERING INDEX queue_blocked (shard=? AND parked_for=? AND parked=?)";
         let plans = [
+            (watch::REACHED, vec!["SEARCH queue_watch USING PRIMARY KEY (shard=? AND kind=? AND at<?)"]),
+            (watch::NEXT, vec!["SEARCH queue_watch USING PRIMARY KEY (shard=? AND kind=?)"]),
             (slots::NEXT, vec![parked]),
             (rates::NEXT, vec![parked]),
             (parking::BLOCKED, vec![counted]),
             (parking::THROTTLED, vec![counted]),
             (slots::HOLDERS, vec!["SEARCH queue_slots USING PRIMARY KEY (shard=? AND key=?)"]),
-            (rates::PAID, vec!["SEARCH queue_rates USING PRIMARY KEY (shard=? AND key=?)"]),
-            (rates::NEXT_WINDOW, vec!["SEARCH queue_windows USING COVERING INDEX queue_windows_by_opening (shard=?)"]),
+            (paid::PAID, vec!["SEARCH queue_rates USING PRIMARY KEY (shard=? AND key=?)"]),
+            (tx::NEXT_WINDOW, vec!["SEARCH queue_windows USING COVERING INDEX queue_windows_by_opening (shard=?)"]),
             (unique::OWNER, vec!["SEARCH queue_unique USING PRIMARY KEY (shard=? AND key=?)"]),
             (
-                rates::FORGET,
+                paid::FORGET,
                 vec![
                     "SEARCH queue_rates USING PRIMARY KEY (shard=? AND key=?)",
                     "LIST SUBQUERY 1",

@@ -2,16 +2,19 @@
 
 use std::collections::BTreeSet;
 
-use queue_storage::model::{Claimed, EndReason, Fence, Input, Job, JobId, Lease, Move, Parked, State, TaskName};
+use queue_storage::model::{Claimed, EndReason, Fence, Input, JobId, Lease, Move, Parked, State, TaskName};
 use queue_storage::storage::{Controls, Exchange, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, Revocation};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::{CachedStatement, OptionalExtension, params};
 
 use crate::control;
 use crate::error::{Error, Result};
+use crate::job::cells;
 use crate::job::ends;
-use crate::job::limits::{self, HeldBack, Keys};
-use crate::job::row;
+use crate::job::limits::{self, HeldBack};
+use crate::job::more::More;
+use crate::job::row::{self, Stored};
 use crate::job::tx::Tx;
+use crate::job::watch::{self, Kind, Moments};
 use crate::job::workers::Known;
 use crate::ledger::Ledger;
 use crate::lines::{Asker, Head, Lines};
@@ -43,6 +46,8 @@ struct Claim<'a> {
     /// Bytes of the envelopes that were taken.
     bytes: usize,
     taken: Taken,
+    /// Prepared once for all of them: asking the cache again for each is a good part of the work.
+    lease: CachedStatement<'a>,
 }
 
 /// Claims jobs for the worker, unless it or the shard is paused.
@@ -65,7 +70,8 @@ pub(crate) fn claim(
     let lines = Lines::open(tx, shard, &asker, want.min(room.left(shard, tx.now)))?;
     let fence = (shard.fence + 1).max(tx.now.as_micros().unsigned_abs());
     let revocations = &mut controls.revocations;
-    let mut claim = Claim { worker, asker, revocations, lines, room, fence, suspects: call.suspects, bytes: 0, taken };
+    let (lease, suspects) = (tx.conn.prepare_cached(LEASE)?, call.suspects);
+    let mut claim = Claim { worker, asker, revocations, lines, room, fence, suspects, bytes: 0, taken, lease };
     claim.run(tx, shard, want as usize)?;
     let taken = claim.end(tx, shard, call)?;
     if controls.revocations.len() < rules {
@@ -84,7 +90,7 @@ impl Claim<'_> {
             let Some(head) = self.lines.next(tx, shard, &self.asker)? else { break };
             looked += u32::from(self.look(tx, shard, head)?);
             for back in std::mem::take(&mut tx.back) {
-                self.lines.bring(tx, shard, &self.asker, back)?;
+                self.lines.bring(tx, shard, &self.asker, &back)?;
             }
         }
         Ok(())
@@ -97,38 +103,68 @@ impl Claim<'_> {
             self.taken.parked.extend(Some(task).filter(|_| reason != Parked::TaskPaused));
             return Ok(true);
         }
-        let job = match head.job.take() {
-            Some(job) => job,
-            None => stored(tx, shard, &head)?,
+        let mut stored = match head.stored.take() {
+            Some(stored) => stored,
+            None => find(tx, shard, &head)?,
         };
-        let keep = self.worker.terms.keep_ended;
+        let (keep, job) = (self.worker.terms.keep_ended, &stored.job);
         if job.overdue_at().is_some_and(|(at, _)| at <= tx.now) {
-            ends::expire_one(tx, shard, &mut find_stored(tx, shard, &head)?, keep)?;
-        } else if let Some(rule) = self.revocations.iter().position(|rule| rule.fits(&job, tx.now)) {
+            ends::expire_one(tx, shard, &mut stored, keep)?;
+        } else if let Some(rule) = self.revocations.iter().position(|rule| rule.fits(job, tx.now)) {
             if self.revocations[rule].next_only {
                 self.revocations.remove(rule);
             }
-            ends::cancel(tx, shard, &mut find_stored(tx, shard, &head)?, EndReason::Revoked, keep)?;
+            ends::cancel(tx, shard, &mut stored, EndReason::Revoked, keep)?;
         } else if head.suspect && self.suspects == 0 {
             // The first suspect beyond those asked for: it and all after it hide nobody.
             self.taken.suspects_left = true;
             self.lines.drop_suspects();
             return Ok(false);
-        } else if let Some(held_back) = limits::hold_back(tx, shard, &job)? {
+        } else if let Some(held_back) = limits::hold_back(tx, shard, job)? {
             match held_back {
-                HeldBack::Park(reason, key) => limits::park(tx, shard, head.n, &job, (&reason, &key))?,
-                HeldBack::Cancel => {
-                    ends::cancel(tx, shard, &mut find_stored(tx, shard, &head)?, EndReason::Full, keep)?;
-                }
+                HeldBack::Park(reason, key) => limits::park(tx, shard, &stored, (&reason, &key))?,
+                HeldBack::Cancel => ends::cancel(tx, shard, &mut stored, EndReason::Full, keep)?,
             }
         } else {
             self.suspects -= u32::from(head.suspect);
             self.bytes += job.envelope.len();
             self.room.start(tx.now);
             self.taken.rows.push(head.n);
-            self.taken.jobs.push(take(tx, shard, self.worker, &head, job, self.fence)?);
+            let taken = self.take(tx, shard, &head, stored)?;
+            self.taken.jobs.push(taken);
         }
         Ok(true)
+    }
+
+    /// Leases a job to the worker.
+    fn take(&mut self, tx: &mut Tx<'_>, shard: &mut Ledger, head: &Head, mut stored: Stored) -> Result<Claimed> {
+        shard.moves(Move::Claim, State::Ready, State::Running)?;
+        if head.parked {
+            shard.parked -= 1;
+        } else {
+            shard.suspects -= u64::from(head.suspect);
+        }
+        limits::start(tx, shard, head.n, &stored.job)?;
+        let until = tx.now + self.worker.terms.length;
+        let job = &mut stored.job;
+        // What most jobs never had need not be taken from them.
+        let plain = !head.parked && job.started_at.is_none() && job.overdue_at().is_none();
+        let moments = if plain { Moments::default() } else { Moments::of(job) };
+        (job.state, job.parked, job.parked_at, job.progress) = (State::Running, None, None, None);
+        job.first_started_at.get_or_insert(tx.now);
+        (job.started_at, job.worker) = (Some(tx.now), Some(self.worker.id));
+        job.lease = Some(Lease { worker: self.worker.id, fence: Fence(self.fence), until, delivered: false });
+        let (holder, fence_column) = (cells::worker_bytes(self.worker.id), self.fence.cast_signed());
+        let (until, now) = (until.as_micros(), tx.now.as_micros());
+        if plain {
+            self.lease.execute(params![head.n, holder, fence_column, until, now])?;
+        } else {
+            let more = stored.more().encode(stored.job.id)?;
+            tx.conn.prepare_cached(LEASE_ANEW)?.execute(params![head.n, holder, fence_column, until, now, more])?;
+            moments.replace(tx.conn, (shard.n, head.n), Moments::default())?;
+        }
+        let inputs = inputs(tx, shard, &stored.job.waits_for)?;
+        Ok(Claimed::new(stored.job, Fence(self.fence), inputs))
     }
 
     fn end(mut self, tx: &Tx<'_>, shard: &mut Ledger, call: &Exchange) -> Result<Taken> {
@@ -150,12 +186,8 @@ pub(crate) fn is_paused(controls: &Controls, worker: &Known) -> bool {
     controls.queue.is_some() || controls.workers.contains_key(&worker.id)
 }
 
-fn stored(tx: &Tx<'_>, shard: &Ledger, head: &Head) -> Result<Job> {
+fn find(tx: &Tx<'_>, shard: &Ledger, head: &Head) -> Result<Stored> {
     row::find(tx.conn, &shard.shard, head.n)?.ok_or_else(missing)
-}
-
-fn find_stored(tx: &Tx<'_>, shard: &Ledger, head: &Head) -> Result<row::Stored> {
-    row::find_stored(tx.conn, &shard.shard, head.n)?.ok_or_else(missing)
 }
 
 fn missing() -> Error {
@@ -164,18 +196,30 @@ fn missing() -> Error {
 
 /// Sets a head aside that this worker can't run; it keeps its sequence. Its task.
 fn park(tx: &mut Tx<'_>, shard: &mut Ledger, head: &Head, reason: &Parked) -> Result<TaskName> {
-    let (task, id, keys) = tx
+    let (task, id, more) = tx
         .conn
-        .prepare_cached("UPDATE queue_jobs SET parked = ?2, parked_at = ?3 WHERE n = ?1 RETURNING task, id, keys")?
-        .query_row(params![head.n, reason.as_str(), tx.now.as_micros()], |row| {
+        .prepare_cached("SELECT task, id, more FROM queue_jobs WHERE n = ?1")?
+        .query_row([head.n], |row| {
             Ok((row.get::<_, String>(0)?, row.get::<_, Vec<u8>>(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
-        })?;
+        })
+        .optional()?
+        .ok_or_else(missing)?;
+    let id = cells::job_id(&id)?;
+    let more = More { parked_at: Some(tx.now), ..More::read(id, more.as_deref())? };
+    tx.conn.prepare_cached("UPDATE queue_jobs SET parked = ?2, more = ?3 WHERE n = ?1")?.execute(params![
+        head.n,
+        reason.as_str(),
+        more.encode(id)?
+    ])?;
+    if *reason == Parked::UnknownTask {
+        watch::add(tx.conn, (shard.n, head.n), Kind::Unknown, tx.now)?;
+    }
     shard.parked += 1;
     shard.suspects -= u64::from(head.suspect);
-    if let Some(keys) = keys {
-        Keys::read(&keys)?.stepped_aside(tx, shard, (head.n, row::job_id(&id)?))?;
+    if !more.keys.is_empty() {
+        limits::stepped_aside(tx, shard, (head.n, id), &more.keys)?;
     }
-    row::task(&task)
+    cells::task(&task)
 }
 
 macro_rules! lease {
@@ -188,37 +232,7 @@ macro_rules! lease {
     };
 }
 const LEASE: &str = lease!("");
-const LEASE_ANEW: &str = lease!(
-    ", parked = NULL, parked_at = NULL, first_started_at = coalesce(first_started_at, started_at), overdue_at = NULL, \
-     progress = NULL"
-);
-
-/// Leases a job to the worker.
-fn take(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, head: &Head, mut job: Job, fence: u64) -> Result<Claimed> {
-    shard.moves(Move::Claim, State::Ready, State::Running)?;
-    if head.parked {
-        shard.parked -= 1;
-    } else {
-        shard.suspects -= u64::from(head.suspect);
-    }
-    limits::start(tx, shard, head.n, &job)?;
-    let until = tx.now + worker.terms.length;
-    // What most jobs never had need not be taken from them, nor from the indexes over it.
-    let plain = !head.parked && job.started_at.is_none() && job.overdue_at().is_none();
-    tx.conn.prepare_cached(if plain { LEASE } else { LEASE_ANEW })?.execute(params![
-        head.n,
-        row::worker_bytes(worker.id),
-        fence.cast_signed(),
-        until.as_micros(),
-        tx.now.as_micros()
-    ])?;
-    (job.state, job.parked, job.parked_at, job.progress) = (State::Running, None, None, None);
-    job.first_started_at.get_or_insert(tx.now);
-    (job.started_at, job.worker) = (Some(tx.now), Some(worker.id));
-    job.lease = Some(Lease { worker: worker.id, fence: Fence(fence), until, delivered: false });
-    let inputs = inputs(tx, shard, &job.waits_for)?;
-    Ok(Claimed::new(job, Fence(fence), inputs))
-}
+const LEASE_ANEW: &str = lease!(", parked = NULL, more = ?6");
 
 /// What became of the jobs that were waited for.
 pub(crate) fn inputs(tx: &Tx<'_>, shard: &Ledger, waits_for: &[JobId]) -> Result<Vec<Input>> {
@@ -227,7 +241,7 @@ pub(crate) fn inputs(tx: &Tx<'_>, shard: &Ledger, waits_for: &[JobId]) -> Result
         let result: Option<Vec<u8>> = tx
             .conn
             .prepare_cached("SELECT result FROM queue_jobs WHERE shard = ?1 AND id = ?2")?
-            .query_row(params![shard.n, row::id_bytes(*id)], |row| row.get(0))
+            .query_row(params![shard.n, cells::id_bytes(*id)], |row| row.get(0))
             .optional()?
             .ok_or_else(|| Error::corrupt(format!("job {id} was pruned while its result was needed")))?;
         inputs.push(result.map_or(Input::Nothing, |bytes| Input::Returned(bytes.into())));

@@ -2,13 +2,15 @@
 
 use std::time::Duration;
 
-use queue_storage::model::{EndReason, Job, JobId, Move, Shard, State, Timestamp, When};
+use queue_storage::model::{EndReason, JobId, Move, Shard, State, When};
 use queue_storage::storage::{Act, Acted, Edit};
 use rusqlite::params;
 
 use crate::error::Result;
 use crate::job::edges;
+use crate::job::edit::{self, edit};
 use crate::job::ends;
+use crate::job::follow;
 use crate::job::history;
 use crate::job::maintain;
 use crate::job::row::{self, Stored};
@@ -30,8 +32,8 @@ pub(crate) fn act(tx: &mut Tx<'_>, shard: &Shard, ids: &[JobId], act: &Act) -> R
             None => Acted::Missing,
         });
     }
-    let mut edges_left = edges::BUDGET;
-    edges::follow(tx, &mut shard, &mut edges_left)?;
+    let mut edges_left = follow::BUDGET;
+    follow::follow(tx, &mut shard, &mut edges_left)?;
     // What is not followed yet is the next exchange's: there must be one.
     let wake = tx.hints.ready || shard.follow > 0 || tx.is_due_sooner(&shard)?;
     tx.finish(&mut shard, wake)?;
@@ -52,11 +54,10 @@ fn act_on(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, act: &Act) -
 }
 
 /// Notes on a running job that it is to stop, and tells its worker.
-fn ask_to_stop(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &Stored, keep: Duration) -> Result<Acted> {
+fn ask_to_stop(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, keep: Duration) -> Result<Acted> {
     if stored.cancel_keep.is_none() {
-        tx.conn
-            .prepare_cached("UPDATE queue_jobs SET cancel_keep = ?2 WHERE n = ?1")?
-            .execute(params![stored.n, row::length(keep)])?;
+        stored.cancel_keep = Some(keep);
+        write::more(tx.conn, stored.n, stored.job.id, &stored.more())?;
         shard.stopping += 1;
     }
     tx.hints.stops.extend(stored.job.worker);
@@ -90,7 +91,6 @@ fn revive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit)
     let Some(inputs) = inputs.filter(|_| !stored.held) else { return Ok(Acted::Refused(stored.job.state)) };
     if let Some(last) = stored.job.attempts_made().get(stored.job.history.len()) {
         stored.runs = history::remember(tx.conn, stored.n, stored.runs, last, u32::MAX)?;
-        history::note(tx.conn, stored.n, stored.runs)?;
     }
     let when = edit.when.unwrap_or(When::Now);
     let (state, due_at) = when.start(tx.now);
@@ -109,40 +109,6 @@ fn revive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit)
         job.priority = edit.priority.unwrap_or(job.priority);
     })?;
     edges::tie(tx, shard, stored.n, &inputs)?;
-    write_envelope(tx, stored, edit)?;
+    edit::write_envelope(tx, stored, edit)?;
     Ok(Acted::Done(state))
-}
-
-/// Changes a live job that does not run.
-pub(crate) fn edit(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit) -> Result<()> {
-    let moved = edit.when.map(|when| (when, rescheduled(&stored.job, when, tx.now)));
-    let fresh = moved.is_some_and(|(_, (_, _, fresh))| fresh).then(|| shard.next_sequence());
-    let now = tx.now;
-    shift(tx, shard, stored, Move::Reschedule, |job| {
-        if let Some((when, (state, due_at, _))) = moved {
-            (job.state, job.due_at, job.when) = (state, due_at, when);
-            job.sequence = fresh.or(job.sequence);
-            if state != State::Ready {
-                (job.parked, job.parked_at, job.parked_for) = (None, None, None);
-            }
-            job.set_limits(now);
-        }
-        job.priority = edit.priority.unwrap_or(job.priority);
-    })?;
-    write_envelope(tx, stored, edit)
-}
-
-fn write_envelope(tx: &Tx<'_>, stored: &Stored, edit: &Edit) -> Result<()> {
-    edit.envelope.as_ref().map_or(Ok(()), |envelope| write::envelope(tx.conn, stored.n, envelope))
-}
-
-/// Where a live job goes that is to start then: its state, when it is due, and whether it gets a new place in line.
-fn rescheduled(job: &Job, when: When, now: Timestamp) -> (State, Option<Timestamp>, bool) {
-    if job.state == State::Waiting {
-        return (State::Waiting, None, false);
-    }
-    match (job.state, when.start(now)) {
-        (State::Retrying, (State::Scheduled, due_at)) => (State::Retrying, due_at, false),
-        (from, (state, due_at)) => (state, due_at, state == State::Ready && from != State::Ready),
-    }
 }

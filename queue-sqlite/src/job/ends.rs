@@ -4,25 +4,22 @@ use std::time::Duration;
 
 use queue_storage::model::{EndReason, Failure, FailureKind, JobId, Move, State};
 use queue_storage::storage::MAX_UPKEEP;
-use rusqlite::params;
 
 use crate::error::Result;
 use crate::job::row::{self, Stored};
 use crate::job::shift::{end, shift};
 use crate::job::tx::Tx;
+use crate::job::watch::{self, Kind};
 use crate::ledger::Ledger;
-
-pub(crate) const OVERDUE: &str =
-    "SELECT n FROM queue_jobs WHERE shard = ?1 AND overdue_at <= ?2 ORDER BY overdue_at LIMIT ?3";
 
 /// Expires jobs that do not run and are overdue, earliest first; whether more are left.
 pub(crate) fn expire(tx: &mut Tx<'_>, shard: &mut Ledger, keep: Duration) -> Result<bool> {
     if shard.limited == 0 {
         return Ok(false);
     }
-    let found = rows(tx, OVERDUE, shard, tx.now.as_micros())?;
+    let found = watch::reached(tx.conn, shard.n, Kind::Overdue, tx.now, MAX_UPKEEP + 1)?;
     for n in found.iter().take(MAX_UPKEEP as usize) {
-        if let Some(mut stored) = row::find_stored(tx.conn, &shard.shard, *n)? {
+        if let Some(mut stored) = row::find(tx.conn, &shard.shard, *n)? {
             expire_one(tx, shard, &mut stored, keep)?;
         }
     }
@@ -48,18 +45,17 @@ pub(crate) fn cancel(
     shift(tx, shard, stored, Move::Cancel, |job| end(job, State::Cancelled, reason, now, keep))
 }
 
-pub(crate) const UNKNOWN: &str = "SELECT n FROM queue_jobs \
-    WHERE shard = ?1 AND parked = 'unknown_task' AND parked_at < ?2 ORDER BY parked_at LIMIT ?3";
-
 /// Lets jobs die that nobody has known for longer than `limit`, those parked first at first; whether more are left.
 pub(crate) fn bury(tx: &mut Tx<'_>, shard: &mut Ledger, limit: Duration, keep: Duration) -> Result<(Vec<JobId>, bool)> {
     if shard.parked == 0 {
         return Ok((Vec::new(), false));
     }
-    let found = rows(tx, UNKNOWN, shard, (tx.now - limit).as_micros())?;
+    // For longer: what has been so for just the limit is not.
+    let until = tx.now - limit - Duration::from_micros(1);
+    let found = watch::reached(tx.conn, shard.n, Kind::Unknown, until, MAX_UPKEEP + 1)?;
     let (mut died, now) = (Vec::new(), tx.now);
     for n in found.iter().take(MAX_UPKEEP as usize) {
-        let Some(mut stored) = row::find_stored(tx.conn, &shard.shard, *n)? else { continue };
+        let Some(mut stored) = row::find(tx.conn, &shard.shard, *n)? else { continue };
         let message = format!("no worker that looked at it knew its task within {limit:?}");
         shift(tx, shard, &mut stored, Move::Die, |job| {
             end(job, State::Dead, EndReason::UnknownTask, now, keep);
@@ -68,11 +64,4 @@ pub(crate) fn bury(tx: &mut Tx<'_>, shard: &mut Ledger, limit: Duration, keep: D
         died.push(stored.job.id);
     }
     Ok((died, found.len() > MAX_UPKEEP as usize))
-}
-
-/// The rows that a statement finds up to a moment, one more than one call treats.
-fn rows(tx: &Tx<'_>, sql: &str, shard: &Ledger, moment: i64) -> Result<Vec<i64>> {
-    let mut statement = tx.conn.prepare_cached(sql)?;
-    let rows = statement.query_map(params![shard.n, moment, MAX_UPKEEP + 1], |row| row.get(0))?;
-    Ok(rows.collect::<Result<_, _>>()?)
 }

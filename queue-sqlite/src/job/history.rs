@@ -4,8 +4,7 @@ use queue_storage::model::{Attempt, AttemptEnd, Timestamp};
 use rusqlite::{Connection, Row, params};
 
 use crate::error::{Error, Result};
-use crate::job::row;
-use crate::job::write;
+use crate::job::cells::{self, worker_bytes, worker_id};
 
 pub(crate) const RUNS: &str = "SELECT worker, started_at, ended_at, ended, failure_kind, failure_message, failure_type, \
     failure_version FROM queue_runs WHERE job = ?1 ORDER BY run";
@@ -23,10 +22,10 @@ pub(crate) fn of(conn: &Connection, n: i64) -> Result<Vec<Attempt>> {
 
 fn attempt(row: &Row<'_>) -> Result<Attempt> {
     let blank = |_| Error::corrupt("a run in a history has no worker or end");
-    let worker = row::worker_id(row.get_ref(0)?.as_blob().map_err(blank)?)?;
+    let worker = worker_id(row.get_ref(0)?.as_blob().map_err(blank)?)?;
     let end = AttemptEnd::from(row.get_ref(3)?.as_str().map_err(blank)?);
     let moment = |at| row.get(at).map(Timestamp::from_micros);
-    let failure = row::failure(row, 4, 7)?;
+    let failure = cells::failure(row, 4)?;
     Ok(Attempt::remembered(worker, moment(1)?, moment(2)?, end, failure.as_ref()))
 }
 
@@ -34,7 +33,7 @@ fn attempt(row: &Row<'_>) -> Result<Attempt> {
 /// then that of the job.
 pub(crate) fn remember(conn: &Connection, n: i64, runs: u32, attempt: &Attempt, most: u32) -> Result<u32> {
     let run = runs + 1;
-    let (kind, message, error_type, version) = write::failure(attempt.failure.as_ref());
+    let failure = attempt.failure.as_ref();
     if most > 0 {
         conn.prepare_cached(
             "INSERT INTO queue_runs (job, run, worker, started_at, ended_at, ended, failure_kind, failure_message, \
@@ -43,14 +42,14 @@ pub(crate) fn remember(conn: &Connection, n: i64, runs: u32, attempt: &Attempt, 
         .execute(params![
             n,
             run,
-            row::worker_bytes(attempt.worker),
+            worker_bytes(attempt.worker),
             attempt.started_at.as_micros(),
             attempt.ended_at.as_micros(),
             attempt.end.as_str(),
-            kind,
-            message,
-            error_type,
-            version
+            failure.map(|failure| failure.kind.as_str()),
+            failure.map(|failure| &failure.message),
+            failure.and_then(|failure| failure.error_type.as_ref()),
+            failure.and_then(|failure| failure.version.as_ref())
         ])?;
     }
     cut(conn, n, run, most)?;
@@ -66,16 +65,8 @@ pub(crate) fn cut(conn: &Connection, n: i64, runs: u32, most: u32) -> Result<()>
     Ok(())
 }
 
-/// Writes the number of its latest run to the job.
-pub(crate) fn note(conn: &Connection, n: i64, runs: u32) -> Result<()> {
-    conn.prepare_cached("UPDATE queue_jobs SET runs = ?2 WHERE n = ?1")?.execute(params![n, runs])?;
-    Ok(())
-}
-
-/// Forgets all runs of a job that had some.
-pub(crate) fn forget(conn: &Connection, n: i64, runs: u32) -> Result<()> {
-    if runs > 0 {
-        conn.prepare_cached("DELETE FROM queue_runs WHERE job = ?1")?.execute([n])?;
-    }
+/// Forgets all runs of a job.
+pub(crate) fn forget(conn: &Connection, n: i64) -> Result<()> {
+    conn.prepare_cached("DELETE FROM queue_runs WHERE job = ?1")?.execute([n])?;
     Ok(())
 }

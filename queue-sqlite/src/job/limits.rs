@@ -1,7 +1,6 @@
 //! What holds a job back for the sake of others: its unique key and its limits.
 //!
-//! A job that has neither has NULL in the column `keys`, and no statement is run for it. Below stand `slots`, `rates`,
-//! `unique` and `parking`.
+//! No statement is run for a job that has neither.
 
 use std::time::Duration;
 
@@ -9,61 +8,43 @@ use queue_storage::model::{Job, JobId, Key, Limit, Parked, Shard, State, Unique,
 use queue_storage::storage::Usage;
 use rusqlite::params;
 
-use crate::error::{Error, Result};
+use crate::error::Result;
+use crate::job::keys::{Keys, rates, slots};
+use crate::job::paid;
 use crate::job::parking;
-use crate::job::rates::{self, rates};
+use crate::job::rates;
+use crate::job::row::Stored;
 use crate::job::slots;
 use crate::job::tx::Tx;
 use crate::job::unique;
 use crate::ledger::Ledger;
 use crate::reader::Snapshot;
 
-/// What a job asks for the sake of others.
-#[derive(Debug, Default)]
-pub(crate) struct Keys {
-    pub(crate) unique: Option<Unique>,
-    pub(crate) limits: Vec<Limit>,
+/// What follows for others from the move of the job of this row and id, which has these keys and was not parked, from one
+/// state to another.
+pub(crate) fn went(
+    tx: &mut Tx<'_>,
+    shard: &mut Ledger,
+    (n, id): (i64, JobId),
+    keys: &Keys,
+    (from, to): (State, State),
+) -> Result<()> {
+    let mover = Mover { n, id, unique: keys.unique.as_ref(), limits: &keys.limits };
+    let (before, after) = (Standing::of(from, false), Standing::of(to, false));
+    moved(tx, shard, mover, before, after)?;
+    if before.leaves_unstarted(after) { rates::give_turns_on(tx, shard, &keys.limits) } else { Ok(()) }
 }
 
-/// The column of a job.
-pub(crate) fn encode(job: &Job) -> Result<Option<Vec<u8>>> {
-    let encode = || rmp_serde::to_vec_named(&(&job.unique, &job.limits));
-    let encoded = is_keyed(job).then(encode).transpose();
-    encoded.map_err(|error| Error::corrupt(format!("the keys of job {} can't be written: {error}", job.id)))
+/// What follows for others when the job of this row and id, which has these keys, is parked that was in line.
+pub(crate) fn stepped_aside(tx: &mut Tx<'_>, shard: &mut Ledger, (n, id): (i64, JobId), keys: &Keys) -> Result<()> {
+    let mover = Mover { n, id, unique: None, limits: &keys.limits };
+    moved(tx, shard, mover, Standing::InLine, Standing::Aside)?;
+    rates::give_turns_on(tx, shard, &keys.limits)
 }
 
-impl Keys {
-    /// What the column of a job says.
-    pub(crate) fn read(column: &[u8]) -> Result<Self> {
-        let read = rmp_serde::from_slice(column);
-        let (unique, limits) =
-            read.map_err(|error| Error::corrupt(format!("the keys of a job can't be read: {error}")))?;
-        Ok(Self { unique, limits })
-    }
-
-    /// What follows for others from the move of the job of this row and id, which was not parked, from one state to
-    /// another.
-    pub(crate) fn moved(
-        &self,
-        tx: &mut Tx<'_>,
-        shard: &mut Ledger,
-        (n, id): (i64, JobId),
-        (from, to): (State, State),
-    ) -> Result<()> {
-        let mover = Mover { n, id, unique: self.unique.as_ref(), limits: &self.limits };
-        moved(tx, shard, mover, Standing::of(from, false), Standing::of(to, false))
-    }
-
-    /// What follows for others when the job of this row and id is parked that was in line.
-    pub(crate) fn stepped_aside(&self, tx: &mut Tx<'_>, shard: &mut Ledger, (n, id): (i64, JobId)) -> Result<()> {
-        let mover = Mover { n, id, unique: None, limits: &self.limits };
-        moved(tx, shard, mover, Standing::InLine, Standing::Aside)
-    }
-
-    /// Closes its rates.
-    pub(crate) fn close(&self, tx: &Tx<'_>, shard: &Ledger, hold: Duration) -> Result<()> {
-        rates(&self.limits).try_for_each(|(key, rate, _)| rates::close(tx, shard, (key, rate), hold))
-    }
+/// Closes the rates of these keys.
+pub(crate) fn close(tx: &Tx<'_>, shard: &Ledger, keys: &Keys, hold: Duration) -> Result<()> {
+    rates(&keys.limits).try_for_each(|(key, rate, _)| rates::close(tx, shard, (key, rate), hold))
 }
 
 fn is_keyed(job: &Job) -> bool {
@@ -92,6 +73,11 @@ impl Standing {
     fn of_job(job: &Job) -> Self {
         Self::of(job.state, job.parked.is_some())
     }
+
+    /// Whether who stood here and stands there now had its turn and did not start.
+    fn leaves_unstarted(self, after: Self) -> bool {
+        self == Self::InLine && !matches!(after, Self::InLine | Self::Runs)
+    }
 }
 
 /// A job with keys that is about to move.
@@ -114,7 +100,10 @@ impl Stood {
         if let Some(key) = self.throttled_for.filter(|key| job.parked_for.as_ref() != Some(key)) {
             rates::unwatch(tx, shard, key.as_str())?;
         }
-        moved(tx, shard, Mover::of(n, job), self.place, Standing::of_job(job))
+        let after = Standing::of_job(job);
+        moved(tx, shard, Mover::of(n, job), self.place, after)?;
+        let unstarted = self.place.leaves_unstarted(after) && job.parked_for.is_none();
+        if unstarted { rates::give_turns_on(tx, shard, &job.limits) } else { Ok(()) }
     }
 }
 
@@ -154,10 +143,6 @@ fn moved(tx: &mut Tx<'_>, shard: &mut Ledger, mover: Mover<'_>, before: Standing
     Ok(())
 }
 
-fn slots(limits: &[Limit]) -> impl Iterator<Item = &Key> {
-    limits.iter().filter(|limit| matches!(limit, Limit::Slots { .. })).map(Limit::key)
-}
-
 /// What holds a job back that has come to run.
 #[derive(Debug)]
 pub(crate) enum HeldBack {
@@ -177,7 +162,7 @@ pub(crate) fn hold_back(tx: &Tx<'_>, shard: &mut Ledger, job: &Job) -> Result<Op
                     _ => HeldBack::Park(Parked::LimitFull, key.clone()),
                 }));
             }
-            Limit::Rate { key, rate, cost } if !rates::admits(tx, shard, key, *rate, *cost)? => {
+            Limit::Rate { key, rate, cost } if !paid::admits(tx, shard, key, *rate, *cost)? => {
                 return Ok(Some(HeldBack::Park(Parked::RateWindow, key.clone())));
             }
             _ => {}
@@ -187,14 +172,9 @@ pub(crate) fn hold_back(tx: &Tx<'_>, shard: &mut Ledger, job: &Job) -> Result<Op
 }
 
 /// Sets a job aside that has come to run, for the key of a limit.
-pub(crate) fn park(
-    tx: &mut Tx<'_>,
-    shard: &mut Ledger,
-    n: i64,
-    job: &Job,
-    (reason, key): (&Parked, &Key),
-) -> Result<()> {
-    parking::park(tx, shard, n, job, reason, key)?;
+pub(crate) fn park(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &Stored, (reason, key): (&Parked, &Key)) -> Result<()> {
+    let (n, job) = (stored.n, &stored.job);
+    parking::park(tx, shard, stored, reason, key)?;
     if *reason == Parked::RateWindow {
         let own = rates(&job.limits).find(|(one, ..)| *one == key);
         own.map_or(Ok(()), |(key, rate, cost)| rates::watch(tx, shard, key, rate, cost))?;
@@ -204,7 +184,7 @@ pub(crate) fn park(
 
 /// Starts a job that nothing holds back: it takes its slots and pays its rates.
 pub(crate) fn start(tx: &mut Tx<'_>, shard: &mut Ledger, n: i64, job: &Job) -> Result<()> {
-    rates(&job.limits).try_for_each(|(key, rate, cost)| rates::start(tx, shard, key, rate, cost))?;
+    rates(&job.limits).try_for_each(|(key, rate, cost)| paid::start(tx, shard, key, rate, cost))?;
     moved(tx, shard, Mover::of(n, job), Standing::InLine, Standing::Runs)
 }
 
@@ -236,6 +216,6 @@ pub(crate) fn usage(look: &Snapshot<'_>, shard: &Shard, key: &Key) -> Result<Usa
     usage.running = count(slots::HOLDERS)?;
     usage.waiting = count(parking::BLOCKED)?;
     usage.throttled = count(parking::THROTTLED)?;
-    usage.paid_at = Some(rates::paid(look.conn, shard.n, key.as_str())?).filter(|paid| *paid > look.now);
+    usage.paid_at = Some(paid::paid(look.conn, shard.n, key.as_str())?).filter(|paid| *paid > look.now);
     Ok(usage)
 }

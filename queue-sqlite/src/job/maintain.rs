@@ -7,10 +7,11 @@ use queue_storage::storage::{MAX_PRUNE, MAX_UPKEEP, Retention, Step};
 use rusqlite::params;
 
 use crate::error::Result;
+use crate::job::cells;
 use crate::job::ends;
 use crate::job::history;
-use crate::job::rates;
-use crate::job::row::{self, Stored};
+use crate::job::paid;
+use crate::job::row::Stored;
 use crate::job::tx::Tx;
 use crate::job::unique;
 use crate::job::workers;
@@ -36,22 +37,22 @@ pub(crate) fn promote(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<bool> {
         })?
         .collect::<Result<_, _>>()?;
     for (n, id, state, suspect) in due.iter().take(MAX_UPKEEP as usize) {
-        shard.moves(Move::Promote, row::state(*state)?, State::Ready)?;
+        shard.moves(Move::Promote, cells::state(*state)?, State::Ready)?;
         tx.conn
             .prepare_cached("UPDATE queue_jobs SET state = 2, seq = ?2 WHERE n = ?1")?
             .execute(params![n, shard.next_sequence().cast_signed()])?;
         shard.suspects += u64::from(*suspect);
         tx.hints.ready = true;
-        tx.hints.jobs.push(row::job_id(id)?);
+        tx.hints.jobs.push(cells::job_id(id)?);
     }
     Ok(due.len() > MAX_UPKEEP as usize)
 }
 
-pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, runs FROM queue_jobs \
+pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL FROM queue_jobs \
     WHERE shard = ?1 AND state >= 5 AND held = 0 AND keep_until <= ?2 ORDER BY keep_until LIMIT ?3";
-pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, runs FROM queue_jobs \
+pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL FROM queue_jobs \
     WHERE shard = ?1 AND state = 5 AND held = 0 AND result IS NULL ORDER BY keep_until LIMIT ?2";
-pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, runs FROM queue_jobs \
+pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL FROM queue_jobs \
     WHERE shard = ?1 AND state = 8 AND held = 0 ORDER BY ended_at LIMIT ?2";
 
 /// Removes ended jobs whose time has passed, or that exceed the retention; forgets workers and callers.
@@ -61,7 +62,7 @@ pub(crate) fn prune(tx: &mut Tx<'_>, shard: &Shard, retention: Retention) -> Res
     let Some(mut shard) = Ledger::find(tx.conn, tx.namespace, shard)? else { return Ok(Step::default()) };
     forget_callers(tx, &shard, before)?;
     unique::prune(tx, &shard)?;
-    rates::prune(tx, &shard)?;
+    paid::prune(tx, &shard)?;
     let (died, mut more) = match retention.unknown {
         Some(limit) => ends::bury(tx, &mut shard, limit, retention.keep_dead)?,
         None => (Vec::new(), false),
@@ -97,14 +98,15 @@ pub(crate) struct Ended {
     state: State,
     has_result: bool,
     large: bool,
-    runs: u32,
+    /// Whether it has anything that few jobs have, a history maybe.
+    has_more: bool,
 }
 
 impl Ended {
     /// A job that was read whole.
     pub(crate) fn of(Stored { n, job, runs, .. }: &Stored) -> Self {
         let large = job.envelope.len() > write::INLINE_ENVELOPE;
-        Self { n: *n, id: job.id, state: job.state, has_result: job.result.is_some(), large, runs: *runs }
+        Self { n: *n, id: job.id, state: job.state, has_result: job.result.is_some(), large, has_more: *runs > 0 }
     }
 }
 
@@ -115,11 +117,11 @@ fn select(tx: &Tx<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<E
     while let Some(row) = rows.next()? {
         found.push(Ended {
             n: row.get(0)?,
-            id: row::job_id(&row.get::<_, Vec<u8>>(1)?)?,
-            state: row::state(row.get(2)?)?,
+            id: cells::job_id(&row.get::<_, Vec<u8>>(1)?)?,
+            state: cells::state(row.get(2)?)?,
             has_result: row.get(3)?,
             large: row.get(4)?,
-            runs: row.get(5)?,
+            has_more: row.get(5)?,
         });
     }
     Ok(found)
@@ -139,7 +141,9 @@ pub(crate) fn remove_one(tx: &Tx<'_>, shard: &mut Ledger, job: &Ended) -> Result
     if job.large {
         tx.conn.prepare_cached("DELETE FROM queue_envelopes WHERE n = ?1")?.execute([job.n])?;
     }
-    history::forget(tx.conn, job.n, job.runs)?;
+    if job.has_more {
+        history::forget(tx.conn, job.n)?;
+    }
     shard.left(job.state, 1);
     shard.prunable(job.state, job.has_result, false);
     shard.pruned_made_at = shard.pruned_made_at.max(Some(job.id.made_at()));

@@ -11,6 +11,7 @@ use crate::job::edges::{self, End};
 use crate::job::limits::Stood;
 use crate::job::row::Stored;
 use crate::job::tx::Tx;
+use crate::job::watch::Moments;
 use crate::job::write;
 use crate::ledger::Ledger;
 
@@ -23,12 +24,13 @@ pub(crate) fn shift(
     edit: impl FnOnce(&mut Job),
 ) -> Result<()> {
     let (from, limited) = (stored.job.state, write::is_limited(&stored.job));
-    let stood = Stood::of(&stored.job);
+    let (stood, moments) = (Stood::of(&stored.job), Moments::of(&stored.job));
     leave(shard, stored);
     edit(&mut stored.job);
     let job = &stored.job;
     shard.moves(mv, from, job.state)?;
-    write::rewrite(tx.conn, stored.n, job)?;
+    write::rewrite(tx.conn, stored.n, job, stored.runs)?;
+    moments.replace(tx.conn, (shard.n, stored.n), Moments::of(job))?;
     tx.hints.jobs.push(job.id);
     if job.state.is_end() {
         let (state, has_result, waited) = (job.state, job.result.is_some(), !job.waits_for.is_empty());

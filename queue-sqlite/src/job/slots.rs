@@ -3,17 +3,16 @@
 //! A slot is a row for each running job and key, so that whatever frees it twice frees it once.
 
 use queue_storage::model::{Key, Limit};
-use rusqlite::{OptionalExtension, params};
+use rusqlite::params;
 
 use crate::error::Result;
-use crate::job::limits::Keys;
-use crate::job::parking::{self, Back};
+use crate::job::parking;
 use crate::job::tx::Tx;
 use crate::ledger::Ledger;
 
 pub(crate) const HOLDERS: &str = "SELECT count(*) FROM queue_slots WHERE shard = ?1 AND key = ?2";
 
-pub(crate) const NEXT: &str = "SELECT n, rank, seq, suspect, keys FROM queue_jobs \
+pub(crate) const NEXT: &str = "SELECT n, id, rank, seq, suspect, more FROM queue_jobs \
     WHERE shard = ?1 AND parked_for = ?2 AND parked = 'limit_full' ORDER BY rank, seq LIMIT 1";
 
 /// Whether as many jobs run under the key as may by this word.
@@ -62,19 +61,15 @@ pub(crate) fn unblock(tx: &mut Tx<'_>, shard: &mut Ledger, key: &Key) -> Result<
     if shard.blocked == 0 {
         return Ok(());
     }
-    let first = tx
-        .conn
-        .prepare_cached(NEXT)?
-        .query_row(params![shard.n, key.as_str()], |row| {
-            let back = Back { n: row.get(0)?, rank: row.get(1)?, sequence: row.get(2)?, suspect: row.get(3)? };
-            Ok((back, row.get::<_, Vec<u8>>(4)?))
-        })
-        .optional()?;
-    let Some((back, keys)) = first else { return Ok(()) };
-    for limit in Keys::read(&keys)?.limits {
+    let mut statement = tx.conn.prepare_cached(NEXT)?;
+    let mut rows = statement.query(params![shard.n, key.as_str()])?;
+    let Some(back) = rows.next()?.map(parking::back).transpose()? else { return Ok(()) };
+    drop(rows);
+    drop(statement);
+    for limit in &back.more.keys.limits {
         if let Limit::Slots { key: own, most, .. } = limit
-            && own == *key
-            && !is_full(tx, shard, key, most)?
+            && own == key
+            && !is_full(tx, shard, key, *most)?
         {
             return parking::unpark(tx, shard, back);
         }

@@ -4,15 +4,15 @@ use queue_storage::model::{JobId, Shard, State, Timestamp, WorkerId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Result;
-use crate::job::parking::Back;
-use crate::job::rates;
+use crate::job::more::More;
+use crate::job::watch::{self, Kind};
 use crate::ledger::Ledger;
 
 pub(crate) const NEXT_DUE: &str =
     "SELECT due_at FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) ORDER BY due_at LIMIT 1";
 
-pub(crate) const NEXT_OVERDUE: &str =
-    "SELECT overdue_at FROM queue_jobs WHERE shard = ?1 AND overdue_at IS NOT NULL ORDER BY overdue_at LIMIT 1";
+pub(crate) const NEXT_WINDOW: &str =
+    "SELECT opens_at, key FROM queue_windows WHERE shard = ?1 ORDER BY opens_at, key LIMIT 1";
 
 /// An operation under way.
 #[derive(Debug)]
@@ -24,6 +24,17 @@ pub(crate) struct Tx<'c> {
     pub(crate) hints: Hints,
     /// Jobs that were parked for a key and are back in line.
     pub(crate) back: Vec<Back>,
+}
+
+/// A job that was parked for a key and is back in line: a claim that is under way may have passed its place.
+#[derive(Debug)]
+pub(crate) struct Back {
+    pub(crate) n: i64,
+    pub(crate) id: JobId,
+    pub(crate) rank: i64,
+    pub(crate) sequence: i64,
+    pub(crate) suspect: bool,
+    pub(crate) more: More,
 }
 
 /// What to tell listeners once the operation is committed.
@@ -94,16 +105,29 @@ impl<'c> Tx<'c> {
         if shard.limited == 0 {
             return Ok(None);
         }
-        let mut statement = self.conn.prepare_cached(NEXT_OVERDUE)?;
-        let overdue = statement.query_row(params![shard.n], |row| row.get::<_, i64>(0)).optional()?;
-        Ok(overdue.map(Timestamp::from_micros))
+        watch::next(self.conn, shard.n, Kind::Overdue)
+    }
+
+    /// The rate whose parked jobs are next to be looked at, and when.
+    pub(crate) fn first_window(&self, shard: &Ledger) -> Result<Option<(Timestamp, String)>> {
+        if shard.blocked == 0 {
+            return Ok(None);
+        }
+        let mut statement = self.conn.prepare_cached(NEXT_WINDOW)?;
+        let first = statement.query_row([shard.n], |row| Ok((row.get(0)?, row.get(1)?))).optional()?;
+        Ok(first.map(|(opens, key)| (Timestamp::from_micros(opens), key)))
+    }
+
+    /// When jobs that are parked for a rate are next to be looked at.
+    pub(crate) fn next_window(&self, shard: &Ledger) -> Result<Option<Timestamp>> {
+        Ok(self.first_window(shard)?.map(|(opens, _)| opens))
     }
 
     /// Whether a moment that this operation made something due at comes before all others: sleepers were told a later one.
     pub(crate) fn is_due_sooner(&self, shard: &Ledger) -> Result<bool> {
         match self.hints.due {
             Some(due) => {
-                let first = [self.next_due(shard)?, self.next_overdue(shard)?, rates::next_window(self, shard)?];
+                let first = [self.next_due(shard)?, self.next_overdue(shard)?, self.next_window(shard)?];
                 let first = first.into_iter().flatten().min();
                 Ok(first.is_some_and(|first| due <= first))
             }

@@ -8,7 +8,7 @@ use queue_storage::storage::{LeaseTerms, WorkerRecord};
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::{Error, Result};
-use crate::job::row;
+use crate::job::cells;
 use crate::job::tx::Tx;
 
 /// What the exchange needs of a worker.
@@ -54,7 +54,7 @@ impl Workers {
             .prepare_cached(
                 "SELECT worker, version, seen_at FROM queue_workers WHERE namespace = ?1 AND id = ?2 AND gone = 0",
             )?
-            .query_row(params![tx.namespace, row::worker_bytes(id)], |row| {
+            .query_row(params![tx.namespace, cells::worker_bytes(id)], |row| {
                 Ok((row.get::<_, i64>(0)?, row.get(1)?, row.get::<_, i64>(2)?))
             })
             .optional()?;
@@ -72,7 +72,7 @@ impl Workers {
         let found = tx
             .conn
             .prepare_cached("SELECT worker, version FROM queue_workers WHERE namespace = ?1 AND id = ?2")?
-            .query_row(params![tx.namespace, row::worker_bytes(id)], |row| Ok((row.get(0)?, row.get(1)?)))
+            .query_row(params![tx.namespace, cells::worker_bytes(id)], |row| Ok((row.get(0)?, row.get(1)?)))
             .optional()?;
         found.map_or(Ok(LeaseTerms::default()), |(n, version)| Ok(self.load(tx, n, version)?.terms))
     }
@@ -112,7 +112,7 @@ pub(crate) fn register(tx: &Tx<'_>, worker: &WorkerRecord) -> Result<()> {
             "INSERT INTO queue_workers (namespace, id, version, gone, seen_at, record) VALUES (?1, ?2, 1, 0, ?3, ?4) \
              ON CONFLICT (namespace, id) DO UPDATE SET version = version + 1, gone = 0, seen_at = ?3, record = ?4",
         )?
-        .execute(params![tx.namespace, row::worker_bytes(worker.id), tx.now.as_micros(), record])?;
+        .execute(params![tx.namespace, cells::worker_bytes(worker.id), tx.now.as_micros(), record])?;
     Ok(())
 }
 
@@ -121,7 +121,7 @@ pub(crate) fn deregister(tx: &Tx<'_>, worker: WorkerId) -> Result<()> {
     let n = tx
         .conn
         .prepare_cached("SELECT worker FROM queue_workers WHERE namespace = ?1 AND id = ?2")?
-        .query_row(params![tx.namespace, row::worker_bytes(worker)], |row| row.get::<_, i64>(0))
+        .query_row(params![tx.namespace, cells::worker_bytes(worker)], |row| row.get::<_, i64>(0))
         .optional()?;
     let Some(n) = n else { return Ok(()) };
     tx.conn.prepare_cached("DELETE FROM queue_exchanges WHERE worker = ?1")?.execute([n])?;
@@ -131,7 +131,7 @@ pub(crate) fn deregister(tx: &Tx<'_>, worker: WorkerId) -> Result<()> {
                 "UPDATE queue_jobs SET delivered = 0 \
                  WHERE shard = ?1 AND state = 3 AND worker = ?2 AND at_most_once = 0 AND delivered = 1",
             )?
-            .execute(params![shard, row::worker_bytes(worker)])?;
+            .execute(params![shard, cells::worker_bytes(worker)])?;
     }
     if holds_leases(tx, worker)? {
         tx.conn.prepare_cached("UPDATE queue_workers SET gone = 1 WHERE worker = ?1")?.execute([n])?;
@@ -151,7 +151,7 @@ pub(crate) fn forget(tx: &Tx<'_>, before: Timestamp, most: u32) -> Result<()> {
         .query_map(params![tx.namespace, before.as_micros(), most], |row| Ok((row.get(0)?, row.get(1)?)))?
         .collect::<Result<_, _>>()?;
     for (n, id) in silent {
-        if !holds_leases(tx, row::worker_id(&id)?)? {
+        if !holds_leases(tx, cells::worker_id(&id)?)? {
             tx.conn.prepare_cached("DELETE FROM queue_exchanges WHERE worker = ?1")?.execute([n])?;
             tx.conn.prepare_cached("DELETE FROM queue_workers WHERE worker = ?1")?.execute([n])?;
         }
@@ -174,7 +174,7 @@ fn holds_leases(tx: &Tx<'_>, worker: WorkerId) -> Result<bool> {
         let holds = tx
             .conn
             .prepare_cached("SELECT 1 FROM queue_jobs WHERE shard = ?1 AND state = 3 AND worker = ?2 LIMIT 1")?
-            .exists(params![shard, row::worker_bytes(worker)])?;
+            .exists(params![shard, cells::worker_bytes(worker)])?;
         if holds {
             return Ok(true);
         }

@@ -53,7 +53,6 @@ CREATE TABLE queue_jobs (
     rank          INTEGER NOT NULL,            -- minus the priority, so that (rank, seq) rises along the line
     seq           INTEGER,
     parked        TEXT,
-    parked_at     INTEGER,
     parked_for    TEXT,                        -- the key for a slot or the rate of which it is parked
     suspect       INTEGER NOT NULL DEFAULT 0,
     held          INTEGER NOT NULL DEFAULT 0,  -- a live job waits for it, or takes its result
@@ -61,36 +60,18 @@ CREATE TABLE queue_jobs (
     needs         INTEGER NOT NULL,
     at_most_once  INTEGER NOT NULL,
     attempts      INTEGER NOT NULL DEFAULT 0,
-    crashes       INTEGER NOT NULL DEFAULT 0,
-    lapses        INTEGER NOT NULL DEFAULT 0,
     worker        BLOB,                        -- its id: who runs it, or ran it when it ended
     fence         INTEGER,
     lease_until   INTEGER,
     delivered     INTEGER,
-    cancel_keep   INTEGER,                     -- of a running job that was asked to stop: how long to keep it then
-    runs          INTEGER NOT NULL DEFAULT 0,  -- the number of its latest row in queue_runs
     enqueued_at   INTEGER NOT NULL,
     due_at        INTEGER,
-    first_started_at INTEGER,                  -- NULL while that is started_at
     started_at    INTEGER,
     ended_at      INTEGER,
     keep_until    INTEGER,
-    overdue_at    INTEGER,                     -- when it is expired as it is now; NULL for never, and while it runs
-    expires_at    INTEGER,
-    deadline_at   INTEGER,
-    limits        BLOB,                        -- both as they were asked for; MessagePack, a pair
-    keys          BLOB,                        -- its unique key and its limits; MessagePack, a pair; NULL without any
-    tags          TEXT,                        -- one after the other, with spaces between
-    when_in       INTEGER,
-    when_at       INTEGER,
     reason        TEXT,
-    culprit       BLOB,
-    failure_kind  TEXT,
-    failure_message TEXT,
-    failure_type  TEXT,
-    failure_version TEXT,
-    progress      BLOB,                        -- MessagePack, a map
     waits_for     BLOB,                        -- ids, one after the other
+    more          BLOB,                        -- what few jobs have, see `more.rs`; NULL for all others
     result        BLOB,
     envelope      BLOB                         -- NULL when it is large: then in queue_envelopes
 ) STRICT;
@@ -101,13 +82,21 @@ CREATE INDEX queue_suspects ON queue_jobs (shard, rank, seq) WHERE state = 2 AND
 CREATE INDEX queue_parked   ON queue_jobs (shard, suspect, task, needs, rank, seq)
     WHERE state = 2 AND parked IS NOT NULL AND parked_for IS NULL;
 CREATE INDEX queue_blocked  ON queue_jobs (shard, parked_for, parked, rank, seq) WHERE parked_for IS NOT NULL;
-CREATE INDEX queue_unknown  ON queue_jobs (shard, parked_at) WHERE parked = 'unknown_task';
-CREATE INDEX queue_overdue  ON queue_jobs (shard, overdue_at) WHERE overdue_at IS NOT NULL;
 CREATE INDEX queue_due      ON queue_jobs (shard, due_at) WHERE state IN (1, 4);
 CREATE INDEX queue_leases   ON queue_jobs (shard, lease_until, worker) WHERE state = 3;
 CREATE INDEX queue_kept     ON queue_jobs (shard, keep_until) WHERE state >= 5 AND held = 0;
 CREATE INDEX queue_traces   ON queue_jobs (shard, keep_until) WHERE state = 5 AND held = 0 AND result IS NULL;
 CREATE INDEX queue_letters  ON queue_jobs (shard, ended_at) WHERE state = 8 AND held = 0;
+
+-- Moments at which something becomes of a job that does not run, of the few jobs that have one. Kinds: 0 when it is
+-- expired, as it is now; 1 since when it is parked because nobody knows its task.
+CREATE TABLE queue_watch (
+    shard         INTEGER NOT NULL,
+    kind          INTEGER NOT NULL,
+    at            INTEGER NOT NULL,
+    n             INTEGER NOT NULL,
+    PRIMARY KEY (shard, kind, at, n)
+) STRICT, WITHOUT ROWID;
 
 -- Large envelopes, apart, so that a change of state does not write them anew.
 CREATE TABLE queue_envelopes (

@@ -1,5 +1,6 @@
 //! What a file keeps beside its jobs agrees with them, whatever has happened.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use queue_sqlite::rusqlite::Connection;
@@ -19,7 +20,7 @@ const WRONG: &[(&str, &str)] = &[
     (
         "a job parked for a key",
         "SELECT n FROM queue_jobs WHERE (parked_for IS NOT NULL) <> (parked IS 'limit_full' OR parked IS 'rate_window') \
-        OR parked_for IS NOT NULL AND keys IS NULL",
+        OR parked_for IS NOT NULL AND more IS NULL",
     ),
     ("a slot", "SELECT job FROM queue_slots WHERE job NOT IN (SELECT n FROM queue_jobs WHERE state = 3)"),
     (
@@ -36,16 +37,6 @@ const WRONG: &[(&str, &str)] = &[
         "a count of suspects",
         "SELECT s.shard FROM queue_shards s WHERE n_suspects <> (SELECT count(*) FROM queue_jobs j \
         WHERE j.shard = s.shard AND state = 2 AND parked IS NULL AND suspect = 1)",
-    ),
-    (
-        "a count of time limits",
-        "SELECT s.shard FROM queue_shards s WHERE n_limited <> (SELECT count(*) FROM queue_jobs j \
-        WHERE j.shard = s.shard AND state < 5 AND limits IS NOT NULL)",
-    ),
-    (
-        "a count of runs to stop",
-        "SELECT s.shard FROM queue_shards s WHERE n_stopping <> (SELECT count(*) \
-        FROM queue_jobs j WHERE j.shard = s.shard AND state = 3 AND cancel_keep IS NOT NULL)",
     ),
     (
         "a count of traces",
@@ -67,16 +58,7 @@ const WRONG: &[(&str, &str)] = &[
         "SELECT s.shard FROM queue_shards s WHERE controlled <> (SELECT count(*) \
         FROM queue_controls c WHERE c.shard = s.shard)",
     ),
-    (
-        "an overdue moment",
-        "SELECT n FROM queue_jobs WHERE (state IN (0, 1, 2, 4)) <> (overdue_at IS NOT NULL) \
-        AND (overdue_at IS NOT NULL OR deadline_at IS NOT NULL)",
-    ),
-    (
-        "a parked job",
-        "SELECT n FROM queue_jobs WHERE (parked IS NULL) <> (parked_at IS NULL) \
-        OR parked IS NOT NULL AND state <> 2",
-    ),
+    ("a parked job", "SELECT n FROM queue_jobs WHERE parked IS NOT NULL AND (state <> 2 OR more IS NULL)"),
     ("a worker", "SELECT n FROM queue_jobs WHERE state < 5 AND (state = 3) <> (worker IS NOT NULL)"),
     ("a hold", "SELECT n FROM queue_jobs WHERE held <> EXISTS (SELECT 1 FROM queue_edges WHERE parent = n)"),
     (
@@ -84,13 +66,70 @@ const WRONG: &[(&str, &str)] = &[
         "SELECT child FROM queue_edges WHERE parent NOT IN (SELECT n FROM queue_jobs) \
         OR child NOT IN (SELECT n FROM queue_jobs WHERE state < 5)",
     ),
-    ("a run", "SELECT job FROM queue_runs r WHERE run > coalesce((SELECT runs FROM queue_jobs WHERE n = r.job), 0)"),
+    ("a run", "SELECT job FROM queue_runs WHERE job NOT IN (SELECT n FROM queue_jobs WHERE more IS NOT NULL)"),
     ("an envelope", "SELECT n FROM queue_envelopes WHERE n NOT IN (SELECT n FROM queue_jobs WHERE envelope IS NULL)"),
     (
         "a missing envelope",
         "SELECT n FROM queue_jobs WHERE envelope IS NULL AND n NOT IN (SELECT n FROM queue_envelopes)",
     ),
 ];
+
+/// The kinds of what few jobs have: see `more.rs`.
+const EXPIRES: u8 = 4;
+const EXPIRES_AT: u8 = 5;
+const DEADLINE: u8 = 6;
+const DEADLINE_AT: u8 = 7;
+const PARKED_AT: u8 = 8;
+const RUNS: u8 = 12;
+const CANCEL_KEEP: u8 = 13;
+
+/// What the column `more` of a job says, each by its kind.
+fn fields(column: &[u8]) -> BTreeMap<u8, Vec<u8>> {
+    let (mut fields, mut rest) = (BTreeMap::new(), column.get(1..).unwrap_or_default());
+    while let [kind, behind @ ..] = rest {
+        let digits = behind.iter().position(|byte| byte & 0x80 == 0).unwrap() + 1;
+        let length = behind[..digits].iter().rev().fold(0, |sum, byte| sum << 7 | usize::from(byte & 0x7f));
+        let (value, tail) = behind[digits..].split_at(length);
+        assert!(fields.insert(*kind, value.to_vec()).is_none());
+        rest = tail;
+    }
+    fields
+}
+
+/// What the column says, compared with what is kept beside the jobs for it.
+fn check_more(conn: &Connection, place: &str) {
+    let read = |sql| {
+        let mut statement = conn.prepare(sql).unwrap();
+        let rows = statement.query_map([], |row| Ok([row.get(0)?, row.get(1)?, row.get(2)?, row.get(3)?]));
+        rows.unwrap().map(Result::unwrap).collect::<BTreeSet<[i64; 4]>>()
+    };
+    let (mut watched, mut counts) = (BTreeSet::new(), BTreeMap::<i64, [i64; 2]>::new());
+    let sql = "SELECT n, shard, state, started_at, parked, more, coalesce((SELECT max(run) FROM queue_runs WHERE job = n), 0) \
+        FROM queue_jobs";
+    let mut statement = conn.prepare(sql).unwrap();
+    let mut rows = statement.query([]).unwrap();
+    while let Some(row) = rows.next().unwrap() {
+        let (n, shard, state) = (row.get(0).unwrap(), row.get(1).unwrap(), row.get::<_, i64>(2).unwrap());
+        let (started, parked): (Option<i64>, Option<String>) = (row.get(3).unwrap(), row.get(4).unwrap());
+        let has = fields(&row.get::<_, Option<Vec<u8>>>(5).unwrap().unwrap_or_default());
+        let number = |kind| has.get(&kind).map(|value| i64::from_be_bytes(value.as_slice().try_into().unwrap()));
+        assert_eq!(parked.is_some(), has.contains_key(&PARKED_AT), "the moment {n} was parked at in {place}");
+        assert!(row.get::<_, i64>(6).unwrap() <= number(RUNS).unwrap_or(0), "the runs of {n} in {place}");
+        let [limited, stopping] = counts.entry(shard).or_default();
+        *limited += i64::from(state < 5 && (has.contains_key(&EXPIRES) || has.contains_key(&DEADLINE)));
+        *stopping += i64::from(state == 3 && has.contains_key(&CANCEL_KEEP));
+        let expires = number(EXPIRES_AT).filter(|_| started.is_none());
+        let overdue = expires.into_iter().chain(number(DEADLINE_AT)).min();
+        watched.extend(overdue.filter(|_| state < 5 && state != 3).map(|at| [shard, 0, at, n]));
+        let unknown = number(PARKED_AT).filter(|_| parked.as_deref() == Some("unknown_task"));
+        watched.extend(unknown.map(|at| [shard, 1, at, n]));
+    }
+    assert_eq!(watched, read("SELECT shard, kind, at, n FROM queue_watch"), "what is watched in {place}");
+    for [shard, limited, stopping, _] in read("SELECT shard, n_limited, n_stopping, 0 FROM queue_shards") {
+        let counted = counts.remove(&shard).unwrap_or_default();
+        assert_eq!([limited, stopping], counted, "the limited and the stopping of shard {shard} in {place}");
+    }
+}
 
 /// Checks a file that nobody writes to.
 pub(crate) fn check(path: &Path) {
@@ -100,4 +139,5 @@ pub(crate) fn check(path: &Path) {
         let found: Vec<i64> = statement.query_map([], |row| row.get(0)).unwrap().map(Result::unwrap).collect();
         assert_eq!(found, [0_i64; 0], "{what} is wrong in {}", path.display());
     }
+    check_more(&conn, &path.display().to_string());
 }
