@@ -69,8 +69,9 @@ local function enders(K)
     return sub(failure, 1, last - 1) .. '\226\128\166'
   end
 
-  -- The last `most` runs of a history: when the first run since it was taken in or revived started (8; 255 if none has), how many runs follow (4), and of each the length of
-  -- the rest (4), worker, start, end, length of the word (1), word, failure.
+  -- The last `most` runs of a history: when the first run since it was taken in or revived started (8; 255 if none has),
+  -- how many runs follow (4), and of each the length of the rest (4), worker, start, end, length of the word (1), word,
+  -- failure.
   function Z.shorten(history, most)
     local count, from = open('>I4', history, 9), 13
     while count > most do

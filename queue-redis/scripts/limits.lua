@@ -235,6 +235,11 @@ local function limiter(K)
     end
   end
 
+  -- Sees to it that who waits for the rate of a key is looked at by the next call: who came back for it did not start.
+  local function give_turn_on(key)
+    if call('ZADD', WINDOWS, 'XX', 'CH', 0, key) == 1 then S.ready, stirred = S.ready + 1, true end
+  end
+
   -- What follows for others from a job that has moved: its slots are free, and its key; who waits for a slot comes back.
   -- One that leaves the line without running makes way, too: the slot might have been meant for it.
   function G.moved(id, old, new, record)
@@ -253,6 +258,11 @@ local function limiter(K)
     if not runs and (ran or stood and not stands) then
       for _, limit in ipairs(own.limits) do
         if limit.most then unblock(limit.key) end
+      end
+    end
+    if stood and not stands and not runs and not G.place(id, new) then
+      for _, limit in ipairs(own.limits) do
+        if limit.every then give_turn_on(limit.key) end
       end
     end
   end

@@ -5,7 +5,7 @@
 -- what one start pays for (8) and the burst (4). Letters that are not known are left as they are.
 
 -- What holds now, for this worker: whether nothing is claimed (`paused`), as the queue is or the `worker`, which tasks are
--- paused, and when the first pause `ends`; how many `slots` there are, and what the `rate` is.
+-- paused, when the first pause `ends`, and whether one `ended` that nobody has dropped yet; how many `slots` there are, and what the `rate` is.
 local function rules_of(text, worker)
   local open, sub, byte, now = struct.unpack, string.sub, string.byte, S.now
   local R, entries, revoked, gone, at = {tasks = {}}, {}, {}, false, 1
@@ -13,11 +13,11 @@ local function rules_of(text, worker)
   while at < #text do
     local length, kind, _, till = open('>I2c1I8I8', text, at)
     local body = sub(text, at + 19, at + 1 + length)
+    local concerns = kind == 'q' or kind == 't' or kind == 'w' and body == worker
     if now >= till then
-      gone = true
+      gone, R.ended = true, R.ended or concerns
     else
       entries[#entries + 1] = sub(text, at, at + 1 + length)
-      local concerns = kind == 'q' or kind == 't' or kind == 'w' and body == worker
       if concerns and till <= 9007199254740992 then R.ends = math.min(R.ends or till, till) end
       if kind == 'q' then
         R.queue = true

@@ -5,7 +5,8 @@
 //! * `options` says where the server is; `driver` is the connection, the only place that knows the client library.
 //! * `keys` names every key and what is in it; `record` is a job as bytes, `limits` what of it holds it back
 //!   for others, `notes` what is noted beside it; `scripts` are the atomic steps, in `scripts/*.lua`, each with a header that
-//!   tells what it takes, answers and costs.
+//!   tells what it takes, answers and costs. They are put together of parts; those of the exchange stand in
+//!   `scripts/exchange/`.
 //! * `link` leads to a shard; `ears` hears what others did there.
 //! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract; `act` is
 //!   what people do to jobs, `control` what they say of a shard.

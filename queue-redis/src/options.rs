@@ -71,8 +71,8 @@ impl RedisOptions {
         let address = Address::parse(url)?;
         if address.tls && cfg!(not(feature = "tls")) {
             return Err(StorageError::invalid(format!(
-                "{address} can't be used: TLS was left out of this program; enable the feature `tls` of `queue-redis`, or \
-                 write `redis` for `rediss`"
+                "{address} can't be used: TLS was left out of this program; enable the feature `redis-tls` of \
+                 `queue-jobs`, or write `redis` for `rediss`"
             )));
         }
         Ok(Self {
@@ -223,6 +223,6 @@ mod tests {
     #[test]
     fn tls_needs_its_feature() {
         let error = RedisOptions::from_url("rediss://bob:hush@db").unwrap_err();
-        assert!(error.is_invalid() && error.to_string().contains("the feature `tls` of `queue-redis`"), "{error}");
+        assert!(error.is_invalid() && error.to_string().contains("the feature `redis-tls` of `queue-jobs`"), "{error}");
     }
 }

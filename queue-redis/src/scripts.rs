@@ -35,13 +35,25 @@ const EDIT: &str = include_str!("../scripts/edit.lua");
 const REMOVE: &str = include_str!("../scripts/remove.lua");
 const RULES: &str = include_str!("../scripts/rules.lua");
 const VIEW: &str = include_str!("../scripts/view.lua");
+/// The steps of the exchange, in their order: each leans on those before it.
+const EXCHANGE: &str = concat!(
+    include_str!("../scripts/exchange/call.lua"),
+    include_str!("../scripts/exchange/endings.lua"),
+    include_str!("../scripts/exchange/settle.lua"),
+    include_str!("../scripts/exchange/upkeep.lua"),
+    include_str!("../scripts/exchange/take.lua"),
+    include_str!("../scripts/exchange/lines.lua"),
+    include_str!("../scripts/exchange/merge.lua"),
+    include_str!("../scripts/exchange/claim.lua"),
+    include_str!("../scripts/exchange/answer.lua"),
+);
 
 /// Every script, in the order of [`Step`].
 pub(crate) fn set() -> Arc<[Script]> {
     let script = |name, parts: &[&str]| Script { name, source: parts.concat() };
     Arc::new([
         script("enqueue", &[DENY_OOM, COMMON, LIMITS, ENDS, EDIT, include_str!("../scripts/enqueue.lua")]),
-        script("exchange", &[ALLOW_OOM, COMMON, LIMITS, LEASES, ENDS, RULES, include_str!("../scripts/exchange.lua")]),
+        script("exchange", &[ALLOW_OOM, COMMON, LIMITS, LEASES, ENDS, RULES, EXCHANGE]),
         script("renew", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/renew.lua")]),
         script("register", &[ALLOW_OOM, COMMON, include_str!("../scripts/register.lua")]),
         script("deregister", &[ALLOW_OOM, COMMON, include_str!("../scripts/deregister.lua")]),

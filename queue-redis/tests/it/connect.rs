@@ -88,9 +88,7 @@ const SCRIPTED: &str = "+exists +hincrby +hmget +lindex +lpop +rpush +time +zadd
 
 /// The commands that our scripts name.
 fn scripted() -> BTreeSet<String> {
-    let scripts = std::fs::read_dir(concat!(env!("CARGO_MANIFEST_DIR"), "/scripts")).unwrap();
-    let texts = scripts.map(|script| std::fs::read_to_string(script.unwrap().path()).unwrap());
-    let all = texts.collect::<String>();
+    let all = queue_redis::scripts().map(|(_, text)| text).collect::<String>();
     let named = all.split("call('").skip(1).map(|rest| rest.split('\'').next().unwrap());
     named.map(|name| format!("+{}", name.to_lowercase())).collect()
 }

@@ -10,8 +10,6 @@ mod dropped;
 mod failover;
 mod homes;
 mod kit;
-mod limiting;
-mod meddling;
 mod memory;
 mod migrate;
 mod outage;
