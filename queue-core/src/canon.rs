@@ -1,13 +1,11 @@
 //! Encoded arguments as a value that is equal when they are: maps without an order. What keys are made of.
 
 use std::collections::BTreeMap;
-use std::fmt;
 
-use serde::Deserialize;
-use serde::de::{MapAccess, SeqAccess, Visitor};
 use sha2::{Digest, Sha256};
 
 use crate::codec;
+use crate::value::Value;
 
 /// A decoded value. Numbers are their texts, so that 7 is 7 whatever type it had.
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
@@ -24,7 +22,7 @@ pub(crate) enum Canon {
 impl Canon {
     /// The value of encoded arguments.
     pub(crate) fn of(args: &[u8]) -> Result<Self, String> {
-        codec::decode(args)
+        codec::decode::<Value>(args).map(Self::from)
     }
 
     /// The entry of that name, in a map.
@@ -98,76 +96,21 @@ impl Canon {
     }
 }
 
-impl<'de> Deserialize<'de> for Canon {
-    fn deserialize<D: serde::Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(AnyValue)
-    }
-}
-
-struct AnyValue;
-
-impl<'de> Visitor<'de> for AnyValue {
-    type Value = Canon;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("any value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Canon, E> {
-        Ok(Canon::Nil)
-    }
-
-    fn visit_none<E>(self) -> Result<Canon, E> {
-        Ok(Canon::Nil)
-    }
-
-    fn visit_some<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Canon, D::Error> {
-        Canon::deserialize(deserializer)
-    }
-
-    fn visit_newtype_struct<D: serde::Deserializer<'de>>(self, deserializer: D) -> Result<Canon, D::Error> {
-        // MessagePack's extension types, 128-bit integers among them: a pair of a tag and its bytes.
-        Canon::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Canon, E> {
-        Ok(Canon::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Canon, E> {
-        Ok(Canon::Number(value.to_string()))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Canon, E> {
-        Ok(Canon::Number(value.to_string()))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Canon, E> {
-        Ok(Canon::Number(value.to_string()))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Canon, E> {
-        Ok(Canon::Text(value.to_owned()))
-    }
-
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Canon, E> {
-        Ok(Canon::Bytes(value.to_vec()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut seq: A) -> Result<Canon, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = seq.next_element()? {
-            values.push(value);
+impl From<Value> for Canon {
+    fn from(value: Value) -> Self {
+        match value {
+            Value::Nil => Self::Nil,
+            Value::Bool(value) => Self::Bool(value),
+            Value::Signed(value) => Self::Number(value.to_string()),
+            Value::Unsigned(value) => Self::Number(value.to_string()),
+            Value::Float(value) => Self::Number(value.to_string()),
+            Value::Text(text) => Self::Text(text),
+            Value::Bytes(bytes) => Self::Bytes(bytes),
+            Value::List(values) => Self::List(values.into_iter().map(Self::from).collect()),
+            Value::Map(entries) => {
+                Self::Map(entries.into_iter().map(|(key, value)| (key.into(), value.into())).collect())
+            }
         }
-        Ok(Canon::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Canon, A::Error> {
-        let mut entries = BTreeMap::new();
-        while let Some((key, value)) = map.next_entry()? {
-            entries.insert(key, value);
-        }
-        Ok(Canon::Map(entries))
     }
 }
 

@@ -1,6 +1,8 @@
 //! What a running task may ask.
 
-use std::any::TypeId;
+mod inject;
+mod testing;
+
 use std::collections::BTreeMap;
 use std::fmt;
 use std::sync::Arc;
@@ -13,6 +15,8 @@ use crate::client::Client;
 use crate::data::{Data, DataMap};
 use crate::progress::Told;
 use crate::task_error::TaskError;
+pub use inject::{FromContext, Requirements};
+pub use testing::TestContext;
 
 /// A running job, seen from inside: who it is, which attempt this is, and whether it should stop.
 ///
@@ -196,160 +200,5 @@ impl fmt::Debug for Context {
             .field("queue", &self.0.shard.queue)
             .field("attempt", &self.0.attempt)
             .finish_non_exhaustive()
-    }
-}
-
-/// Builds a [`Context`] for a unit test that needs more than [`Context::test`].
-///
-/// ```
-/// use queue_core::TestContext;
-///
-/// let ctx = TestContext::new().attempt(3, 5).header("tenant", "acme").data(7_u32).build();
-/// assert_eq!((ctx.retries_left(), ctx.header("tenant")), (2, Some("acme")));
-/// assert_eq!(*ctx.data::<u32>().unwrap(), 7);
-/// ```
-#[derive(Debug, Default)]
-pub struct TestContext {
-    attempt: Option<(u32, u32)>,
-    headers: BTreeMap<String, String>,
-    data: DataMap,
-    client: Option<Client>,
-    cancelled: CancellationToken,
-}
-
-impl TestContext {
-    /// As [`Context::test`] builds it.
-    #[must_use]
-    pub fn new() -> Self {
-        Self::default()
-    }
-
-    /// Makes it this attempt (from 1) of that many.
-    #[must_use]
-    pub fn attempt(mut self, attempt: u32, of: u32) -> Self {
-        self.attempt = Some((attempt, of));
-        self
-    }
-
-    /// Adds a header.
-    #[must_use]
-    pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
-        self.headers.insert(name.into(), value.into());
-        self
-    }
-
-    /// Hands in a value that tasks take as `Data<T>`.
-    #[must_use]
-    pub fn data<T: Send + Sync + 'static>(mut self, value: T) -> Self {
-        self.data.insert(Data::new(value));
-        self
-    }
-
-    /// Sets the client.
-    #[must_use]
-    pub fn client(mut self, client: Client) -> Self {
-        self.client = Some(client);
-        self
-    }
-
-    /// Cancels the run when `token` is cancelled.
-    #[must_use]
-    pub fn cancelled_by(mut self, token: CancellationToken) -> Self {
-        self.cancelled = token;
-        self
-    }
-
-    /// The context.
-    #[must_use]
-    pub fn build(self) -> Context {
-        let (attempt, max_attempts) = self.attempt.unwrap_or((1, 1));
-        let shard = Shard::of(queue_storage::model::QueueName::default());
-        let client = self.client.unwrap_or_else(Client::memory);
-        Context::new(Inner {
-            id: JobId::new(&shard),
-            shard,
-            task: TaskName::new("test").unwrap_or_else(|_| unreachable!("a valid name")),
-            attempt,
-            max_attempts,
-            fence: 1,
-            enqueued_at: client.clock().now(),
-            scheduled_for: None,
-            deadline: None,
-            headers: self.headers,
-            client,
-            data: Arc::new(self.data),
-            cancelled: self.cancelled,
-            told: Arc::default(),
-        })
-    }
-}
-
-/// What a task can take from its worker beside its arguments: [`Context`], [`Data`], and your own types, as parameters
-/// marked `#[inject]`.
-///
-/// ```
-/// use queue_core::{Context, FromContext, TaskError};
-///
-/// struct Tenant(String);
-///
-/// impl FromContext for Tenant {
-///     fn from_context(ctx: &Context) -> Result<Self, TaskError> {
-///         Ok(Self(ctx.header("tenant").ok_or("the job has no `tenant` header")?.to_owned()))
-///     }
-/// }
-/// ```
-#[diagnostic::on_unimplemented(
-    message = "`{Self}` can't be handed in by the worker",
-    label = "does not implement `FromContext`",
-    note = "take `Data<{Self}>` and give the value to the worker with `.data(..)`, or implement `FromContext` for it",
-    note = "a parameter that is an argument of the job has no `#[inject]`"
-)]
-pub trait FromContext: Sized + Send {
-    /// Takes it.
-    ///
-    /// # Errors
-    /// Why it can't be had; the attempt fails with it.
-    fn from_context(ctx: &Context) -> Result<Self, TaskError>;
-
-    /// Names what the worker must have been given for [`from_context`](Self::from_context) to work. Default nothing.
-    fn requires(requirements: &mut Requirements) {
-        let _ = requirements;
-    }
-}
-
-impl FromContext for Context {
-    fn from_context(ctx: &Context) -> Result<Self, TaskError> {
-        Ok(ctx.clone())
-    }
-}
-
-impl<T: ?Sized + Send + Sync + 'static> FromContext for Data<T> {
-    fn from_context(ctx: &Context) -> Result<Self, TaskError> {
-        ctx.data().ok_or_else(|| {
-            let name = std::any::type_name::<T>();
-            TaskError::from(format!("the worker has no `Data<{name}>`: call `.data(..)` on its builder"))
-        })
-    }
-
-    fn requires(requirements: &mut Requirements) {
-        requirements.data::<T>();
-    }
-}
-
-/// What a task needs from its worker, collected when the worker is built.
-#[derive(Debug, Default)]
-pub struct Requirements {
-    data: Vec<(TypeId, &'static str)>,
-}
-
-impl Requirements {
-    /// A `Data<T>` is needed.
-    pub fn data<T: ?Sized + Send + Sync + 'static>(&mut self) {
-        self.data.push((TypeId::of::<T>(), std::any::type_name::<T>()));
-    }
-
-    /// The type names of what `data` does not hold.
-    pub(crate) fn missing_in(&self, data: &DataMap) -> Vec<&'static str> {
-        self.data.iter().filter(|(id, _)| !data.holds(*id)).map(|(_, name)| *name).collect()
     }
 }

@@ -58,6 +58,8 @@ pub struct Draft {
     tags: BTreeSet<String>,
     pub(crate) headers: BTreeMap<String, String>,
     pub(crate) overrides: Overrides,
+    /// How often a job of its task is retried.
+    retries: u32,
     pub(crate) unique: Option<Unique>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) input: Option<String>,
@@ -80,6 +82,8 @@ pub(crate) enum DraftError {
     TooLarge { task: &'static str, bytes: usize, limit: usize },
     #[error("`{task}` can't be enqueued: {why}")]
     Limit { task: &'static str, why: KeyError },
+    #[error("`{task}` can't be retried for {time:?}, having no retries: say how often at most, with `.retries(10)`")]
+    RetryFor { task: &'static str, time: Duration },
     #[error("a job of `{task}` would have {count} limits; the most is {MAX_LIMITS}")]
     TooManyLimits { task: &'static str, count: usize },
 }
@@ -101,6 +105,7 @@ impl Draft {
             tags: options.tags.iter().map(|tag| (*tag).to_owned()).collect(),
             headers: BTreeMap::new(),
             overrides: Overrides::default(),
+            retries: options.policy.retries,
             unique: options.unique.cloned(),
             limits: options.limits.to_vec(),
             input: None,
@@ -127,6 +132,9 @@ impl Draft {
         let task = TaskName::new(self.task)?;
         if self.tags.len() > MAX_TAGS {
             return Err(DraftError::Tags { task: self.task, tags: self.tags.len() });
+        }
+        if let Some(time) = self.overrides.retry_for.filter(|_| self.overrides.retries.unwrap_or(self.retries) == 0) {
+            return Err(DraftError::RetryFor { task: self.task, time });
         }
         let fail = |why| DraftError::Args { task: self.task, why };
         let args = self.args.clone().map_err(fail)?;
@@ -236,8 +244,8 @@ macro_rules! modifiers {
                 self
             }
 
-            /// For how long after the start of its first run it is retried: no retry is due later than that. Default the
-            /// task's, else as long as there are retries.
+            /// For how long after the start of its first run it is retried: of its [`retries`](Self::retries), of which it
+            /// must have some, none is due later than that. Default the task's, else as long as there are retries.
             pub fn retry_for(mut self, time: std::time::Duration) -> Self {
                 self.draft.overrides.retry_for = Some(time);
                 self

@@ -1,31 +1,17 @@
 //! Arguments for people: from the stored MessagePack to JSON text, and back from what an operator wrote.
 
+use std::borrow::Cow;
 use std::collections::HashSet;
-use std::fmt;
 
 use bytes::Bytes;
-use serde::de::{Deserialize, Deserializer, MapAccess, SeqAccess, Visitor};
-use serde::ser::{Serialize, SerializeMap, Serializer};
+use serde::de::Deserialize;
+use serde::ser::{Error, Serialize, SerializeMap, Serializer};
 
 use crate::codec;
+use crate::value::Value;
 
 /// How deep values may be nested: as deep as JSON is read.
 const MAX_DEPTH: usize = 128;
-
-/// A value of either format, its entries in the order in which they came.
-#[derive(Clone, Debug, PartialEq)]
-enum Value {
-    Nil,
-    Bool(bool),
-    Signed(i64),
-    Unsigned(u64),
-    Float(f64),
-    Text(String),
-    /// JSON has no bytes: they are shown as a list of numbers, which decodes as bytes again where a task takes them.
-    Bytes(Vec<u8>),
-    List(Vec<Value>),
-    Map(Vec<(String, Value)>),
-}
 
 /// A stored value as JSON text.
 ///
@@ -52,8 +38,9 @@ pub(crate) fn arguments(text: &str) -> Result<Bytes, String> {
         return Err(format!("arguments are a JSON object, by name, and this is {}", value.kind()));
     };
     let mut seen = HashSet::new();
-    match entries.iter().find(|(name, _)| !seen.insert(name)) {
-        Some((name, _)) => Err(format!("the argument `{name}` is given twice")),
+    let mut names = entries.iter().filter_map(|(name, _)| if let Value::Text(name) = name { Some(name) } else { None });
+    match names.find(|name| !seen.insert(*name)) {
+        Some(name) => Err(format!("the argument `{name}` is given twice")),
         None => codec::encode(&value),
     }
 }
@@ -71,10 +58,10 @@ impl Value {
     }
 
     /// As the name of an entry: JSON has texts only.
-    fn into_name(self) -> Result<String, serde_json::Error> {
+    fn name(&self) -> Result<Cow<'_, str>, serde_json::Error> {
         match self {
-            Self::Text(text) => Ok(text),
-            other => serde_json::to_string(&other),
+            Self::Text(text) => Ok(Cow::Borrowed(text)),
+            other => serde_json::to_string(other).map(Cow::Owned),
         }
     }
 }
@@ -88,87 +75,17 @@ impl Serialize for Value {
             Self::Unsigned(value) => serializer.serialize_u64(*value),
             Self::Float(value) => serializer.serialize_f64(*value),
             Self::Text(value) => serializer.serialize_str(value),
+            // JSON has no bytes: they are shown as a list of numbers, which decodes as bytes again where a task takes them.
             Self::Bytes(value) => serializer.collect_seq(value),
             Self::List(values) => serializer.collect_seq(values),
             Self::Map(entries) => {
                 let mut map = serializer.serialize_map(Some(entries.len()))?;
-                entries.iter().try_for_each(|(name, value)| map.serialize_entry(name, value))?;
+                for (name, value) in entries {
+                    map.serialize_entry(&name.name().map_err(S::Error::custom)?, value)?;
+                }
                 map.end()
             }
         }
-    }
-}
-
-impl<'de> Deserialize<'de> for Value {
-    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        deserializer.deserialize_any(Reader)
-    }
-}
-
-struct Reader;
-
-impl<'de> Visitor<'de> for Reader {
-    type Value = Value;
-
-    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str("a value")
-    }
-
-    fn visit_unit<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_none<E>(self) -> Result<Value, E> {
-        Ok(Value::Nil)
-    }
-
-    fn visit_some<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
-    }
-
-    /// An extension of MessagePack: its number and its bytes.
-    fn visit_newtype_struct<D: Deserializer<'de>>(self, deserializer: D) -> Result<Value, D::Error> {
-        Value::deserialize(deserializer)
-    }
-
-    fn visit_bool<E>(self, value: bool) -> Result<Value, E> {
-        Ok(Value::Bool(value))
-    }
-
-    fn visit_i64<E>(self, value: i64) -> Result<Value, E> {
-        Ok(Value::Signed(value))
-    }
-
-    fn visit_u64<E>(self, value: u64) -> Result<Value, E> {
-        Ok(Value::Unsigned(value))
-    }
-
-    fn visit_f64<E>(self, value: f64) -> Result<Value, E> {
-        Ok(Value::Float(value))
-    }
-
-    fn visit_str<E>(self, value: &str) -> Result<Value, E> {
-        Ok(Value::Text(value.to_owned()))
-    }
-
-    fn visit_bytes<E>(self, value: &[u8]) -> Result<Value, E> {
-        Ok(Value::Bytes(value.to_owned()))
-    }
-
-    fn visit_seq<A: SeqAccess<'de>>(self, mut list: A) -> Result<Value, A::Error> {
-        let mut values = Vec::new();
-        while let Some(value) = list.next_element()? {
-            values.push(value);
-        }
-        Ok(Value::List(values))
-    }
-
-    fn visit_map<A: MapAccess<'de>>(self, mut map: A) -> Result<Value, A::Error> {
-        let mut entries = Vec::new();
-        while let Some((name, value)) = map.next_entry::<Value, Value>()? {
-            entries.push((name.into_name().map_err(serde::de::Error::custom)?, value));
-        }
-        Ok(Value::Map(entries))
     }
 }
 

@@ -2,6 +2,7 @@
 
 // Each looks down only: it uses what stands above it in this list.
 mod codec;
+mod value;
 
 mod canon;
 mod data;

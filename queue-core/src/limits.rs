@@ -97,6 +97,9 @@ impl Limit {
     }
 
     /// Makes it one for all jobs that share this name, whatever their task. Each goes by the numbers of its own.
+    ///
+    /// The name may be made at run time, which is the way to a limit for each tenant over several tasks:
+    /// `call.limit(Limit::concurrency(5).shared(format!("crm:{tenant}")))`.
     #[must_use]
     pub fn shared(mut self, name: impl Into<Cow<'static, str>>) -> Self {
         self.scope = Scope::Shared(name.into());
@@ -179,6 +182,8 @@ impl Limit {
 /// is enqueued meanwhile.
 ///
 /// The key is held by the job's id, and free again in the same step that ends its window: a crash leaves no key behind.
+/// A job that is [revived](crate::Client::revive) is unique no more, and one whose arguments are
+/// [replaced](crate::JobEdit::arguments) keeps the key it had.
 ///
 /// ```
 /// use std::time::Duration;
@@ -259,7 +264,11 @@ impl Unique {
         self
     }
 
-    /// Keeps others out for ever, until it is deleted.
+    /// Keeps others out for ever, until it is deleted or revived.
+    ///
+    /// The key outlives the job: once what has completed is pruned, after its
+    /// [`keep`](crate::Call::keep), others are still kept out, the handle they get says that the job is gone, and nothing
+    /// frees the key any more. What may have to be done again, or read, says a `keep` as long as that.
     #[must_use]
     pub const fn forever(mut self) -> Self {
         self.window = Window::Forever;
@@ -301,6 +310,29 @@ impl Unique {
     pub const fn or_run_after(mut self) -> Self {
         (self.conflict, self.window) = (OnConflict::RunAfter, Window::Started);
         self
+    }
+
+    /// The key under which a storage knows it for a job of a task with these arguments: for
+    /// [`Queue::usage`](crate::Queue::usage), which tells the job that holds it, [`Selection::key`](crate::Selection::key)
+    /// and [`Revoke::key`](crate::Revoke::key).
+    ///
+    /// ```
+    /// use queue_core::Unique;
+    ///
+    /// #[derive(serde::Serialize)]
+    /// struct Pay { tenant: &'static str, cents: u64 }
+    /// let one = |cents| Unique::by(&["tenant"]).key_of("pay", &Pay { tenant: "acme", cents });
+    /// assert_eq!(one(5)?, one(7)?);
+    /// assert_eq!(Unique::key("nightly").key_of("pay", &Pay { tenant: "acme", cents: 5 })?.to_string(), "key:nightly");
+    /// # Ok::<(), queue_core::BoxError>(())
+    /// ```
+    ///
+    /// # Errors
+    /// The arguments have none of a name it goes by, or can't be encoded.
+    pub fn key_of(&self, task: &str, args: &impl Serialize) -> Result<Key, StorageError> {
+        let encoded = codec::encode(args).map_err(StorageError::invalid)?;
+        let stored = self.resolve(task, &Arguments::new(&encoded, None));
+        stored.map(|(unique, _)| unique.key).map_err(|why| StorageError::invalid(why.to_string()))
     }
 
     /// As it is stored with a job of `task` with these arguments, and the limit that goes with it.
@@ -454,6 +486,11 @@ mod tests {
         assert_eq!(key(&tenant, "acme", 1), key(&tenant, "acme", 2));
         assert_ne!(key(&tenant, "acme", 1), key(&tenant, "beta", 1));
         assert_eq!(key(&Unique::key_named("x"), "acme", 1), "key:x");
+        for unique in [all, tenant] {
+            let shown = unique.key_of("pay", &Args { tenant: "acme", order: 1 }).unwrap();
+            assert_eq!(shown.to_string(), key(&unique, "acme", 1), "what is shown is what is stored");
+        }
+        assert!(Unique::by(&["month"]).key_of("pay", &Args { tenant: "acme", order: 1 }).is_err());
     }
 
     #[test]

@@ -7,20 +7,21 @@ use crate::client::Client;
 use crate::handle::JobHandle;
 use crate::operate::{ActError, Deed, Kind};
 
-/// The header under which a job on its way keeps the times it had.
+/// The header under which a job on its way keeps the times it had, and where it goes.
 const MARK: &str = "queue.moving";
 
 impl<Out> JobHandle<Out> {
     /// Moves a job that does not run to another queue; the handle of the job it is there.
     ///
-    /// A job's id tells where it lives, so this makes another job: the same call, priority, tags and times, under an id that
-    /// follows from this one and the queue, with no attempts and no history. The old job ends cancelled
+    /// A job's id tells where it lives, so this makes another job: the same call, priority, tags, times and limits, under an
+    /// id that follows from this one and the queue, with no attempts and no history. Its limits are shared with the jobs of
+    /// the queue it is in then, and it is unique no more. The old job ends cancelled
     /// ([`Requested`](crate::EndReason::Requested)), and with it whatever waits for it.
     ///
     /// It takes several calls to the storage: the old job is held back, then cancelled, then the new one is enqueued. Whoever
     /// is interrupted moves it again, which finishes what was begun; until then the old job is scheduled for the far future
     /// or cancelled, and does not run. Moving it again later finds the job that was made, for as long as that is stored;
-    /// once it has been pruned, it is made anew.
+    /// once it has been pruned, it is made anew. To another queue moves the job that it is there.
     ///
     /// ```
     /// # use queue_core::{Call, Client, Context, Task, TaskError};
@@ -37,8 +38,8 @@ impl<Out> JobHandle<Out> {
     /// ```
     ///
     /// # Errors
-    /// The job runs, has ended, is gone, or takes the results of other jobs; its envelope can't be opened; the name is
-    /// none, or its own queue's; or the storage can't be asked: then move it again.
+    /// The job runs, has ended, is gone, was moved to another queue, or takes the results of other jobs; its envelope can't
+    /// be opened; the name is none, or its own queue's; or the storage can't be asked: then move it again.
     ///
     /// # Cancel safety
     /// When the future is dropped, move it again.
@@ -65,7 +66,13 @@ impl Client {
         let job = self.found(id, Deed::Move).await?;
         let moving = Moving::of(&job, &shard).map_err(|why| fail(Kind::Invalid(why)))?;
         match job.state {
-            State::Cancelled if moving.begun => {}
+            State::Cancelled if moving.begun.as_ref() == Some(&shard.queue) => {}
+            State::Cancelled if let Some(there) = moving.begun => {
+                let new = derived(id, &Shard::of(there.clone()));
+                let why =
+                    format!("it was moved to `{there}`: move it there again if that was cut short, then job {new}");
+                return Err(fail(Kind::Invalid(why)));
+            }
             state if state.is_end() || state == State::Running => return Err(fail(Kind::Refused(state))),
             _ if self.is_stored(moving.id).await.map_err(|error| fail(Kind::Storage(error)))? => {
                 let why =
@@ -96,8 +103,8 @@ struct Moving {
     new: NewJob,
     /// Its envelope, with the times it had.
     marked: bytes::Bytes,
-    /// Whether its envelope had them already.
-    begun: bool,
+    /// Where a move that was begun before goes.
+    begun: Option<QueueName>,
 }
 
 impl Moving {
@@ -110,10 +117,11 @@ impl Moving {
         }
         let mut envelope = Envelope::decode(&job.envelope).map_err(|error| error.to_string())?;
         let mark = envelope.headers.remove(MARK);
-        let begun = mark.is_some();
-        let times = match mark {
-            Some(mark) => Times::parse(&mark).ok_or_else(|| format!("its header `{MARK}` is damaged: {mark}"))?,
-            None => Times::of(job),
+        // What was revived, or rescheduled, since it was marked has other times, and is not on its way any more.
+        let waits = job.state == State::Cancelled || job.due_at == Some(Timestamp::MAX);
+        let (times, begun) = match mark.filter(|_| waits) {
+            Some(mark) => parsed(&mark).ok_or_else(|| format!("its header `{MARK}` is damaged: {mark}"))?,
+            None => (Times::of(job), None),
         };
         let encode = |envelope: &Envelope| envelope.encode().map_err(|error| error.to_string());
         let id = derived(job.id, shard);
@@ -122,7 +130,8 @@ impl Moving {
             (job.priority, job.tags.clone(), job.at_most_once, job.needs);
         new.when = times.due.map_or(When::Now, When::At);
         (new.expires, new.deadline) = (times.expires.map(When::At), times.deadline.map(When::At));
-        envelope.headers.insert(MARK.to_owned(), times.text());
+        new.limits = job.limits.clone();
+        envelope.headers.insert(MARK.to_owned(), format!("{} {}", times.text(), shard.queue));
         Ok(Self { id, new, marked: encode(&envelope)?, begun })
     }
 }
@@ -155,6 +164,12 @@ impl Times {
         });
         Some(Self { due: times.next()??, expires: times.next()??, deadline: times.next()?? })
     }
+}
+
+/// The times of a marked job, and where it goes.
+fn parsed(mark: &str) -> Option<(Times, Option<QueueName>)> {
+    let (times, to) = mark.rsplit_once(' ')?;
+    Some((Times::parse(times)?, Some(QueueName::new(to).ok()?)))
 }
 
 /// The id a job has in another queue: always the same one, made at the same moment.

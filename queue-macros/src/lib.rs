@@ -87,7 +87,7 @@ use proc_macro::TokenStream;
 /// # Options
 ///
 /// Each is given at most once. Those from `queue` to `at_most_once` but `retry_if` are methods of a call too, which override it:
-/// `send_email::new(..).retries(0)`; a call's `.tag(..)` is one more.
+/// `send_email::new(..).retries(0)`; a call's `.tag(..)`, `.limit(..)` and `.lock(..)` are one more.
 ///
 /// | option | value | default |
 /// |---|---|---|
@@ -98,13 +98,17 @@ use proc_macro::TokenStream;
 /// | `retries = 3` | runs after the first that failed: 3 is at most four runs | 0 |
 /// | `backoff = exponential("2s")` | the delay between them, see below | `exponential("1s", factor = 2, cap = "1h")` |
 /// | `jitter = full` | how the delay is spread: `none`, `full` (from zero) or `equal` (from one half) | `equal` |
-/// | `retry_for = "10m"` | no retry is due later than this after the start of the first run | as long as there are retries |
+/// | `retry_for = "10m"` | no retry is due later than this after the start of the first run; it grants none, nor do `backoff` and `jitter`: without `retries` they are refused | as long as there are retries |
 /// | `retry_if = is_transient` | a `fn(&E) -> bool` of the task's error: false makes it fatal, unless it says something itself | the policy decides |
 /// | `timeout = "30s"` | the longest an attempt may take; the thread of what is not async can't be stopped, see below | no limit |
 /// | `expires = "1h"` | how long after it is due a job's first run must have started; else it is expired | whenever |
 /// | `deadline = "2h"` | how long after it is due a job must have ended: what runs then is cut short | whenever |
 /// | `tags = ["mail"]` | labels to find its jobs by, at most 8 | none |
 /// | `keep = "1d"` | how long the completed job is kept | 1 h with an output, 60 s without |
+/// | `unique` | a second call finds the first one's job: `unique(key = "customer")`, see below | any number |
+/// | `concurrency = 5` | how many run at once, over all workers: `concurrency(5, key = "tenant")`, see below | any number |
+/// | `rate = "100/s"` | how fast they start, over all workers: `rate("100/s", burst = 5)`, see below | any speed |
+/// | `lock = "ledger"` | one at a time of all jobs that name the lock, whatever their task | none |
 /// | `at_most_once` | a job whose worker is lost dies instead of running again; refused beside `retries` | off |
 /// | `args = SendEmail` | the name of the struct | the function's name |
 /// | `crate = some::path` | where the library `queue` is found | `::queue` |
@@ -132,6 +136,43 @@ use proc_macro::TokenStream;
 /// let delays = (1..=6).map(|attempt| fetch::OPTIONS.policy.delay_after(attempt, 0.5));
 /// let seconds: Vec<_> = delays.map(|delay| delay.map(|delay| delay.as_secs())).collect();
 /// assert_eq!(seconds, [Some(2), Some(4), Some(8), Some(16), Some(32), None]);
+/// ```
+///
+/// **One at a time, once, not too fast.** A key is an argument by name, in quotes, of any type (`None` is a value too). Each
+/// of these holds within one queue.
+///
+/// | written | means | where nothing is said |
+/// |---|---|---|
+/// | `unique(key = "customer")`, `key = ["tenant", "month"]` | one job for each value of these arguments | of all arguments |
+/// | `unique(shared = "nightly")` | one job of all that name it, whatever their task | |
+/// | `unique(.., until = started)`, `finished`, `forever`, or `within = "10m"` | how long it keeps others out | `finished` |
+/// | `unique(.., conflict = reject)`, `existing`, `replace`, `debounce`, `run_after` | what becomes of another meanwhile | `existing`: its handle is the first one's |
+/// | `concurrency(5, key = "tenant")` | five at once for each tenant | of the task |
+/// | `concurrency(5, shared = "crm")`, `rate("100/s", shared = "crm")` | of all jobs that name it, whatever their task | |
+/// | `concurrency(5, full = cancel)`, `lock("ledger", full = cancel)` | who finds no room is cancelled | `wait` |
+/// | `rate("100/s", burst = 5)` | how many may start together after a rest; a period is `s`, `m`, `h`, `d`, or as in `"3/10s"` | 1: one every 10 ms |
+/// | `rate("100/s", burst = 5, cost = 2)` | one job counts for two starts | 1 |
+///
+/// Of `concurrency`, `rate` and `lock` a task has one each; a call adds more with `.limit(..)`, four in all, and under names
+/// made at run time: `Limit::concurrency(5).shared(format!("crm:{tenant}"))` is five at once for a tenant over several tasks.
+/// What each window and each conflict means: [`Unique`](https://docs.rs/queue-jobs/latest/queue/struct.Unique.html), and
+/// [`Limit`](https://docs.rs/queue-jobs/latest/queue/struct.Limit.html).
+///
+/// ```
+/// use queue::{Context, TaskError, task};
+/// use std::time::Duration;
+///
+/// /// One invoice for each tenant and month; five at once for each tenant.
+/// #[task(unique(key = ["tenant", "month"], conflict = reject), concurrency(5, key = "tenant"), retries = 5)]
+/// async fn invoice(tenant: String, month: String, amount: i64) -> Result<(), std::io::Error> {
+///     Ok(())
+/// }
+///
+/// /// A hundred a second, and nobody calls for a while when the other side says 429.
+/// #[task(rate("100/s", burst = 5), retries = 5)]
+/// async fn push(line: String, ctx: Context) -> Result<(), TaskError> {
+///     Err(ctx.rate_limited(Duration::from_secs(2))) // burns no attempt, holds the rate for all workers
+/// }
 /// ```
 ///
 /// **Timeouts**: an attempt that takes too long fails, and the retry policy decides. What is async is dropped at its next

@@ -14,7 +14,7 @@ pub(crate) const UNIQUE: &str = "`unique` stands alone, or takes `unique(key = \
                                  conflict = replace)`: `key` names an argument or a list of them, `shared` a key of your own; \
                                  `until` is `started`, `finished` or `forever`, or `within = \"10m\"`; `conflict` is \
                                  `existing`, `reject`, `replace`, `debounce` or `run_after`";
-pub(crate) const CONCURRENCY: &str = "`concurrency` takes `concurrency = 5`, `concurrency(5, key = \"tenant\")` for five of \
+pub(crate) const CONCURRENCY: &str = "`concurrency` takes a number above 0: `concurrency = 5`, `concurrency(5, key = \"tenant\")` for five of \
                                       each value of an argument, `concurrency(5, shared = \"name\")` for five of all tasks \
                                       that share the name; `full = cancel` cancels instead of waiting";
 pub(crate) const RATE: &str = "`rate` takes `rate = \"100/s\"`, `rate(\"100/s\", burst = 5, cost = 2, key = \"tenant\")` or \

@@ -92,6 +92,7 @@ impl Options {
         // After an error it may be no more than what that one left unread.
         errors.extend(ended.err().filter(|_| errors.is_empty()));
         errors.extend(options.contradiction());
+        errors.extend(options.idle_retry_option());
         errors.extend(options.name_fault(function));
         (options, errors)
     }
@@ -138,6 +139,26 @@ impl Options {
                 "`at_most_once` and `retries` contradict each other: each retry runs the task once more\n\
                  help: remove one of the two",
             )
+        })
+    }
+
+    /// Says how to retry where nothing is retried: most often `retries` was forgotten, and the first failure is the last.
+    fn idle_retry_option(&self) -> Option<Error> {
+        if self.seen.iter().any(|option| option == "retries") {
+            return None;
+        }
+        let given = [
+            ("backoff", self.backoff.is_some()),
+            ("jitter", self.jitter.is_some()),
+            ("retry_for", self.retry_for.is_some()),
+        ];
+        let idle = |option: &&Ident| given.iter().any(|(name, given)| *given && *option == name);
+        self.seen.iter().find(idle).map(|option| {
+            let message = format!(
+                "`{option}` without `retries`: the task would run once, and its first failure would be its last\n\
+                 help: say how often with `retries = 3`; or `retries = 0` where only calls say it"
+            );
+            Error::new(option.span(), message)
         })
     }
 

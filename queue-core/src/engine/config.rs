@@ -81,6 +81,9 @@ impl WorkerConfig {
             let given = self.lease.length;
             problems.push(format!("`lease` is {given:?}: renewals can't keep up below {MIN_LEASE:?}"));
         }
+        if self.poll_every.is_zero() {
+            problems.push("`poll_every` is 0: an idle worker would ask the storage without a rest".to_owned());
+        }
         if self.lease.crash_limit == Some(0) {
             problems.push("`crash_limit` is 0: use `None` to turn it off, or at least 1".to_owned());
         }

@@ -38,7 +38,7 @@ impl From<Option<Settled>> for Executed {
 pub(crate) async fn execute(engine: &Engine, claimed: Claimed, signals: Signals) -> Executed {
     let job = &claimed.job;
     let attempt = job.attempts.saturating_add(1);
-    let span = tracing::info_span!("job", id = %job.id, task = %job.task, queue = %job.shard.queue, attempt);
+    let span = tracing::error_span!("job", id = %job.id, task = %job.task, queue = %job.shard.queue, attempt);
     perform(engine, &claimed, &signals).instrument(span).await
 }
 
@@ -59,10 +59,10 @@ async fn perform(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Execu
     let settled = ran.outcome.map(|outcome| {
         let outcome = limited(outcome, engine.config.result_limit).of_version(engine.config.version.as_deref());
         let settled = settled(claimed, outcome, &options, now - received);
-        if signals.asked.is_cancelled() { called_off(settled, engine) } else { settled }
+        if signals.asked.is_cancelled() { called_off(settled) } else { settled }
     });
     if let Some(settled) = &settled {
-        report(&settled.settlement, now - started);
+        report(&settled.settlement, now - started, signals.asked.is_cancelled());
     }
     Executed { settled, threads: ran.threads }
 }
@@ -80,13 +80,13 @@ fn settled(claimed: &Claimed, outcome: Outcome, options: &RunOptions, took: Dura
     Settled { job: claimed.job.id, fence: claimed.fence, attempts, settlement }
 }
 
-/// Whoever fails after having been asked to stop has stopped: that is no dead letter.
-fn called_off(mut settled: Settled, engine: &Engine) -> Settled {
+/// Whoever fails after having been asked to stop has stopped: that is no dead letter. The storage, which was told how long
+/// to keep it, makes a cancellation of the retry.
+fn called_off(mut settled: Settled) -> Settled {
     if let Settlement::Die { reason: EndReason::Exhausted | EndReason::Fatal | EndReason::Deadline, failure, .. } =
         settled.settlement
     {
-        let (reason, keep) = (EndReason::Requested, engine.config.lease.keep_ended);
-        settled.settlement = Settlement::Cancel { reason, failure: Some(failure), keep };
+        settled.settlement = Settlement::Retry { when: When::Now, failure };
     }
     settled
 }
@@ -222,9 +222,13 @@ fn limited(outcome: Outcome, limit: usize) -> Outcome {
     }
 }
 
-/// Says in the log what became of the run.
-fn report(settlement: &Settlement, took: Duration) {
+/// Says in the log what became of the run. What was `asked` to stop, and would go on, is cancelled by the storage.
+fn report(settlement: &Settlement, took: Duration, asked: bool) {
     match settlement {
+        Settlement::Retry { failure, .. } if asked => {
+            tracing::info!(?took, error = %failure, "cancelled: it failed, having been asked to stop");
+        }
+        Settlement::Snooze { .. } if asked => tracing::info!(?took, "cancelled: it was asked to stop"),
         Settlement::Complete { .. } => tracing::debug!(?took, "completed"),
         Settlement::Retry { failure, when: When::In(delay) } => {
             tracing::warn!(?took, retry_in = ?delay, error = %failure, "failed, will retry");

@@ -88,6 +88,7 @@ impl<C> EnqueueError<C> {
             Cause::Draft(DraftError::Limit { .. } | DraftError::TooManyLimits { .. }) => "enqueue.bad_limit",
             Cause::Rejected { .. } => "enqueue.rejected",
             Cause::UniqueStep { .. } => "enqueue.unique_step",
+            Cause::Draft(DraftError::RetryFor { .. }) => "enqueue.no_retries",
             Cause::Draft(DraftError::Tags { .. }) => "enqueue.too_many_tags",
             Cause::AcrossQueues { .. } => "enqueue.across_queues",
             Cause::TooManySteps { .. } => "enqueue.too_many_steps",

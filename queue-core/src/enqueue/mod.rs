@@ -5,7 +5,7 @@ mod error;
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use queue_storage::model::{JobId, NewJob, Shard};
+use queue_storage::model::{Conflict, JobId, NewJob, Shard};
 use queue_storage::storage::{Admission, MAX_ENQUEUE, StorageError};
 
 use crate::call::Call;
@@ -154,6 +154,10 @@ impl Client {
                     queue: shard.queue.to_string(),
                     first: first.queue.to_string(),
                 });
+            }
+            if let Some(unique) = job.unique.as_mut().filter(|_| drafts.len() > 1) {
+                // A pipeline that is kept out changes nothing of what keeps it out.
+                unique.conflict = Conflict::Reject;
             }
             if index > 0 && job.unique.is_some() {
                 return Err(Cause::UniqueStep { step: index + 1, task: draft.task });

@@ -214,7 +214,7 @@ fn what_a_run_does() {
 #[test]
 fn how_each_job_ended() {
     let reasons = [
-        (EndReason::Exhausted, "its last retry failed"),
+        (EndReason::Exhausted, "it failed, and no retry was left"),
         (EndReason::Fatal, "its task said that another run can't help"),
         (EndReason::Undecodable, "its envelope or arguments could not be decoded"),
         (EndReason::Unstorable, "its task succeeded, but the result could not be stored"),
@@ -242,7 +242,10 @@ fn how_each_job_ended() {
     assert_eq!(says(&ended, &evidence()), text);
     (ended.state, ended.reason, ended.culprit) = (State::Dead, Some(EndReason::Exhausted), None);
     ended.failure = Some(Failure::new(FailureKind::Error, "no route"));
-    assert_eq!(says(&ended, &evidence()), "died at 2026-11-22T12:00:00.000Z: its last retry failed: no route");
+    assert_eq!(
+        says(&ended, &evidence()),
+        "died at 2026-11-22T12:00:00.000Z: it failed, and no retry was left: no route"
+    );
     (ended.state, ended.reason) = (State::Completed, None);
     assert_eq!(says(&ended, &evidence()), "completed at 2026-11-22T12:00:00.000Z", "what failed before is past");
 }

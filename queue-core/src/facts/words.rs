@@ -7,7 +7,7 @@ use queue_storage::model::EndReason;
 /// Why a job ended, as half a sentence.
 pub(crate) fn in_words(reason: &EndReason) -> Cow<'static, str> {
     Cow::Borrowed(match reason {
-        EndReason::Exhausted => "its last retry failed",
+        EndReason::Exhausted => "it failed, and no retry was left",
         EndReason::Fatal => "its task said that another run can't help",
         EndReason::Undecodable => "its envelope or arguments could not be decoded",
         EndReason::Unstorable => "its task succeeded, but the result could not be stored",

@@ -53,8 +53,10 @@ impl fmt::Display for Live {
                     "it is parked, because the workers there do not know task `{task}`: add it to `.tasks(tasks![…])`"
                 )
             }
-            (_, Some(reason)) => write!(f, "it is parked ({reason})"),
-            (State::Ready, None) => f.write_str("it is ready, and no worker has taken it yet"),
+            (_, Some(reason)) => write!(f, "it is parked ({reason}): `client.explain(id)` tells for what"),
+            (State::Ready, None) => {
+                f.write_str("it is ready, and no worker has taken it yet: `client.explain(id)` tells why")
+            }
             (State::Running, None) => f.write_str("it runs and goes on"),
             (state, None) => write!(f, "it is {state} and goes on"),
         }

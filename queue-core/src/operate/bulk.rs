@@ -10,6 +10,7 @@ use serde::Serialize;
 
 use super::edit::JobEdit;
 use super::listing::Walk;
+use super::select::Selection;
 use crate::client::{Client, ClientConfig};
 use crate::facts::show;
 
@@ -193,4 +194,66 @@ async fn batch(client: &Client, shard: &Shard, ids: &[JobId], act: &Act) -> Resu
         client.run_inline(shard).await?;
     }
     Ok(acted)
+}
+
+impl Selection {
+    /// Cancels them, as [`Client::cancel`] does; those that run are asked to stop.
+    ///
+    /// # Errors
+    /// [`BulkError`] tells what was done until then.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends it after some of them.
+    pub async fn cancel(&self) -> Result<BulkReport, BulkError> {
+        self.act(Deeds::Same(Act::Cancel { keep: self.client.config().keep_cancelled })).await
+    }
+
+    /// Removes them, as [`Client::delete`] does; those that run are refused.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Cancel safety
+    /// As [`cancel`](Self::cancel).
+    pub async fn delete(&self) -> Result<BulkReport, BulkError> {
+        self.act(Deeds::Same(Act::Delete)).await
+    }
+
+    /// Runs them again, as [`Client::revive`] does; those that have not ended are refused.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Cancel safety
+    /// As [`cancel`](Self::cancel).
+    pub async fn revive(&self) -> Result<BulkReport, BulkError> {
+        self.revive_with(JobEdit::new()).await
+    }
+
+    /// The same, with other arguments, another priority, or for later.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Cancel safety
+    /// As [`cancel`](Self::cancel).
+    pub async fn revive_with(&self, edit: JobEdit) -> Result<BulkReport, BulkError> {
+        self.act(Deeds::edited(edit, Act::Revive)).await
+    }
+
+    /// Changes them, as [`Client::edit`] does; those that run or have ended are refused.
+    ///
+    /// # Errors
+    /// As [`cancel`](Self::cancel).
+    ///
+    /// # Cancel safety
+    /// As [`cancel`](Self::cancel).
+    pub async fn edit(&self, edit: JobEdit) -> Result<BulkReport, BulkError> {
+        self.act(Deeds::edited(edit, Act::Edit)).await
+    }
+
+    async fn act(&self, deeds: Deeds) -> Result<BulkReport, BulkError> {
+        let walk = self.walk(MAX_ACT as u32).map_err(|error| BulkError::new(BulkReport::default(), error))?;
+        act(&self.client, walk, &deeds, |so_far| self.tell(so_far)).await
+    }
 }

@@ -57,7 +57,8 @@ impl JobEdit {
         self
     }
 
-    /// Replaces its arguments, all of them.
+    /// Replaces its arguments, all of them. Its unique key and its limits stay those of the arguments it was enqueued
+    /// with: a job that is to count for another tenant is enqueued anew.
     #[expect(clippy::needless_pass_by_value, reason = "as a call takes them")]
     pub fn arguments<T: Task>(mut self, arguments: T) -> Self {
         self.arguments = Some(codec::encode(&arguments));
@@ -66,7 +67,7 @@ impl JobEdit {
 
     /// Replaces its arguments, all of them, with those of a JSON object, by argument name: what
     /// [`DeadLetter::arguments`](crate::DeadLetter::arguments) shows. Bytes are a list of numbers. Whether they are those
-    /// of the task is found when it runs.
+    /// of the task is found when it runs; its unique key and its limits stay, as with [`arguments`](Self::arguments).
     pub fn arguments_json(mut self, text: &str) -> Self {
         self.arguments = Some(json::arguments(text));
         self

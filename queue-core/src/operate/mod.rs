@@ -45,7 +45,8 @@ pub enum Cancelled {
 impl Client {
     /// Calls a job off. One that does not run is cancelled at once, and so is what waits for it. One that runs is asked to
     /// stop: it hears so from [`Context::cancelled`](crate::Context::cancelled), has
-    /// [a while](crate::WorkerBuilder::cancel_grace) to end as it likes, and is dropped then. A task that is not async is
+    /// [a while](crate::WorkerBuilder::cancel_grace) (5 s by default) to end as it likes, and is dropped then: a task that
+    /// does not listen goes on that long. A task that is not async is
     /// cancelled when it returns. Cancelling twice is cancelling once.
     ///
     /// ```
@@ -89,6 +90,10 @@ impl Client {
     }
 
     /// Runs a job that has ended again, at once: as if it were new, but for its id, its place in lists and its history.
+    /// One that has completed does its work once more.
+    ///
+    /// Nothing expires it and it has no deadline any more; it is under the limits it was under, and it is
+    /// [unique](crate::Unique) no more: who enqueues another with its key meanwhile gets a job of its own.
     ///
     /// # Errors
     /// It has not ended, another live job needs what it returned, what it takes itself is not stored any more; it is gone, was never stored, or the storage can't be asked.

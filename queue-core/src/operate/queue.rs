@@ -189,8 +189,8 @@ impl Queue {
     /// # Errors
     /// As [`pause`](Self::pause); and the rate's burst is 0, which is a pause.
     pub async fn rate(&self, rate: Option<Rate>) -> Result<(), StorageError> {
-        if rate.is_some_and(|rate| rate.burst == 0) {
-            return Err(StorageError::invalid("a rate with a burst of 0 lets nothing start: pause the queue instead"));
+        if let Some(fault) = rate.and_then(|rate| rate.fault()) {
+            return Err(StorageError::invalid(format!("the rate {fault}; to let nothing start, pause the queue")));
         }
         self.control(&[Control::Rate(rate)]).await.map(drop)
     }

@@ -72,8 +72,8 @@ impl Revoke {
         self
     }
 
-    /// The jobs with a key, unique or of a limit, as it is stored (see [`Limit::key_of`](crate::Limit::key_of)), in every
-    /// queue known now unless one is named.
+    /// The jobs with a key, unique or of a limit, as it is stored (see [`Limit::key_of`](crate::Limit::key_of) and
+    /// [`Unique::key_of`](crate::Unique::key_of)), in every queue known now unless one is named.
     pub fn key(key: impl Into<String>) -> Self {
         let mut one = Self::new(What::Any);
         one.key = Some(key.into());

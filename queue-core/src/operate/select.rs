@@ -5,10 +5,9 @@ use std::sync::Arc;
 use std::time::SystemTime;
 
 use queue_storage::model::{EndReason, Job, Key, NameError, QueueName, State, Tag, TaskName, Timestamp, WorkerId};
-use queue_storage::storage::{Act, Counts, Cursor, JobPage, JobQuery, MAX_ACT, MAX_PAGE, StorageError};
+use queue_storage::storage::{Counts, Cursor, JobPage, JobQuery, MAX_ACT, MAX_PAGE, StorageError};
 
-use super::bulk::{self, BulkError, BulkReport, Deeds};
-use super::edit::JobEdit;
+use super::bulk::BulkReport;
 use super::listing::{Listing, Walk};
 use crate::client::Client;
 use crate::facts::DeadLetter;
@@ -69,7 +68,7 @@ type OnProgress = Arc<dyn Fn(&BulkReport) + Send + Sync>;
 #[derive(Clone)]
 #[must_use = "a selection does nothing until a verb ends it: `.count()`, `.page(..)`, `.jobs()`, `.cancel()`, …"]
 pub struct Selection {
-    client: Client,
+    pub(super) client: Client,
     query: JobQuery,
     /// The names of the task, older ones among them: each is asked for on its own. Empty for any task.
     tasks: Vec<TaskName>,
@@ -118,7 +117,8 @@ impl Selection {
     }
 
     /// Only jobs with this key, unique or of a limit, as it is stored: `key:api`, `task:pay`, `lock:ledger`,
-    /// `arg:pay:tenant:acme`; see [`Limit::key_of`](crate::Limit::key_of).
+    /// `arg:pay:tenant:acme`; see [`Limit::key_of`](crate::Limit::key_of) and
+    /// [`Unique::key_of`](crate::Unique::key_of).
     pub fn key(mut self, key: impl AsRef<str>) -> Self {
         self.query.key = self.named(Key::new(key));
         self
@@ -176,6 +176,17 @@ impl Selection {
         self.tasks.iter().map(of).collect()
     }
 
+    /// All of them, in pages of so many at most.
+    pub(super) fn walk(&self, limit: u32) -> Result<Walk, StorageError> {
+        self.checked()?;
+        Ok(Walk::new(self.client.clone(), self.queries(limit)))
+    }
+
+    /// Tells how far a bulk act got, if anyone wants to know.
+    pub(super) fn tell(&self, so_far: &BulkReport) {
+        self.on_progress.iter().for_each(|tell| tell(so_far));
+    }
+
     /// How many there are now. Chosen by queue and state alone, it costs little; otherwise each is looked at.
     ///
     /// # Errors
@@ -187,7 +198,7 @@ impl Selection {
         if self.query == by_counts && self.tasks.is_empty() {
             return self.counted().await;
         }
-        let mut walk = Walk::new(self.client.clone(), self.queries(MAX_PAGE));
+        let mut walk = self.walk(MAX_PAGE)?;
         let mut count = 0;
         while let Some(jobs) = walk.next_page().await? {
             count += jobs.len() as u64;
@@ -240,72 +251,10 @@ impl Selection {
     }
 
     fn listing<T: Send + 'static>(&self, view: fn(Job) -> T) -> Listing<T> {
-        match self.checked() {
-            Ok(()) => Walk::new(self.client.clone(), self.queries(MAX_ACT as u32)).listing(view),
+        match self.walk(MAX_ACT as u32) {
+            Ok(walk) => walk.listing(view),
             Err(error) => Listing::failed(error),
         }
-    }
-
-    /// Cancels them, as [`Client::cancel`] does; those that run are asked to stop.
-    ///
-    /// # Errors
-    /// [`BulkError`] tells what was done until then.
-    ///
-    /// # Cancel safety
-    /// Dropping the future ends it after some of them.
-    pub async fn cancel(&self) -> Result<BulkReport, BulkError> {
-        self.act(Deeds::Same(Act::Cancel { keep: self.client.config().keep_cancelled })).await
-    }
-
-    /// Removes them, as [`Client::delete`] does; those that run are refused.
-    ///
-    /// # Errors
-    /// As [`cancel`](Self::cancel).
-    ///
-    /// # Cancel safety
-    /// As [`cancel`](Self::cancel).
-    pub async fn delete(&self) -> Result<BulkReport, BulkError> {
-        self.act(Deeds::Same(Act::Delete)).await
-    }
-
-    /// Runs them again, as [`Client::revive`] does; those that have not ended are refused.
-    ///
-    /// # Errors
-    /// As [`cancel`](Self::cancel).
-    ///
-    /// # Cancel safety
-    /// As [`cancel`](Self::cancel).
-    pub async fn revive(&self) -> Result<BulkReport, BulkError> {
-        self.revive_with(JobEdit::new()).await
-    }
-
-    /// The same, with other arguments, another priority, or for later.
-    ///
-    /// # Errors
-    /// As [`cancel`](Self::cancel).
-    ///
-    /// # Cancel safety
-    /// As [`cancel`](Self::cancel).
-    pub async fn revive_with(&self, edit: JobEdit) -> Result<BulkReport, BulkError> {
-        self.act(Deeds::edited(edit, Act::Revive)).await
-    }
-
-    /// Changes them, as [`Client::edit`] does; those that run or have ended are refused.
-    ///
-    /// # Errors
-    /// As [`cancel`](Self::cancel).
-    ///
-    /// # Cancel safety
-    /// As [`cancel`](Self::cancel).
-    pub async fn edit(&self, edit: JobEdit) -> Result<BulkReport, BulkError> {
-        self.act(Deeds::edited(edit, Act::Edit)).await
-    }
-
-    async fn act(&self, deeds: Deeds) -> Result<BulkReport, BulkError> {
-        self.checked().map_err(|error| BulkError::new(BulkReport::default(), error))?;
-        let walk = Walk::new(self.client.clone(), self.queries(MAX_ACT as u32));
-        let tell = |report: &BulkReport| self.on_progress.iter().for_each(|tell| tell(report));
-        bulk::act(&self.client, walk, &deeds, tell).await
     }
 }
 

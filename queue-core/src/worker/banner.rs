@@ -2,7 +2,7 @@
 
 use std::fmt;
 
-use super::Line;
+use super::line::Line;
 use crate::engine::Engine;
 use crate::handler::Registered;
 

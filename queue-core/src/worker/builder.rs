@@ -5,11 +5,12 @@ use std::future::Future;
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue_storage::model::{QueueName, Shard, Verdict, WorkerId};
+use queue_storage::model::{Verdict, WorkerId};
 use queue_storage::storage::LeaseTerms;
 
+use super::Worker;
+use super::line;
 use super::slots::Slots;
-use super::{Line, Worker};
 use crate::classes::Classes;
 use crate::client::Client;
 use crate::data::{Data, DataMap};
@@ -231,7 +232,7 @@ impl WorkerBuilder {
     /// settings and names that can't be.
     pub fn build(self) -> Result<Worker, BuildError> {
         let mut problems = self.config.problems();
-        let lines = lines(&self.queues, &mut problems);
+        let lines = line::lines(&self.queues, &mut problems);
         let registry = Registry::new(self.tasks, &self.data, &mut problems);
         for name in &self.twice {
             problems
@@ -249,35 +250,6 @@ impl WorkerBuilder {
         let slots = Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight)));
         Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots) })
     }
-}
-
-/// The shards to serve: each strict queue is a tier of its own, weighted ones named in a row share one.
-fn lines(queues: &[(String, Option<u32>)], problems: &mut Vec<String>) -> Vec<Line> {
-    let default = [("default".to_owned(), None)];
-    let queues = if queues.is_empty() { &default[..] } else { queues };
-    let mut lines: Vec<Line> = Vec::new();
-    let (mut tier, mut weighted) = (0, false);
-    for (name, weight) in queues {
-        let queue = match QueueName::new(name) {
-            Ok(queue) => queue,
-            Err(error) => {
-                problems.push(error.to_string());
-                continue;
-            }
-        };
-        if lines.iter().any(|line| line.shard.queue == queue) {
-            problems.push(format!("queue `{queue}` is named twice"));
-        }
-        if *weight == Some(0) {
-            problems.push(format!("queue `{queue}` has weight 0: it would never be served; give it at least 1"));
-        }
-        if !(lines.is_empty() || weighted && weight.is_some()) {
-            tier += 1;
-        }
-        weighted = weight.is_some();
-        lines.push(Line { shard: Shard::of(queue), tier, weight: weight.unwrap_or(1).max(1) });
-    }
-    lines
 }
 
 impl fmt::Debug for WorkerBuilder {

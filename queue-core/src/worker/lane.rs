@@ -4,62 +4,22 @@
 //! storage's `look_again` has passed, or a settlement is to be sent. Settlements that finish while a call is in flight
 //! ride on the next one.
 
-use std::collections::{BTreeSet, VecDeque};
+use std::collections::BTreeSet;
+use std::sync::Arc;
 use std::sync::atomic::Ordering;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, Settled, Settlement, Shard, TaskName, Timestamp};
-use queue_storage::storage::{Exchange, Exchanged, Listener, MAX_CLAIM, MAX_SETTLEMENTS, SettleAnswer, Topic};
-use tokio::sync::Notify;
+use queue_storage::model::{Claimed, Shard, TaskName, Timestamp};
+use queue_storage::storage::{Exchange, Exchanged, Listener, MAX_CLAIM, SettleAnswer, Topic};
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::outbox::Outbox;
 use super::slots::Slots;
 use super::suspects;
 use crate::engine::executor::{self, Executed};
-use crate::engine::{Backoff, Engine, Signals, died, dies};
-
-/// An exchange carries no further settlement once the results in it hold this many bytes.
-const MAX_RESULT_BYTES: usize = 4 * 1024 * 1024;
-
-/// What waits to be settled in one shard.
-#[derive(Debug, Default)]
-pub(super) struct Outbox {
-    /// Never locked across an await.
-    settled: Mutex<VecDeque<Settled>>,
-    arrived: Notify,
-}
-
-impl Outbox {
-    fn lock(&self) -> MutexGuard<'_, VecDeque<Settled>> {
-        self.settled.lock().unwrap_or_else(PoisonError::into_inner)
-    }
-
-    fn push(&self, settled: Settled) {
-        self.lock().push_back(settled);
-        self.arrived.notify_one();
-    }
-
-    fn is_empty(&self) -> bool {
-        self.lock().is_empty()
-    }
-
-    /// As many as fit one exchange.
-    fn take(&self) -> Vec<Settled> {
-        let mut waiting = self.lock();
-        let (mut batch, mut bytes) = (Vec::new(), 0);
-        while batch.len() < MAX_SETTLEMENTS && bytes < MAX_RESULT_BYTES {
-            let Some(next) = waiting.pop_front() else { break };
-            if let Settlement::Complete { result: Some(result), .. } = &next.settlement {
-                bytes += result.len();
-            }
-            batch.push(next);
-        }
-        batch
-    }
-}
+use crate::engine::{Backoff, Engine, died, dies};
 
 /// One shard of a worker.
 #[derive(Debug)]
@@ -274,10 +234,10 @@ impl Lane {
                 drop(permit);
                 // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
                 slots.free_one();
-                hand_in(&engine, settled, &signals, &outbox).await;
+                outbox.hand_in(&engine, settled, &signals).await;
                 return;
             };
-            hand_in(&engine, settled, &signals, &outbox).await;
+            outbox.hand_in(&engine, settled, &signals).await;
             threads.ended(&engine).await;
             drop(permit);
             slots.free_one();
@@ -296,7 +256,7 @@ impl Lane {
             if stopping { std::future::pending().await } else { self.engine.clock().sleep_until(next.look_at).await }
         };
         tokio::select! {
-            () = self.outbox.arrived.notified() => {}
+            () = self.outbox.arrived() => {}
             () = listener.changed(), if !stopping => self.set_hungry(next, true),
             _ = changes.changed(), if next.hungry && !stopping => {}
             () = upkeep => {}
@@ -323,20 +283,6 @@ async fn until_cut(engine: &Engine, lost: &CancellationToken) -> Option<suspects
         () = lost.cancelled() => None,
         () = engine.cut.cancelled() => None,
     }
-}
-
-/// Settles once the last word of the run has come: nothing can be said of a job that has ended.
-async fn hand_in(engine: &Engine, settled: Option<Settled>, signals: &Signals, outbox: &Outbox) {
-    let Some(settled) = settled else { return };
-    if signals.told.is_due() {
-        engine.held.hurry.notify_one();
-        tokio::select! {
-            () = signals.told.all_sent() => {}
-            () = engine.sleep(engine.config.last_word) => {}
-            () = signals.lost.cancelled() => {}
-        }
-    }
-    outbox.push(settled);
 }
 
 /// The longest wait of an idle lane is spread, so that many workers do not look at once.

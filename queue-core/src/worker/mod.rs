@@ -4,7 +4,10 @@ mod banner;
 mod builder;
 mod drain;
 mod lane;
+mod line;
+mod outbox;
 mod renewer;
+mod running;
 mod slots;
 mod suspects;
 
@@ -14,17 +17,14 @@ use std::sync::Arc;
 
 use queue_storage::model::{Shard, WorkerId};
 use queue_storage::storage::StorageError;
-use tokio::task::JoinSet;
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::TaskTracker;
 
 pub use builder::{BuildError, WorkerBuilder};
 
 use crate::client::Client;
 use crate::engine::{Backoff, Engine, Lingering};
-use crate::keeper::pruner;
-use lane::{Lane, Outbox};
+use line::Line;
 use renewer::Renewer;
+use running::Running;
 use slots::Slots;
 
 /// Claims jobs and runs them, beside a web server or alone.
@@ -47,14 +47,6 @@ pub struct Worker {
     engine: Arc<Engine>,
     lines: Vec<Line>,
     slots: Arc<Slots>,
-}
-
-/// A shard a worker serves, and its share.
-#[derive(Clone, Debug)]
-struct Line {
-    shard: Shard,
-    tier: usize,
-    weight: u32,
 }
 
 impl Worker {
@@ -219,105 +211,4 @@ async fn shutdown_signal() {
         }
     }
     let _ = tokio::signal::ctrl_c().await;
-}
-
-/// The tasks of a running worker. Dropped, they end where they are.
-struct Running {
-    lanes: JoinSet<()>,
-    keepers: JoinSet<()>,
-    /// Lanes that may have a claim in flight.
-    claiming: TaskTracker,
-    runs: TaskTracker,
-    /// Aborts runs when this is dropped.
-    _abort: AbortRuns,
-    stop: CancellationToken,
-    last: CancellationToken,
-}
-
-struct AbortRuns(CancellationToken);
-
-impl Drop for AbortRuns {
-    fn drop(&mut self) {
-        self.0.cancel();
-    }
-}
-
-impl Running {
-    fn start(engine: &Arc<Engine>, slots: &Arc<Slots>, shards: &Arc<[Shard]>) -> Self {
-        let (stop, last) = (CancellationToken::new(), CancellationToken::new());
-        let (runs, claiming) = (TaskTracker::new(), TaskTracker::new());
-        let mut lanes = JoinSet::new();
-        for (index, shard) in shards.iter().enumerate() {
-            let lane = Lane {
-                engine: Arc::clone(engine),
-                shard: shard.clone(),
-                shards: Arc::clone(shards),
-                index,
-                slots: Arc::clone(slots),
-                outbox: Arc::new(Outbox::default()),
-                runs: runs.clone(),
-                stop: stop.clone(),
-                claiming: Some(claiming.token()),
-                last: last.clone(),
-            };
-            lanes.spawn(lane.run());
-        }
-        let mut keepers = JoinSet::new();
-        keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
-        Self { lanes, keepers, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
-    }
-
-    /// Waits for a lane to end although nobody stopped it, which only a panic can do; the panic goes on here.
-    async fn broken(&mut self) {
-        match self.lanes.join_next().await {
-            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            _ => std::future::pending().await,
-        }
-    }
-
-    /// Waits until nothing is claimed any more, as far as the storage answers, and every run has ended.
-    async fn ended(&self, engine: &Engine) {
-        tokio::select! {
-            () = self.claiming.wait() => {}
-            () = engine.sleep(engine.config.last_words) => {}
-        }
-        self.runs.wait().await;
-    }
-
-    /// Stops in order: claim no more, wait for the grace, cut, settle what has ended, say goodbye.
-    async fn stop(mut self, engine: &Engine) {
-        tracing::info!(running = engine.held.len(), grace = ?engine.config.grace, "worker stops: claiming no more");
-        self.stop.cancel();
-        self.keepers.abort_all();
-        self.claiming.close();
-        self.runs.close();
-        tokio::select! {
-            () = self.ended(engine) => {}
-            () = engine.sleep(engine.config.grace) => engine.cut.cancel(),
-        }
-        tokio::select! {
-            () = self.ended(engine) => {}
-            () = engine.sleep(engine.config.last_words) => {
-                tracing::warn!(left = engine.held.len(), "jobs on threads that can't be stopped are left to run out");
-            }
-        }
-        self.last.cancel();
-        let farewell = async {
-            while self.lanes.join_next().await.is_some() {}
-            let goodbye = engine.storage().deregister(engine.id).await;
-            engine.deaths.told().await;
-            goodbye
-        };
-        tokio::select! {
-            goodbye = farewell => {
-                if let Err(error) = goodbye {
-                    tracing::warn!(%error, "stopped without deregistering");
-                }
-            }
-            () = engine.sleep(engine.config.last_words) => {
-                tracing::warn!("the storage does not answer: outcomes not written are lost, their jobs will run again");
-            }
-        }
-        tracing::info!(worker = %engine.id, "worker stopped");
-    }
 }

@@ -51,11 +51,11 @@ fn every_option_arrives() {
 
 #[test]
 fn what_backoff_leaves_out_is_the_engines_default() {
-    #[task(backoff = fixed(5))]
+    #[task(retries = 1, backoff = fixed(5))]
     async fn fixed() {}
-    #[task(backoff = exponential("250ms"), jitter = none)]
+    #[task(retries = 1, backoff = exponential("250ms"), jitter = none)]
     async fn growing() {}
-    #[task(backoff = exponential("1d", factor = 1.5, cap = "2d"), jitter = equal)]
+    #[task(retries = 1, backoff = exponential("1d", factor = 1.5, cap = "2d"), jitter = equal)]
     async fn slow() {}
 
     assert_eq!(fixed::OPTIONS.policy.backoff, Backoff::fixed(Duration::from_secs(5)));
@@ -68,15 +68,15 @@ fn what_backoff_leaves_out_is_the_engines_default() {
 
 #[test]
 fn every_backoff_has_its_form() {
-    #[task(backoff = linear("2s", step = "3s", cap = "1m"))]
+    #[task(retries = 1, backoff = linear("2s", step = "3s", cap = "1m"))]
     async fn linear() {}
-    #[task(backoff = linear("2s"))]
+    #[task(retries = 1, backoff = linear("2s"))]
     async fn linear_by_itself() {}
-    #[task(backoff = list("2s", "10s", "1m"))]
+    #[task(retries = 1, backoff = list("2s", "10s", "1m"))]
     async fn listed() {}
-    #[task(backoff = ["2s", "10s"],)]
+    #[task(retries = 1, backoff = ["2s", "10s"],)]
     async fn bare_list() {}
-    #[task(backoff = delays::squared)]
+    #[task(retries = 1, backoff = delays::squared)]
     async fn by_function() {}
 
     const fn secs(n: u64) -> Duration {
@@ -93,7 +93,7 @@ fn every_backoff_has_its_form() {
     assert_eq!(backoff(listed::OPTIONS), Backoff::list(&[secs(2), secs(10), secs(60)]));
     assert_eq!(backoff(bare_list::OPTIONS), Backoff::list(&[secs(2), secs(10)]));
     assert_eq!(by_function::OPTIONS.backoff_fn.unwrap().0(3), secs(9));
-    assert_eq!(by_function::OPTIONS.backoff(Backoff::DEFAULT), TaskOptions::DEFAULT);
+    assert_eq!(by_function::OPTIONS.backoff(Backoff::DEFAULT), TaskOptions::DEFAULT.retries(1));
 }
 
 #[test]

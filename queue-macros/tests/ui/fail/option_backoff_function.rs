@@ -14,13 +14,13 @@ fn says_seconds(attempt: u32) -> u64 {
     attempt.into()
 }
 
-#[task(backoff = takes_nothing)]
+#[task(backoff = takes_nothing, retries = 1)]
 async fn without_attempt() {}
 
-#[task(backoff = says_seconds)]
+#[task(backoff = says_seconds, retries = 1)]
 async fn not_a_duration() {}
 
-#[task(backoff = nobody_knows)]
+#[task(backoff = nobody_knows, retries = 1)]
 async fn unknown() {}
 
 fn main() {}

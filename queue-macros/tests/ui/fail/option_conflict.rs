@@ -13,4 +13,10 @@ async fn two_queues() {}
 #[task(aliases = ["old", "aliased"])]
 async fn aliased() {}
 
+#[task(retry_for = "10m", timeout = "1s")]
+async fn retried_never() {}
+
+#[task(retries = 0, backoff = fixed("1s"))]
+async fn retried_when_a_call_says_so() {}
+
 fn main() {}
