@@ -4,14 +4,16 @@ use std::collections::BTreeSet;
 use std::fs;
 use std::path::{Path, PathBuf};
 
-/// The floors of each crate, lowest first: a file imports its own floor or a lower one.
-const FLOORS: [(&str, &[&str]); 5] = [
+/// The floors of each crate, and of a folder that has floors of its own, lowest first: a file imports its own floor or a
+/// lower one.
+const FLOORS: [(&str, &[&str]); 6] = [
     ("queue-storage", &["error", "model", "clock", "storage", "memory", "conformance"]),
     (
         "queue-core",
         &[
             "codec",
             "data",
+            "value",
             "json",
             "task_error",
             "facts",
@@ -44,7 +46,14 @@ const FLOORS: [(&str, &[&str]); 5] = [
         &[
             "error", "options", "ledger", "schema", "connect", "lane", "reader", "job", "lines", "settle", "enqueue",
             "ear", "writer", "operate", "notify", "bounds", "control", "crowds", "last", "list", "room", "leases",
-            "renew", "take", "claim",
+            "renew", "take", "claim", "roles",
+        ],
+    ),
+    (
+        "queue-sqlite/src/job",
+        &[
+            "cells", "keys", "more", "watch", "tx", "history", "paid", "row", "write", "workers", "parking", "rates",
+            "slots", "unique", "limits", "edges", "shift", "follow", "ends", "edit", "maintain", "act",
         ],
     ),
     (
@@ -114,20 +123,23 @@ fn code(path: &Path) -> Vec<(usize, String)> {
     code.filter(|(_, line)| !line.trim_start().starts_with("//")).map(|(n, line)| (n + 1, line.to_owned())).collect()
 }
 
-/// The modules of this crate that a line names: `crate::x`.
-fn named_modules(line: &str) -> Vec<&str> {
+/// The modules that a line names behind a prefix: `crate::x`, or in a folder `crate::folder::x`.
+fn named_modules<'a>(line: &'a str, prefix: &str) -> Vec<&'a str> {
     let word = |rest: &&str| rest.find(|c: char| !(c.is_alphanumeric() || c == '_')).unwrap_or(rest.len());
-    line.split("crate::").skip(1).map(|rest| &rest[..word(&rest)]).collect()
+    line.split(prefix).skip(1).map(|rest| &rest[..word(&rest)]).collect()
 }
 
-/// Imports that look up, as `file:line: …`.
-fn looks_up(krate: &Path, floors: &[&str]) -> Vec<String> {
-    let src = krate.join("src");
+/// Imports that look up in a crate, or in a folder of one, as `file:line: …`.
+fn looks_up(root: &Path, place: &str, floors: &[&str]) -> Vec<String> {
+    let (src, prefix) = match place.split_once("/src/") {
+        Some((_, folder)) => (root.join(place), format!("crate::{folder}::")),
+        None => (root.join(place).join("src"), "crate::".to_owned()),
+    };
     let mut wrong = Vec::new();
     for file in rust_files(&src) {
         let inner = file.strip_prefix(&src).unwrap();
         let own = inner.iter().next().unwrap().to_str().unwrap().trim_end_matches(".rs").to_owned();
-        if own == "lib" {
+        if own == "lib" || own == "mod" {
             continue;
         }
         let height = |name: &str| floors.iter().position(|floor| *floor == name);
@@ -136,7 +148,7 @@ fn looks_up(krate: &Path, floors: &[&str]) -> Vec<String> {
             continue;
         };
         for (number, line) in code(&file) {
-            for name in named_modules(&line) {
+            for name in named_modules(&line, &prefix) {
                 if height(name).is_some_and(|theirs| theirs > mine) {
                     wrong.push(format!("{}:{number}: `{own}` imports `{name}`, which stands above it", shown(&file)));
                 }
@@ -148,7 +160,7 @@ fn looks_up(krate: &Path, floors: &[&str]) -> Vec<String> {
 
 #[test]
 fn imports_look_down() {
-    let wrong: Vec<_> = FLOORS.iter().flat_map(|(krate, floors)| looks_up(&root().join(krate), floors)).collect();
+    let wrong: Vec<_> = FLOORS.iter().flat_map(|(place, floors)| looks_up(&root(), place, floors)).collect();
     assert!(wrong.is_empty(), "{}", wrong.join("\n"));
 }
 
@@ -232,15 +244,26 @@ fn the_readme_shows_an_example_that_runs() {
 #[test]
 fn the_rules_can_be_broken() {
     let dir = tempfile::tempdir().unwrap();
-    fs::create_dir(dir.path().join("src")).unwrap();
-    fs::write(dir.path().join("src/lib.rs"), "mod low;\nmod high;\n").unwrap();
-    fs::write(dir.path().join("src/low.rs"), "// crate::high\nuse crate::high::Thing;\n").unwrap();
-    fs::write(dir.path().join("src/high.rs"), "use crate::low::Thing;\n").unwrap();
-    let wrong = looks_up(dir.path(), &["low", "high"]);
+    let write = |name: &str, text: &str| {
+        let path = dir.path().join("x").join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+    };
+    write("src/lib.rs", "mod low;\nmod high;\n");
+    write("src/low.rs", "// crate::high\nuse crate::high::Thing;\n");
+    write("src/high.rs", "use crate::low::Thing;\n");
+    let wrong = looks_up(dir.path(), "x", &["low", "high"]);
     assert_eq!(wrong.len(), 1, "{wrong:?}");
     assert!(wrong[0].contains("low.rs:2: `low` imports `high`"), "{wrong:?}");
+    write("src/low/mod.rs", "mod floor;\nmod roof;\n");
+    write("src/low/floor.rs", "use crate::low::roof::Tile;\nuse crate::high;\n");
+    write("src/low/roof.rs", "use crate::low::floor;\n");
+    let wrong = looks_up(dir.path(), "x/src/low", &["floor", "roof"]);
+    assert_eq!(wrong.len(), 1, "{wrong:?}");
+    assert!(wrong[0].contains("floor.rs:1: `floor` imports `roof`"), "{wrong:?}");
+    fs::remove_dir_all(dir.path().join("x/src/low")).unwrap();
     let mut found = BTreeSet::new();
-    fs::write(dir.path().join("src/stray.rs"), "").unwrap();
-    declared(&dir.path().join("src/lib.rs"), &mut found);
+    write("src/stray.rs", "");
+    declared(&dir.path().join("x/src/lib.rs"), &mut found);
     assert_eq!(found.len(), 3);
 }

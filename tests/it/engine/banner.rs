@@ -37,10 +37,10 @@ impl Write for Pages {
 }
 
 /// Runs one job to its end on this thread, and returns what was logged meanwhile.
-fn log_of_a_run() -> String {
+fn log_of_a_run(level: tracing::Level) -> String {
     let pages = Pages::default();
     let writer = pages.clone();
-    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(tracing::Level::DEBUG);
+    let subscriber = tracing_subscriber::fmt().with_ansi(false).with_max_level(level);
     let subscriber = subscriber.with_writer(move || writer.clone()).finish();
     // While there is but one subscriber, whichever thread comes by a line first decides for all whether it is logged; of
     // two each is asked.
@@ -61,7 +61,7 @@ fn log_of_a_run() -> String {
 
 #[test]
 fn the_log_tells_the_story() {
-    let log = log_of_a_run();
+    let log = log_of_a_run(tracing::Level::DEBUG);
     for part in [
         "worker starts worker=",
         "storage=memory: queues=mail concurrency=3 lease=10s tasks=2 schedules=0",
@@ -80,4 +80,13 @@ fn the_log_tells_the_story() {
     ] {
         assert!(log.contains(part), "{part}\nis not in\n{log}");
     }
+}
+
+/// Whoever logs warnings alone must learn of which job they are.
+#[test]
+fn a_failure_names_its_job_at_every_level() {
+    let log = log_of_a_run(tracing::Level::WARN);
+    let failure = log.lines().find(|line| line.contains("the dog bit me")).unwrap();
+    assert!(failure.contains("job{id=") && failure.contains("task=deliver queue=mail attempt=1}"), "{failure}");
+    assert!(!log.contains("on my way"), "{log}");
 }

@@ -29,15 +29,17 @@ async fn every_problem_is_named() {
         .queue("mail")
         .queue("mail")
         .concurrency(0)
+        .poll_every(std::time::Duration::ZERO)
         .data(1_u8)
         .data(2_u8)
         .build()
         .unwrap_err();
     let text = error.to_string();
-    assert_eq!(error.problems().len(), 7, "{text}");
+    assert_eq!(error.problems().len(), 8, "{text}");
     for part in [
-        "the worker can't be built, for 7 reasons:",
+        "the worker can't be built, for 8 reasons:",
         "`concurrency` is 0",
+        "`poll_every` is 0",
         "`a b` can't name a queue: it holds ' '",
         "queue `mail` is named twice",
         "two tasks go by the name `send`: `send` (tests/it/engine/builds.rs:",

@@ -62,7 +62,10 @@ async fn waiting_times_out_and_the_job_goes_on(place: Place) {
     assert!(error.is_timeout() && !error.is_dead());
     assert_eq!(
         error.to_string(),
-        format!("job {} has not ended within 10ms; it is ready, and no worker has taken it yet", job.id())
+        format!(
+            "job {} has not ended within 10ms; it is ready, and no worker has taken it yet: `client.explain(id)` tells why",
+            job.id()
+        )
     );
     assert_eq!(job.result().await.unwrap(), None);
     assert_eq!(job.status().await.unwrap().state(), Some(State::Ready));

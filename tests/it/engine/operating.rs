@@ -3,7 +3,7 @@
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-use queue::{BoxError, Cancelled, Context, DeadLetter, EndReason, JobEdit, State, TaskError, task, tasks};
+use queue::{BoxError, Cancelled, Context, DeadLetter, EndReason, JobEdit, Limit, State, TaskError, task, tasks};
 use tokio::sync::mpsc;
 
 use super::ends::running;
@@ -30,6 +30,9 @@ on_every_storage!(
     a_hook_that_panics_harms_nobody,
     a_job_moves_to_another_queue,
     a_move_that_was_interrupted,
+    a_job_moves_to_one_queue_only,
+    a_job_moves_with_its_limits,
+    what_was_moved_and_revived_has_its_own_times,
     what_can_not_be_moved,
 );
 
@@ -362,6 +365,36 @@ async fn moves_in_the_end(place: &Place) -> Result<(), BoxError> {
     }
     assert_eq!(place.client.counts("other").await?.enqueued, 4);
     Ok(())
+}
+
+async fn a_job_moves_to_one_queue_only(place: Place) {
+    let job = greet::new("a").enqueue(&place.client).await.unwrap();
+    let moved = job.move_to("other").await.unwrap();
+    let error = job.move_to("third").await.unwrap_err();
+    assert!(error.is_invalid() && error.to_string().contains("moved to `other`"), "{error}");
+    assert!(error.to_string().contains(&moved.id().to_string()), "{error}");
+    assert_eq!(place.client.counts("third").await.unwrap().enqueued, 0);
+    moved.move_to("third").await.unwrap();
+    for (queue, live) in [("default", 0), ("other", 0), ("third", 1)] {
+        assert_eq!(place.client.counts(queue).await.unwrap().live(), live, "{queue}");
+    }
+}
+
+async fn a_job_moves_with_its_limits(place: Place) {
+    let job = greet::new("a").lock("ledger").limit(Limit::concurrency(7)).enqueue(&place.client).await.unwrap();
+    let moved = job.move_to("other").await.unwrap();
+    let stored = async |id| place.client.job(id).await.unwrap().found().unwrap();
+    let (old, new) = (stored(job.id()).await, stored(moved.id()).await);
+    assert_eq!((new.limits.len(), new.limits), (2, old.limits));
+}
+
+async fn what_was_moved_and_revived_has_its_own_times(place: Place) {
+    let job = greet::new("a").delay(HOUR).deadline(HOUR * 2).enqueue(&place.client).await.unwrap();
+    job.move_to("other").await.unwrap();
+    job.revive().await.unwrap();
+    let moved = job.move_to("third").await.unwrap();
+    let facts = moved.status().await.unwrap().facts().cloned().unwrap();
+    assert_eq!((facts.state, facts.deadline_at), (State::Ready, None));
 }
 
 async fn what_can_not_be_moved(place: Place) {

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{State, TaskError, task, tasks};
+use queue::{State, TaskError, Unique, task, tasks};
 
 use super::ends::running;
 use crate::support::{PATIENCE, Place, on_every_storage};
@@ -13,6 +13,7 @@ on_every_storage!(
     a_whole_call_is_a_step_that_ignores_the_output,
     steps_in_two_queues_are_refused,
     a_step_after_nothing,
+    a_pipeline_that_is_kept_out_changes_nothing,
 );
 
 #[task]
@@ -99,4 +100,18 @@ async fn steps_in_two_queues_are_refused(place: Place) {
 /// The step before the last: what cancelled it.
 async fn culprit_of<Out>(place: &Place, last: &queue::JobHandle<Out>) -> queue::JobId {
     place.client.job(last.id()).await.unwrap().found().unwrap().waits_for[0]
+}
+
+async fn a_pipeline_that_is_kept_out_changes_nothing(place: Place) {
+    let hour = Duration::from_secs(3_600);
+    for unique in [Unique::key("k").or_replace(), Unique::key("k").or_debounce(), Unique::key("k")] {
+        let queue = format!("q{}", place.client.storage().shards().await.unwrap().len());
+        let owner = fetch::new("a").unique(Unique::key("k")).delay(hour).queue(&queue);
+        let owner = owner.enqueue(&place.client).await.unwrap();
+        let before = place.client.job(owner.id()).await.unwrap().found();
+        let first = fetch::new("b").unique(unique).priority(9).queue(&queue);
+        let error = first.then(scale::after(2).queue(&queue)).enqueue(&place.client).await.unwrap_err();
+        assert_eq!((error.is_rejected(), error.existing()), (true, Some(owner.id())));
+        assert_eq!(place.client.job(owner.id()).await.unwrap().found(), before);
+    }
 }

@@ -23,6 +23,7 @@ on_every_storage!(
     no_retry_comes_after_the_time_for_retries,
     each_backoff_gives_its_delay,
     a_backoff_that_panics_is_replaced,
+    time_for_retries_needs_retries,
 );
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -251,4 +252,12 @@ async fn a_backoff_that_panics_is_replaced(place: Place) {
     let task = tasks![by_a_broken_function];
     let (job, _) = run_to(&place, task, by_a_broken_function::new(), State::Dead).await;
     assert_eq!((job.attempts, job.failure.unwrap().message), (2, "no".into()));
+}
+
+async fn time_for_retries_needs_retries(place: Place) {
+    let never = by_function::new().retries(0).retry_for(HOUR).enqueue(&place.client).await.unwrap_err();
+    assert_eq!((never.code(), never.is_invalid()), ("enqueue.no_retries", true));
+    assert!(never.to_string().contains("say how often at most, with `.retries(10)`"), "{never}");
+    fails::new().retry_for(HOUR).enqueue(&place.client).await.unwrap();
+    by_function::new().retries(1).retry_for(HOUR).enqueue(&place.client).await.unwrap();
 }
