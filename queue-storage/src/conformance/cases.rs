@@ -219,6 +219,7 @@ macro_rules! __conformance_cases {
                 who_comes_after_waits_for_the_new_run
                 the_needed_are_not_revived
                 the_revived_have_their_inputs
+                the_revived_need_their_inputs
                 the_revived_wait_for_nobody
                 the_revived_remember_no_more_than_others
             }
@@ -407,6 +408,7 @@ macro_rules! __conformance_cases {
                 mixed_words_all_get_their_turn
                 who_is_not_to_wait_is_cancelled
                 who_waits_for_the_cancelled_is_cancelled
+                who_comes_back_overdue_expires
                 fifty_full_keys_hide_nobody
                 a_crowd_is_set_aside_by_and_by
                 a_repeat_takes_no_slot_twice
@@ -544,6 +546,93 @@ macro_rules! __conformance_cases {
                 a_window_of_time_is_exact
                 pruning_frees_no_key
                 the_revived_are_unique_no_more
+            }
+            triggers {
+                every_end_of_the_first
+                every_end_of_the_last
+                every_end_that_came_before
+                the_same_twice
+                all_must_end
+                one_failure_is_enough
+                who_is_not_needed
+                who_was_not_needed_goes
+                the_reached_are_timed_from_then
+                the_one_that_began_it_is_named
+                many_are_followed_in_bounds
+            }
+            kept {
+                the_dead_keep_what_they_took
+                the_cancelled_for_others_keep_the_rest
+                others_let_go
+                a_dead_letter_is_let_go_of
+                a_dead_letter_is_always_listed
+                a_dead_letter_is_read_late
+                a_dead_letter_is_revived
+                the_revived_take_ends
+                letting_go_is_bounded
+            }
+            gathers {
+                of_nothing
+                the_last_member_completes_it
+                of_a_thousand
+                of_gathers
+                a_member_cancels_it
+                of_ends
+                of_failures
+                followed_in_bounds
+                members_are_kept_with_it
+                the_needed_are_kept
+                pruning_them_is_bounded
+                people_act_on_it
+            }
+            deliveries {
+                a_hold_waits
+                a_hold_expires
+                a_delivery_completes_it
+                a_delivered_failure_is_carried
+                later_deliveries_change_nothing
+                a_delivery_has_a_largest_size
+                followed_in_bounds
+                a_delivery_wakes
+                people_act_on_it
+                one_of_several
+            }
+            relays {
+                every_end_reaches_it
+                nobody_touches_it
+                they_stand_in_order
+                an_outbox_hands_out_so_many
+                an_outbox_has_a_largest_weight
+                the_sent_complete
+                only_who_stands_there_is_sent
+                who_exchanges_is_told
+                who_sleeps_is_told
+                what_is_impossible_is_invalid
+                what_it_tells_of
+                a_dead_letter_on_its_way
+            }
+            rearm {
+                the_cancelled_wait_again
+                what_has_ended_is_followed_at_once
+                who_was_not_needed_waits_again
+                a_gather_waits_again
+                a_hold_waits_again
+                a_relay_is_reached_again
+                from_the_top_down
+                others_are_refused
+                who_is_needed_is_refused
+                its_key_is_free
+                followed_in_bounds
+            }
+            carry {
+                every_step_twice
+                a_parcel_may_come_first
+                the_one_that_began_it_is_named_afar
+                many_carriers
+                two_deliveries
+                opened_anew_flows_go_on
+                two_views_are_one
+                a_repeat_fills_it_once
             }
             random {
                 lives

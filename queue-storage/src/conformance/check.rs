@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::keys::check_keys;
-use crate::model::{Attempt, EndReason, Job, MAX_TAGS, Shard, State, When};
+use crate::model::{Attempt, EndReason, Job, MAX_TAGS, Node, Shard, State, When};
 use crate::storage::{Counts, JobQuery, Storage};
 
 /// Checks everything a storage shows against itself: acknowledged jobs are ended or live, counts agree with the jobs,
@@ -24,8 +24,14 @@ pub async fn invariants(storage: &dyn Storage) {
 /// Checks one shard; its jobs.
 pub(super) async fn shard(storage: &dyn Storage, shard: &Shard) -> Vec<Job> {
     let query = JobQuery { queue: Some(shard.queue.clone()), ..JobQuery::default() };
+    let dead = JobQuery { state: Some(State::Dead), ..query.clone() };
+    let mut dead = jobs(storage, dead).await;
     let mut jobs = jobs(storage, query).await;
     jobs.retain(|job| job.shard == *shard);
+    dead.retain(|job| job.shard == *shard);
+    let listed: BTreeSet<_> = dead.iter().map(|job| job.id).collect();
+    let died: BTreeSet<_> = jobs.iter().filter(|job| job.state == State::Dead).map(|job| job.id).collect();
+    assert_eq!(listed, died, "every dead letter of {shard} is listed as one");
     check_counts(shard, &jobs, &storage.counts(shard).await.expect("the counts"));
     check_sequences(&jobs);
     jobs.iter().for_each(check_job);
@@ -94,8 +100,15 @@ fn check_job(job: &Job) {
     says(job.reason.is_some() == (state.is_end() && state != State::Completed), "an end has its reason");
     says(job.culprit.is_some() == (job.reason == Some(EndReason::Dependency)), "a culprit where one is to blame");
     says(job.result.is_none() || state == State::Completed, "a result only of the completed");
-    says(job.started_at.is_some() || !matches!(state, State::Running | State::Completed), "a start before its end");
-    says(!job.waits_for.is_empty() || state != State::Waiting, "who waits waits for something");
+    let ran = state == State::Running || state == State::Completed && job.node.is_task();
+    says(job.started_at.is_some() || !ran, "a start before its end");
+    let waits = !job.waits_for.is_empty() || job.node == Node::Hold;
+    says(waits || state != State::Waiting, "who waits waits for something");
+    says(job.node.is_task() || job.started_at.is_none(), "only what is a task's runs");
+    says(
+        job.node.is_task() || !matches!(state, State::Running | State::Scheduled | State::Retrying | State::Dead),
+        "nor is anything else due",
+    );
     says(job.tags.len() <= MAX_TAGS, "as many tags as it may have");
     check_runs(job);
     check_limits(job);
@@ -108,7 +121,7 @@ fn check_runs(job: &Job) {
     says(!job.cancel_requested || state == State::Running, "asked to stop only while it runs");
     says(job.worker.is_none() || state == State::Running || state.is_end(), "nobody runs it while it waits");
     says(job.lease.is_none_or(|lease| job.worker == Some(lease.worker)), "who holds it runs it");
-    says(job.worker.is_some() || state != State::Completed, "someone completed it");
+    says(job.worker.is_some() || state != State::Completed || !job.node.is_task(), "someone completed it");
     says(job.worker.is_none() || state != State::Expired, "no run expires");
     says(job.first_started_at.is_some() || job.started_at.is_none(), "a first start before any other");
     says(job.first_started_at.is_some() || job.attempts == 0, "a first start before runs");

@@ -242,7 +242,7 @@ pub(super) async fn what_it_waits_for_may_have_failed_already(stage: &Stage) {
     let answer = stage.caller().enqueue(vec![doomed, next]).await;
     assert_eq!(answer, [State::Cancelled, State::Cancelled].map(Admission::Added));
     assert_eq!(stage.get(id).await.culprit, Some(bad));
-    assert_eq!(stage.get(next_id).await.culprit, Some(id));
+    assert_eq!(stage.get(next_id).await.culprit, Some(bad));
     assert_eq!(stage.counts().await.ended.cancelled, 2);
 }
 

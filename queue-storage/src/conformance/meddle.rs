@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::random::Play;
 use super::stage::{key, pace, secs, tag, task};
-use crate::model::{JobId, State, When};
+use crate::model::{JobId, Node, State, When};
 use crate::storage::{Act, Acted, Control, Controls, Edit, Exchanged, Pause, Revocation, Scope};
 
 /// What people did since the last check.
@@ -37,10 +37,11 @@ impl Play<'_> {
 
     fn any_act(&mut self) -> Act {
         let keep = secs(self.random.u64(..300));
-        match self.random.u32(..10) {
+        match self.random.u32(..11) {
             0..3 => Act::Cancel { keep },
             3..5 => Act::Delete,
             5..7 => Act::Revive(self.any_edit()),
+            7 => Act::Rearm,
             _ => Act::Edit(self.any_edit()),
         }
     }
@@ -60,8 +61,14 @@ impl Play<'_> {
     /// Whether the answer fits the job as it was; one that was alone in its call was not touched by others.
     fn check_acted(&mut self, id: JobId, act: &Act, acted: Acted, alone: bool) {
         let before = self.jobs.get(&id).map(|job| job.state);
+        let node = self.jobs.get(&id).map_or(Node::Task, |job| job.node.clone());
+        let is_relay = matches!(node, Node::Relay { .. });
         let allowed = match (before, act) {
             (None, _) => acted == Acted::Missing,
+            (Some(state), Act::Revive(_) | Act::Edit(_)) if !node.is_task() => acted == Acted::Refused(state),
+            (Some(state), Act::Cancel { .. } | Act::Delete) if is_relay && !state.is_end() => {
+                acted == Acted::Refused(state)
+            }
             (Some(State::Running), Act::Cancel { .. }) => acted == Acted::Asked,
             (Some(State::Running), _) => acted == Acted::Refused(State::Running),
             (Some(state), Act::Cancel { .. }) if state.is_end() => acted == Acted::Refused(state),
@@ -72,6 +79,10 @@ impl Play<'_> {
             }
             (Some(state), Act::Edit(_)) if state.is_end() => acted == Acted::Refused(state),
             (Some(_), Act::Edit(_)) => matches!(acted, Acted::Done(_)),
+            (Some(state), Act::Rearm) => {
+                let fits = state == State::Cancelled || state == State::Completed && is_relay;
+                acted == Acted::Refused(state) || (fits && matches!(acted, Acted::Done(_)))
+            }
         };
         assert!(allowed || !alone, "{act:?} of a job that was {before:?} was answered {acted:?}");
         if matches!(acted, Acted::Done(_) | Acted::Asked) {
@@ -80,7 +91,7 @@ impl Play<'_> {
         if matches!(act, Act::Delete) {
             self.done.deleted.insert(id);
         }
-        self.acknowledged += u64::from(matches!((act, acted), (Act::Revive(_), Acted::Done(_))));
+        self.acknowledged += u64::from(matches!((act, acted), (Act::Revive(_) | Act::Rearm, Acted::Done(_))));
     }
 
     /// Says something of the shard, or takes it back.

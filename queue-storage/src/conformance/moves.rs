@@ -2,7 +2,9 @@
 
 use super::actors::TestWorker;
 use super::stage::{HOUR, MINUTE, Stage, cancel, completed, died, retry_in, returned, snooze_in};
-use crate::model::{Claimed, EndReason, Fence, JobId, Move, NewJob, Settled, Settlement, State, When};
+use crate::model::{
+    Claimed, EndReason, Ending, Fence, Input, JobId, Move, NewJob, Node, Settled, Settlement, State, When,
+};
 use crate::storage::{Act, Acted, Edit, Renewed, Retention, SettleAnswer};
 
 /// Every move of the table leads where the table says.
@@ -11,7 +13,7 @@ pub(super) async fn every_legal_move_is_made(stage: &Stage) {
     for mv in Move::ALL {
         let (starts, ends) = mv.row();
         for (from, to) in starts.iter().flat_map(|from| ends.iter().map(|to| (*from, *to))) {
-            if mv == Move::Reschedule && !is_edit(from, to) {
+            if mv == Move::Reschedule && !is_edit(from, to) || mv == Move::Deliver && !is_delivery(from, to) {
                 continue;
             }
             let stage = stage.beside(&format!("{mv:?}-{from}-{to}"));
@@ -19,7 +21,7 @@ pub(super) async fn every_legal_move_is_made(stage: &Stage) {
             made += 1;
         }
     }
-    assert!(made >= 38, "only {made} moves");
+    assert!(made >= 44, "only {made} moves");
 }
 
 /// Whether an edit leads so: it makes nothing wait for others, and nothing fail.
@@ -29,6 +31,11 @@ fn is_edit(from: State, to: State) -> bool {
         State::Scheduled => matches!(from, State::Scheduled | State::Ready),
         _ => from != State::Waiting,
     }
+}
+
+/// Whether a delivery leads so: a hold may be told of a failure, a relay has only told of one.
+fn is_delivery(from: State, to: State) -> bool {
+    from == State::Waiting || to == State::Completed
 }
 
 /// Makes a move; the states before and after.
@@ -48,7 +55,56 @@ async fn make(stage: &Stage, mv: Move, from: State, to: State) -> (State, State)
         Move::Die => bury(stage, &mut worker).await,
         Move::Cancel | Move::Revive | Move::Reschedule => by_hand(stage, mv, from, to).await,
         Move::Expire => expire(stage, from).await,
+        Move::Deliver if from == State::Waiting => deliver(stage, to).await,
+        Move::Deliver => send(stage, &mut worker).await,
+        Move::Rearm if from == State::Completed => rearm_a_relay(stage, &mut worker).await,
+        Move::Rearm => rearm(stage, &mut worker).await,
     }
+}
+
+async fn deliver(stage: &Stage, to: State) -> (State, State) {
+    let [id] = stage.enqueue([stage.hold()]).await;
+    let before = stage.state(id).await;
+    let ending = Ending::new(stage.job().id, stage.job().task, State::Dead);
+    let failed = Input::Failed(Box::new(ending));
+    stage.deliver(id, if to == State::Completed { Input::Nothing } else { failed }).await;
+    (before, stage.state(id).await)
+}
+
+/// A relay that stands in the outbox, and where it delivers to.
+async fn relayed(stage: &Stage, worker: &mut TestWorker) -> JobId {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let there = stage.beside("there");
+    let [id] = stage.enqueue([stage.relay(first, &there, there.hold().id)]).await;
+    worker.run_one(died()).await;
+    id
+}
+
+async fn send(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+    let id = relayed(stage, worker).await;
+    let before = stage.state(id).await;
+    stage.outbox(&[id]).await;
+    (before, stage.state(id).await)
+}
+
+async fn rearm_a_relay(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+    let id = relayed(stage, worker).await;
+    stage.outbox(&[id]).await;
+    let before = stage.state(id).await;
+    let first = stage.get(id).await.waits_for[0];
+    stage.act(first, &Act::Revive(Edit::new())).await;
+    stage.act(id, &Act::Rearm).await;
+    (before, stage.state(id).await)
+}
+
+async fn rearm(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_after([first])]).await;
+    worker.run_one(died()).await;
+    let before = stage.state(id).await;
+    stage.act(first, &Act::Revive(Edit::new())).await;
+    stage.act(id, &Act::Rearm).await;
+    (before, stage.state(id).await)
 }
 
 /// Moves a job by an act.
@@ -85,7 +141,8 @@ async fn bury(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
 async fn reach(stage: &Stage, worker: &mut TestWorker, to: State) -> (State, State) {
     let [first] = stage.enqueue([stage.job()]).await;
     let when = if to == State::Scheduled { When::In(HOUR) } else { When::Now };
-    let [id] = stage.enqueue([NewJob { when, ..stage.job_after([first]) }]).await;
+    let node = if to == State::Completed { Node::Gather { keep: HOUR } } else { Node::Task };
+    let [id] = stage.enqueue([NewJob { when, node, ..stage.job_after([first]) }]).await;
     let before = stage.state(id).await;
     worker.run_one(completed()).await;
     (before, stage.state(id).await)

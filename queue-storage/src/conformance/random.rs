@@ -10,6 +10,7 @@ use super::actors::{TestCaller, TestWorker, settled};
 use super::check;
 use super::keys::MIXED;
 use super::meddle::Done;
+use super::nodes::{any_trigger, check_inputs, check_worked_off};
 use super::stage::{HALF, Stage, at_most, boom, completed, died, retry_in, returned, secs, tag, terms};
 use super::stage::{key, rate, rate_at_cost, slots, slots_now_or_never};
 use crate::model::{Claimed, EndReason, Fence, Job, JobId, Move, NewJob, Progress, Settled, Settlement, State, When};
@@ -121,7 +122,8 @@ impl<'a> Play<'a> {
             50..58 => self.renew(who).await,
             58..70 => self.act().await,
             70..75 => self.say().await,
-            75..90 => self.stage.advance(secs(self.random.u64(1..50))).await,
+            75..80 => self.carry().await,
+            80..90 => self.stage.advance(secs(self.random.u64(1..50))).await,
             90..92 => self.stage.advance(secs(self.random.u64(60..400))).await,
             92..93 => self.stage.rewind(secs(self.random.u64(1..100))).await,
             93..96 => self.prune().await,
@@ -147,8 +149,11 @@ impl<'a> Play<'a> {
     }
 
     fn new_job(&mut self, earlier: &[NewJob]) -> NewJob {
-        let random = &mut self.random;
         let stored: Vec<_> = self.jobs.keys().copied().chain(earlier.iter().map(|job| job.id)).collect();
+        if self.random.u8(..4) == 0 {
+            return self.any_node(stored);
+        }
+        let random = &mut self.random;
         let edges = if random.u8(..3) == 0 { random.usize(1..4) } else { 0 };
         NewJob {
             priority: random.i32(-1..=1),
@@ -158,6 +163,7 @@ impl<'a> Play<'a> {
             deadline: (random.u8(..4) == 0).then(|| When::In(secs(random.u64(..600)))),
             tags: if random.u8(..4) == 0 { vec![tag("x")] } else { Vec::<Tag>::new() },
             waits_for: random.choose_multiple(stored, edges),
+            trigger: any_trigger(random),
             unique: (random.u8(..5) == 0).then(|| any_unique(random)),
             limits: if random.bool() { any_limits(random) } else { Vec::new() },
             ..self.stage.job_of(["t", "u"][random.usize(..2)])
@@ -238,7 +244,7 @@ impl<'a> Play<'a> {
             let lease = run.job.lease.expect("it is leased");
             assert_eq!((run.job.state, lease.worker, lease.fence), (State::Running, worker.id(), run.fence));
             assert!(worker.record.tasks.contains(&run.job.task) && run.fence > self.last_fence);
-            assert_eq!(run.inputs.len(), run.job.waits_for.len());
+            check_inputs(&run.job, &run.inputs);
         }
         self.last_fence = answer.claimed.first().map_or(self.last_fence, |run| run.fence);
     }
@@ -293,6 +299,7 @@ impl<'a> Play<'a> {
             }
         }
         assert!(now.values().all(|job| job.history.len() <= KEEP as usize), "histories are bounded");
+        self.check_flows(&now).await;
         self.done = Done::default();
         self.jobs = now;
         assert_eq!(self.stage.counts().await.enqueued, self.acknowledged);
@@ -307,6 +314,10 @@ impl<'a> Play<'a> {
         for _ in 0..1_000 {
             let runs = worker.claim(50).await;
             worker.complete_all(&runs).await;
+            worker.work_off().await;
+            let jobs = check::shard(&**self.stage.storage(), self.stage.shard()).await;
+            check_worked_off(&jobs);
+            self.release(&jobs).await;
             if self.stage.counts().await.live() == 0 {
                 return;
             }
@@ -333,7 +344,7 @@ fn leads(from: State, to: State) -> bool {
     let mut reached = vec![from];
     let mut at = 0;
     while let Some(&state) = reached.get(at) {
-        for mv in Move::ALL.into_iter().filter(|mv| !matches!(mv, Move::Revive | Move::Reschedule)) {
+        for mv in Move::ALL.into_iter().filter(|mv| !matches!(mv, Move::Revive | Move::Reschedule | Move::Rearm)) {
             for &next in mv.row().1 {
                 if mv.allows(state, next) && !reached.contains(&next) {
                     reached.push(next);

@@ -1,5 +1,7 @@
 //! Reviving: ended jobs that run again, as if they were new.
 
+use std::time::Duration;
+
 use bytes::Bytes;
 
 use super::acts::{ended, revive};
@@ -139,11 +141,21 @@ pub(super) async fn the_revived_have_their_inputs(stage: &Stage) {
         assert_eq!((run.job.id, run.inputs.as_slice()), (id, &inputs[..]));
         worker.finish(&run, settlement).await;
     }
-    stage.advance(secs(1)).await;
+    stage.act(id, &Act::Delete).await;
     stage.prune(Retention::default()).await;
     assert!(!stage.is_kept(first).await, "nobody needs it any more");
+}
+
+/// A job that was called off needs nothing any more, and can't be revived once that is gone.
+pub(super) async fn the_revived_need_their_inputs(stage: &Stage) {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_after([first])]).await;
+    stage.worker().await.run_one(returned(b"lost", Duration::ZERO)).await;
+    stage.cancel(id).await;
+    stage.advance(secs(1)).await;
+    stage.prune(Retention::default()).await;
     let before = stage.get(id).await;
-    assert_eq!(stage.act(id, &revive()).await, Acted::Refused(State::Dead));
+    assert_eq!(stage.act(id, &revive()).await, Acted::Refused(State::Cancelled));
     assert_eq!(stage.get(id).await, before);
 }
 

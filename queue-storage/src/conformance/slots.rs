@@ -444,3 +444,20 @@ pub(super) async fn jobs_are_found_by_their_keys(stage: &Stage) {
         assert_eq!((stage.usage(name).await.running, stage.usage(name).await.paid_at), (0, None), "{name}");
     }
 }
+
+/// A job that comes back for a slot and is overdue itself expires in the same call, and stands in no line then.
+pub(super) async fn who_comes_back_overdue_expires(stage: &Stage) {
+    let [first] = stage.enqueue([stage.job_under([slots("k", 1)])]).await;
+    let mut worker = stage.worker().await;
+    let run = worker.claim_one().await;
+    assert_eq!(run.job.id, first);
+    let short = || NewJob { expires: Some(When::In(MINUTE)), ..stage.job_under([slots("k", 1)]) };
+    let waiting = stage.enqueue([short(), short()]).await;
+    worker.finish(&run, completed()).await;
+    stage.advance(HOUR).await;
+    worker.upkeep().await;
+    for id in waiting {
+        assert_eq!(stage.state(id).await, State::Expired);
+    }
+    assert_eq!((stage.counts().await.live(), worker.claim_ids(9).await), (0, Vec::new()));
+}

@@ -5,7 +5,7 @@ use std::time::Duration;
 use super::Hints;
 use super::ends::end;
 use super::line::Line;
-use crate::model::{EndReason, Job, JobId, Move, State, Timestamp, When};
+use crate::model::{EndReason, Job, JobId, Move, Node, State, Timestamp, Trigger, When};
 use crate::storage::{Act, Acted, Edit, StorageError};
 
 impl Line {
@@ -18,8 +18,16 @@ impl Line {
         removed: &mut Vec<JobId>,
         hints: &mut Hints,
     ) -> Result<Acted, StorageError> {
-        let Some(state) = self.jobs.get(&id).map(|job| job.state) else { return Ok(Acted::Missing) };
+        let Some((state, node)) = self.jobs.get(&id).map(|job| (job.state, job.node.clone())) else {
+            return Ok(Acted::Missing);
+        };
         match act {
+            Act::Cancel { .. } | Act::Delete if !state.is_end() && matches!(node, Node::Relay { .. }) => {
+                return Ok(Acted::Refused(state));
+            }
+            Act::Edit(_) | Act::Revive(_) if !node.is_task() => return Ok(Acted::Refused(state)),
+            Act::Rearm if self.is_rearmable(id) => self.rearm(id, now, hints)?,
+            Act::Rearm => return Ok(Acted::Refused(state)),
             Act::Cancel { .. } | Act::Edit(_) if state.is_end() => return Ok(Acted::Refused(state)),
             Act::Cancel { keep } if state == State::Running => return Ok(self.ask_to_stop(id, *keep, hints)),
             Act::Cancel { keep } => self.cancel(id, *keep, now, hints)?,
@@ -73,9 +81,13 @@ impl Line {
 
     /// Whether a job has ended, nobody needs what it returned, and what it needs is there.
     fn is_revivable(&self, id: JobId) -> bool {
-        let is_there = |parent: &JobId| self.jobs.get(parent).is_some_and(|parent| parent.state == State::Completed);
-        let fits = |job: &Job| job.state.is_end() && job.waits_for.iter().all(is_there);
-        self.jobs.get(&id).is_some_and(fits) && !self.readers.contains_key(&id)
+        let ended = |trigger, parent: &Job| match trigger {
+            Trigger::Completed => parent.state == State::Completed,
+            Trigger::Ended | Trigger::Failed => parent.state.is_end(),
+        };
+        let is_there = |trigger, id: &JobId| self.jobs.get(id).is_some_and(|parent| ended(trigger, parent));
+        let fits = |job: &Job| job.state.is_end() && job.waits_for.iter().all(|parent| is_there(job.trigger, parent));
+        self.jobs.get(&id).is_some_and(fits) && !self.is_needed(id)
     }
 
     fn revive(&mut self, id: JobId, edit: &Edit, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {

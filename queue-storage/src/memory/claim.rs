@@ -121,5 +121,6 @@ fn exchange(
     let look_again = if claim.more { Some(Duration::ZERO) } else { line.look_again(worker, now) };
     let died = std::mem::take(&mut hints.died);
     let Taken { jobs, suspects_left, parked, .. } = claim;
-    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died })
+    let outbox = !line.outbox.is_empty();
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox })
 }

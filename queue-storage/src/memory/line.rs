@@ -7,9 +7,9 @@ use std::time::Duration;
 use super::Hints;
 use super::limits::{Limits, Standing};
 use crate::model::{
-    CallerId, EndReason, Fence, Job, JobId, Key, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
+    CallerId, Fence, Job, JobId, Key, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
 };
-use crate::storage::{Admission, Controls, Ends, MAX_UPKEEP, SettleAnswer, StorageError};
+use crate::storage::{Admission, Controls, Ends, SettleAnswer, StorageError};
 
 /// Where a ready job stands: higher priority first, then lower sequence.
 pub(super) type Rank = (Reverse<i32>, u64, JobId);
@@ -35,15 +35,17 @@ pub(super) struct Line {
     pub(super) strangers: BTreeSet<(Timestamp, JobId)>,
     /// Running jobs by lease end.
     pub(super) leases: BTreeSet<(Timestamp, JobId)>,
-    /// Ended jobs that nobody needs, by the end of their keep; of them the completed without result, likewise; and the
-    /// dead, by their end.
+    /// Ended jobs that nobody needs, by the end of their keep; of them the completed without result, likewise; and all
+    /// that are dead, by their end.
     pub(super) kept: BTreeSet<(Timestamp, JobId)>,
     pub(super) traces: BTreeSet<(Timestamp, JobId)>,
     pub(super) dead: BTreeSet<(Timestamp, JobId)>,
     /// Unstruck edges: whom a waiting job still waits for.
-    outstanding: HashMap<JobId, BTreeSet<JobId>>,
-    /// Live jobs that take a job's result.
+    pub(super) outstanding: HashMap<JobId, BTreeSet<JobId>>,
+    /// The jobs that a job is kept for: those that wait for it or take what it returned.
     pub(super) readers: HashMap<JobId, BTreeSet<JobId>>,
+    /// Relays whose parcels are to be delivered, in the order in which they came.
+    pub(super) outbox: BTreeSet<(u64, JobId)>,
     /// Ended jobs whose edges are not all followed yet.
     pub(super) follow: VecDeque<JobId>,
     /// How long jobs are kept that run and were asked to stop, once they are cancelled.
@@ -103,6 +105,7 @@ impl Line {
             dead: BTreeSet::new(),
             outstanding: HashMap::new(),
             readers: HashMap::new(),
+            outbox: BTreeSet::new(),
             follow: VecDeque::new(),
             stops: HashMap::new(),
             controls: Controls::default(),
@@ -119,7 +122,7 @@ impl Line {
     }
 
     /// Counts an end.
-    fn count(&mut self, end: State) {
+    pub(super) fn count(&mut self, end: State) {
         match end {
             State::Completed => self.ended.completed += 1,
             State::Cancelled => self.ended.cancelled += 1,
@@ -135,19 +138,10 @@ impl Line {
         self.arrivals.insert(self.enqueued, id);
         self.places.insert(id, self.enqueued);
         if job.state == State::Waiting {
-            self.outstanding.insert(id, job.waits_for.iter().copied().collect());
+            self.await_all(&job);
         }
         self.put(job, hints);
         self.read(id);
-    }
-
-    /// Keeps the results that a live job takes.
-    pub(super) fn read(&mut self, id: JobId) {
-        let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
-        for parent in parents {
-            self.readers.entry(parent).or_default().insert(id);
-            self.unkeep(parent);
-        }
     }
 
     /// Moves a job: the only place where a state changes. `edit` sets the new state and what goes with it.
@@ -174,107 +168,6 @@ impl Line {
         legal.map_err(|error| StorageError::corrupt(format!("memory: {id}: {error}")).because(error))
     }
 
-    /// What follows from an end: it is counted, the results it needed are free, and those that wait for it are told.
-    fn close(&mut self, id: JobId, end: State) {
-        self.count(end);
-        self.outstanding.remove(&id);
-        self.stops.remove(&id);
-        let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
-        for parent in parents {
-            if let Some(readers) = self.readers.get_mut(&parent) {
-                readers.remove(&id);
-                if readers.is_empty() {
-                    self.readers.remove(&parent);
-                    self.keep(parent);
-                }
-            }
-        }
-        if self.readers.contains_key(&id) {
-            self.follow.push_back(id);
-        }
-    }
-
-    /// Follows up to [`MAX_UPKEEP`] edges from ended jobs.
-    pub(super) fn follow_edges(&mut self, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
-        let mut left = MAX_UPKEEP;
-        while let Some(&parent) = self.follow.front() {
-            let children: Vec<JobId> = self
-                .readers
-                .get(&parent)
-                .into_iter()
-                .flatten()
-                .filter(|child| self.outstanding.get(child).is_some_and(|open| open.contains(&parent)))
-                .take(left as usize)
-                .copied()
-                .collect();
-            if children.is_empty() {
-                self.follow.pop_front();
-                continue;
-            }
-            let completed = self.jobs.get(&parent).is_some_and(|job| job.state == State::Completed);
-            for child in children {
-                left -= 1;
-                if completed {
-                    self.strike(parent, child, now, hints)?;
-                } else {
-                    self.cancel_for(parent, child, now, hints)?;
-                }
-            }
-            if left == 0 {
-                break;
-            }
-        }
-        Ok(())
-    }
-
-    /// Follows the edges to a job that was just taken in from those that have ended.
-    pub(super) fn follow_back(&mut self, id: JobId, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
-        let parents = self.jobs.get(&id).map(|job| job.waits_for.clone()).unwrap_or_default();
-        for parent in parents {
-            match self.jobs.get(&parent).map(|parent| parent.state) {
-                Some(State::Completed) => self.strike(parent, id, now, hints)?,
-                Some(state) if state.is_end() => return self.cancel_for(parent, id, now, hints),
-                _ => {}
-            }
-        }
-        Ok(())
-    }
-
-    /// Strikes the edge from a completed job; the last one makes the waiting job reached.
-    fn strike(&mut self, parent: JobId, child: JobId, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
-        let Some(open) = self.outstanding.get_mut(&child) else {
-            return Ok(());
-        };
-        open.remove(&parent);
-        if !open.is_empty() {
-            return Ok(());
-        }
-        self.outstanding.remove(&child);
-        let (state, due) = self.jobs.get(&child).map_or((State::Ready, None), |job| job.when.start(now));
-        let sequence = (state == State::Ready).then(|| self.next_sequence());
-        self.shift(child, Move::Reach, hints, |job| {
-            (job.state, job.due_at, job.sequence) = (state, due, sequence);
-            job.set_limits(now);
-        })
-    }
-
-    fn cancel_for(
-        &mut self,
-        culprit: JobId,
-        child: JobId,
-        now: Timestamp,
-        hints: &mut Hints,
-    ) -> Result<(), StorageError> {
-        let keep = self.jobs.get(&culprit).and_then(|job| job.keep_until);
-        self.shift(child, Move::Cancel, hints, |job| {
-            job.state = State::Cancelled;
-            job.ended_at = Some(now);
-            job.keep_until = keep.map(|keep| keep.max(now));
-            job.reason = Some(EndReason::Dependency);
-            job.culprit = Some(culprit);
-        })
-    }
-
     /// The next place in the line.
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
@@ -289,6 +182,10 @@ impl Line {
         let limited = self.limits.put(&job);
         match job.state {
             State::Ready if limited => {}
+            State::Ready if !job.node.is_task() => {
+                self.outbox.insert((job.sequence.unwrap_or(0), id));
+                hints.shard = true;
+            }
             State::Ready => {
                 let rank = rank(&job);
                 match (&job.parked, job.suspect) {
@@ -324,6 +221,7 @@ impl Line {
         self.limits.lift(&job);
         match job.state {
             State::Ready => {
+                self.outbox.remove(&(job.sequence.unwrap_or(0), id));
                 let rank = rank(&job);
                 self.ready.remove(&rank);
                 self.suspects.remove(&rank);
@@ -346,21 +244,22 @@ impl Line {
         Some(job)
     }
 
-    /// Lets an ended job be pruned, unless a live job takes its result.
+    /// Lets an ended job be pruned, unless it is kept for another.
     pub(super) fn keep(&mut self, id: JobId) {
         let Some(job) = self.jobs.get(&id).filter(|job| job.state.is_end()) else {
             return;
         };
+        let ended = job.ended_at.unwrap_or(Timestamp::EPOCH);
+        if job.state == State::Dead {
+            self.dead.insert((ended, id));
+        }
         if self.readers.contains_key(&id) {
             return;
         }
-        let ended = job.ended_at.unwrap_or(Timestamp::EPOCH);
         let kept = (job.keep_until.unwrap_or(ended), id);
         self.kept.insert(kept);
-        match job.state {
-            State::Completed if job.result.is_none() => drop(self.traces.insert(kept)),
-            State::Dead => drop(self.dead.insert((ended, id))),
-            _ => {}
+        if job.state == State::Completed && job.result.is_none() {
+            self.traces.insert(kept);
         }
     }
 
@@ -376,12 +275,15 @@ impl Line {
         self.dead.remove(&(ended, id));
     }
 
-    /// Forgets an ended job.
-    pub(super) fn forget(&mut self, id: JobId) {
+    /// Forgets an ended job, and lets go of what it kept; how many jobs it did not need to keep any more.
+    pub(super) fn forget(&mut self, id: JobId) -> usize {
+        let kept = self.jobs.get(&id).is_some_and(Job::keeps_inputs);
+        let freed = if kept { self.let_go(id) } else { 0 };
         self.lift(id);
         if let Some(place) = self.places.remove(&id) {
             self.arrivals.remove(&place);
         }
+        freed
     }
 
     /// Sets a ready job aside.

@@ -6,8 +6,8 @@ use async_trait::async_trait;
 
 use super::line::Line;
 use super::{Hints, Inner, MemoryStorage};
-use crate::model::{JobId, Shard, Timestamp};
-use crate::storage::{MAX_PRUNE, Maintain, Retention, Step, StorageError};
+use crate::model::{Input, JobId, Shard, State, Timestamp};
+use crate::storage::{MAX_PRUNE, MAX_UPKEEP, Maintain, Outbox, Retention, Step, StorageError, check_delivery};
 
 /// After this long without a call, what is remembered of a worker or caller is dropped.
 const FORGET_AFTER: Duration = Duration::from_secs(86_400);
@@ -37,6 +37,33 @@ impl Maintain for MemoryStorage {
         let done = u32::try_from(forgotten.len() + hints.died.len()).unwrap_or(u32::MAX);
         Ok(Step { done, more, died: hints.died })
     }
+
+    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+        if sent.len() > MAX_UPKEEP as usize {
+            let count = sent.len();
+            return Err(StorageError::invalid(format!("{count} relays in one call; the most is {MAX_UPKEEP}")));
+        }
+        let mut hints = Hints::default();
+        let (mut inner, now) = self.lock()?;
+        let Some(line) = inner.lines.get_mut(shard) else { return Ok(Outbox::default()) };
+        line.sent(sent, now, &mut hints)?;
+        let outbox = line.outbox();
+        drop(inner);
+        self.tell(shard, &hints);
+        Ok(outbox)
+    }
+
+    async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
+        check_delivery(deliveries)?;
+        let mut hints = Hints::default();
+        let (mut inner, now) = self.lock()?;
+        let Some(line) = inner.lines.get_mut(shard) else { return Ok(vec![None; deliveries.len()]) };
+        let states = deliveries.iter().map(|(id, input)| line.deliver(*id, input, now, &mut hints)).collect();
+        line.follow_edges(now, &mut hints)?;
+        drop(inner);
+        self.tell(shard, &hints);
+        states
+    }
 }
 
 impl Inner {
@@ -52,12 +79,12 @@ impl Inner {
 impl Line {
     fn prune(&mut self, retention: Retention, now: Timestamp) -> Vec<JobId> {
         self.callers.retain(|_, caller| now - caller.seen < FORGET_AFTER);
-        let mut forgotten = Vec::new();
-        while forgotten.len() < MAX_PRUNE as usize {
+        let (mut forgotten, mut touched) = (Vec::new(), 0);
+        while touched < MAX_PRUNE as usize {
             let Some(id) = self.next_to_prune(retention, now) else {
                 break;
             };
-            self.forget(id);
+            touched += 1 + self.forget(id);
             forgotten.push(id);
         }
         forgotten
@@ -67,7 +94,8 @@ impl Line {
         let over = |len: usize, cap: u64| len as u64 > cap;
         let expired = self.kept.first().filter(|&&(until, _)| until <= now);
         let trace = self.traces.first().filter(|_| over(self.traces.len(), retention.traces));
-        let dead = self.dead.first().filter(|_| over(self.dead.len(), retention.dead));
+        let dead = self.dead.iter().filter(|_| over(self.dead.len(), retention.dead));
+        let dead = dead.filter(|(_, id)| !self.readers.contains_key(id)).min();
         expired.or(trace).or(dead).map(|&(_, id)| id)
     }
 }

@@ -5,6 +5,7 @@
 
 mod act;
 mod claim;
+mod edges;
 mod ends;
 mod enqueue;
 mod limits;

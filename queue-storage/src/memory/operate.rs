@@ -8,8 +8,8 @@ use super::line::Line;
 use super::{Hints, MemoryStorage, line_of};
 use crate::model::{Job, JobId, Key, Shard, State, Timestamp};
 use crate::storage::{
-    Act, Acted, Control, Controls, Counts, Cursor, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError, Usage,
-    WorkerRecord,
+    Act, Acted, Control, Controls, Counts, Cursor, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError,
+    Usage, WorkerRecord,
 };
 
 #[async_trait]
@@ -22,6 +22,12 @@ impl Operate for MemoryStorage {
             None if inner.pruned.is_some_and(|pruned| id.made_at() <= pruned) => Lookup::Gone,
             None => Lookup::Unknown,
         })
+    }
+
+    async fn inputs(&self, id: JobId) -> Result<Option<Inputs>, StorageError> {
+        let (inner, _) = self.lock()?;
+        let found = inner.lines.values().find_map(|line| Some((line, line.jobs.get(&id)?)));
+        Ok(found.map(|(line, job)| Inputs { envelope: job.envelope.clone(), inputs: line.inputs(job) }))
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {

@@ -123,9 +123,13 @@ impl Line {
 
     pub(super) fn claimed(&self, id: JobId, fence: Fence) -> Option<Claimed> {
         let job = self.shown(self.jobs.get(&id)?);
-        let results = job.waits_for.iter().map(|parent| self.jobs.get(parent).and_then(|parent| parent.result.clone()));
-        let inputs = results.map(|result| result.map_or(Input::Nothing, Input::Returned)).collect();
+        let inputs = self.inputs(&job);
         Some(Claimed::new(job, fence, inputs))
+    }
+
+    /// What the jobs before a job hand on to it.
+    pub(super) fn inputs(&self, job: &Job) -> Vec<Input> {
+        job.waits_for.iter().map(|parent| self.jobs.get(parent).map_or(Input::Gone, Input::of)).collect()
     }
 
     /// When another look is worth while although nothing happens until then.

@@ -51,7 +51,8 @@ impl Line {
         let claimed = held.into_iter().filter_map(|id| self.claimed(id, last.fence)).collect();
         let (settled, look_again) = (last.settled.clone(), self.look_again(worker, now));
         self.exchanges.insert(worker.id, last);
-        Exchanged { settled, claimed, look_again, suspects_left: !self.suspects.is_empty(), ..Exchanged::default() }
+        let (suspects_left, outbox) = (!self.suspects.is_empty(), !self.outbox.is_empty());
+        Exchanged { settled, claimed, look_again, suspects_left, outbox, ..Exchanged::default() }
     }
 
     pub(super) fn acknowledge(&mut self, worker: WorkerId, last: &LastExchange) {

@@ -16,7 +16,7 @@ const VERSION: u8 = 1;
 ///
 /// Bytes: one of version (1), one of flags (none is defined yet: compression and encryption will be), then one
 /// MessagePack map with the entries `h` (headers), `o` (options that differ from the task's own), `i` (the argument that
-/// the result of the job waited for becomes) and `a` (arguments, as one binary string whose content is the task's
+/// what the jobs waited for handed on becomes), `t` (how it is [made of that](Intake)) and `a` (arguments, as one binary string whose content is the task's
 /// affair). Entries that say nothing are left out; unknown ones are ignored.
 #[derive(Clone, Debug, PartialEq, Default, Serialize, Deserialize)]
 pub struct Envelope {
@@ -26,12 +26,69 @@ pub struct Envelope {
     /// What this call set differently from its task.
     #[serde(rename = "o", default, skip_serializing_if = "Overrides::is_empty")]
     pub overrides: Overrides,
-    /// The name of the argument that the result of the job waited for becomes: it is missing from the arguments.
+    /// The name of the argument that what the jobs waited for handed on becomes: it is missing from the arguments.
     #[serde(rename = "i", default, skip_serializing_if = "Option::is_none")]
     pub input: Option<String>,
+    /// How that value is made of what they handed on; of a gather, how its own is.
+    #[serde(rename = "t", default, skip_serializing_if = "Intake::is_plain")]
+    pub intake: Intake,
     /// The arguments: MessagePack, a map by field name.
     #[serde(rename = "a")]
     pub args: Bytes,
+}
+
+/// How one value is made of what the jobs waited for handed on. Stored as a number: the sum of 1 for a list or 2 for
+/// chunks, and 4 where ends are told.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default, Serialize, Deserialize)]
+#[serde(from = "u8", into = "u8")]
+pub struct Intake {
+    /// What becomes of several.
+    pub form: Form,
+    /// Whether each is told as a `Result`: `Ok` with what it returned, or `Err` with how it ended.
+    pub told: bool,
+}
+
+/// What becomes of several values.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Default)]
+#[non_exhaustive]
+pub enum Form {
+    /// The first is the value.
+    #[default]
+    One,
+    /// All of them, in order, as one array.
+    List,
+    /// Each is an array, and all of them one after the other are the value.
+    Chunks,
+}
+
+impl Intake {
+    /// Whether it is the value of the one job waited for, as it is.
+    #[must_use]
+    pub fn is_plain(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl From<u8> for Intake {
+    fn from(bits: u8) -> Self {
+        let form = match bits & 3 {
+            0 => Form::One,
+            1 => Form::List,
+            _ => Form::Chunks,
+        };
+        Self { form, told: bits & 4 != 0 }
+    }
+}
+
+impl From<Intake> for u8 {
+    fn from(intake: Intake) -> Self {
+        let form = match intake.form {
+            Form::One => 0,
+            Form::List => 1,
+            Form::Chunks => 2,
+        };
+        form | u8::from(intake.told) << 2
+    }
 }
 
 /// The options of one call that differ from its task's; what is `None` follows the task as the worker knows it.
@@ -141,6 +198,7 @@ mod tests {
                 keep: None,
             },
             input: Some("receipt".into()),
+            intake: Intake { form: Form::List, told: true },
             args: Bytes::from_static(&[0x81, 0xa1, b'n', 7]),
         }
     }
@@ -160,6 +218,19 @@ mod tests {
             let overrides = Overrides { backoff: Some(backoff), ..Overrides::default() };
             let envelope = Envelope { overrides, ..full() };
             assert_eq!(Envelope::decode(&envelope.encode().unwrap()).unwrap(), envelope);
+        }
+    }
+
+    #[test]
+    fn an_intake_is_a_number() {
+        let numbers = [Form::One, Form::List, Form::Chunks].map(|form| Intake { form, told: false });
+        for (number, intake) in numbers
+            .into_iter()
+            .chain(numbers.map(|i| Intake { told: true, ..i }))
+            .zip([0, 1, 2, 4, 5, 6])
+            .map(|(i, n)| (n, i))
+        {
+            assert_eq!((u8::from(intake), Intake::from(number)), (number, intake));
         }
     }
 

@@ -3,6 +3,7 @@
 use std::fmt;
 
 use super::attempt::{Attempt, AttemptEnd, Progress};
+use super::flow::{Input, Node, Trigger};
 use super::id::{Fence, JobId, Key, Shard, Tag, TaskName, WorkerId};
 use super::limit::{Limit, Unique};
 use super::state::State;
@@ -25,6 +26,10 @@ pub struct NewJob {
     /// Jobs of the same shard whose results it takes, in order. It starts in [`State::Waiting`] unless this is empty.
     /// Each must be stored already or come earlier in the same call.
     pub waits_for: Vec<JobId>,
+    /// What it waits for in them.
+    pub trigger: Trigger,
+    /// What it is in its flow; a [hold](Node::Hold) starts in [`State::Waiting`] too, though it waits for no job.
+    pub node: Node,
     /// By when its first run must have started: a moment, or counted from when it is due. It is expired
     /// ([`EndReason::Overdue`]) when it has not. Retries do not move it.
     pub expires: Option<When>,
@@ -64,6 +69,8 @@ impl NewJob {
             priority: 0,
             when: When::Now,
             waits_for: Vec::new(),
+            trigger: Trigger::Completed,
+            node: Node::Task,
             expires: None,
             deadline: None,
             tags: Vec::new(),
@@ -153,7 +160,8 @@ pub struct Job {
     pub worker: Option<WorkerId>,
     /// Why it ended, unless it completed.
     pub reason: Option<EndReason>,
-    /// The job whose end cancelled this one.
+    /// The job that did not complete, so that this one was cancelled; where several were cancelled one after the other,
+    /// the first of them all, which did not end for another.
     pub culprit: Option<JobId>,
     /// What went wrong last.
     pub failure: Option<Failure>,
@@ -166,6 +174,10 @@ pub struct Job {
     pub result: Option<Bytes>,
     /// Jobs whose results it takes, in order.
     pub waits_for: Vec<JobId>,
+    /// What it waits for in them.
+    pub trigger: Trigger,
+    /// What it is in its flow.
+    pub node: Node,
     /// The encoded envelope.
     pub envelope: Bytes,
 }
@@ -177,7 +189,8 @@ impl Job {
     /// else ready.
     #[must_use]
     pub fn admitted(new: NewJob, shard: Shard, now: Timestamp) -> Self {
-        let (state, due_at) = if new.waits_for.is_empty() { new.when.start(now) } else { (State::Waiting, None) };
+        let starts = new.waits_for.is_empty() && new.node.is_task();
+        let (state, due_at) = if starts { new.when.start(now) } else { (State::Waiting, None) };
         let mut job = Self {
             id: new.id,
             shard,
@@ -219,6 +232,8 @@ impl Job {
             history: Vec::new(),
             result: None,
             waits_for: new.waits_for,
+            trigger: new.trigger,
+            node: new.node,
             envelope: new.envelope,
         };
         job.set_limits(now);
@@ -226,10 +241,10 @@ impl Job {
     }
 
     /// Sets the moments of [`expires`](Self::expires) and [`deadline`](Self::deadline): counted from when the job is due,
-    /// else from `now`; those of a waiting job that are to be counted are not known yet.
+    /// else from `now`; those of a waiting job that are to be counted are not known yet, unless it is a hold.
     pub fn set_limits(&mut self, now: Timestamp) {
         let from = self.due_at.unwrap_or(now);
-        let waits = self.state == State::Waiting;
+        let waits = self.state == State::Waiting && self.node != Node::Hold;
         let moment = |when: Option<When>| match when? {
             When::At(at) => Some(at),
             _ if waits => None,
@@ -282,6 +297,17 @@ impl Job {
         attempts
     }
 
+    /// Whether the ended job still needs what it waited for: until it is removed, so that it can be run again, or read.
+    #[must_use]
+    pub fn keeps_inputs(&self) -> bool {
+        match self.state {
+            State::Completed => matches!(self.node, Node::Gather { .. }),
+            State::Dead => true,
+            State::Cancelled => self.reason == Some(EndReason::Dependency),
+            _ => false,
+        }
+    }
+
     /// Whether its worker confirms the delivery, by a renewal, before it as much as decodes the job: what then goes
     /// wrong is counted, and a job that runs at most once is known not to have started without it.
     #[must_use]
@@ -315,16 +341,6 @@ pub struct Claimed {
     pub inputs: Vec<Input>,
 }
 
-/// What a job that another waited for hands on.
-#[derive(Clone, Debug, PartialEq, Eq)]
-#[non_exhaustive]
-pub enum Input {
-    /// It completed with a result.
-    Returned(Bytes),
-    /// It completed and returned nothing.
-    Nothing,
-}
-
 impl Claimed {
     /// A claimed job.
     #[must_use]
@@ -346,6 +362,8 @@ open_words! {
         LimitFull = "limit_full",
         /// A rate it is under admits no start yet: [`Job::parked_for`], [`Job::opens_at`].
         RateWindow = "rate_window",
+        /// What it waited for is to be delivered to another shard: see [`Node::Relay`].
+        Outbox = "outbox",
     }
 }
 
@@ -364,8 +382,10 @@ open_words! {
         Crashed = "crashed",
         /// It lost its lease and runs at most once.
         Interrupted = "interrupted",
-        /// A job it waited for ended without completing; [`Job::culprit`] says which.
+        /// A job it waited for ended without completing; [`Job::culprit`] says which, or which was to blame for that.
         Dependency = "dependency",
+        /// It was there for the case that a job fails, and none did.
+        NotNeeded = "not_needed",
         /// Someone cancelled it.
         Requested = "requested",
         /// It came to run while jobs like it were revoked.

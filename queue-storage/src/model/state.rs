@@ -43,7 +43,7 @@ impl State {
         Self::Dead,
     ];
 
-    /// Whether the job has ended; an ended job moves no more unless someone runs it again.
+    /// Whether the job has ended; an ended job moves no more unless someone runs it again, or lets it wait again.
     #[must_use]
     pub const fn is_end(self) -> bool {
         matches!(self, Self::Completed | Self::Cancelled | Self::Expired | Self::Dead)
@@ -90,7 +90,7 @@ impl FromStr for State {
 /// [`State::Scheduled`] or [`State::Ready`]).
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash)]
 pub enum Move {
-    /// The last job it waited for has completed.
+    /// What it waited for has come: a task's job may start, a gather has completed, a relay stands in the outbox.
     Reach,
     /// Its time has come.
     Promote,
@@ -116,11 +116,15 @@ pub enum Move {
     Revive,
     /// Someone changes when it is to start; it may stay where it is.
     Reschedule,
+    /// What happened elsewhere has been delivered: to a hold, or by a relay.
+    Deliver,
+    /// Someone lets an ended job wait again for those it waited for.
+    Rearm,
 }
 
 impl Move {
     /// Every move.
-    pub const ALL: [Self; 13] = [
+    pub const ALL: [Self; 15] = [
         Self::Reach,
         Self::Promote,
         Self::Claim,
@@ -134,6 +138,8 @@ impl Move {
         Self::Expire,
         Self::Revive,
         Self::Reschedule,
+        Self::Deliver,
+        Self::Rearm,
     ];
 
     /// The row of the table: the states it may start from, and the states it may end in.
@@ -143,7 +149,7 @@ impl Move {
     pub const fn row(self) -> (&'static [State], &'static [State]) {
         use State::{Cancelled, Completed, Dead, Expired, Ready, Retrying, Running, Scheduled, Waiting};
         match self {
-            Self::Reach => (&[Waiting], &[Ready, Scheduled]),
+            Self::Reach => (&[Waiting], &[Ready, Scheduled, Completed]),
             Self::Promote => (&[Scheduled, Retrying], &[Ready]),
             Self::Claim => (&[Ready], &[Running]),
             Self::Complete => (&[Running], &[Completed]),
@@ -156,6 +162,8 @@ impl Move {
             Self::Expire => (&[Waiting, Scheduled, Ready, Retrying], &[Expired]),
             Self::Revive => (&[Completed, Cancelled, Expired, Dead], &[Ready, Scheduled]),
             Self::Reschedule => (&[Waiting, Scheduled, Ready, Retrying], &[Waiting, Scheduled, Ready, Retrying]),
+            Self::Deliver => (&[Waiting, Ready], &[Completed, Cancelled]),
+            Self::Rearm => (&[Completed, Cancelled], &[Waiting]),
         }
     }
 
@@ -189,10 +197,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ends_are_left_only_by_revival() {
+    fn ends_are_left_only_by_whom_someone_sends() {
         for mv in Move::ALL {
             let (starts, ends) = mv.row();
-            assert_eq!(starts.iter().any(|s| s.is_end()), mv == Move::Revive, "{mv:?}");
+            assert_eq!(starts.iter().any(|s| s.is_end()), matches!(mv, Move::Revive | Move::Rearm), "{mv:?}");
             assert!(!starts.is_empty() && !ends.is_empty());
         }
     }

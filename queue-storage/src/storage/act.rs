@@ -19,20 +19,30 @@ pub enum Act {
     /// ([`Acted::Asked`]): its worker is told by [`Topic::Stop`](super::Topic::Stop) and by its next renewal, and
     /// whatever would make the job live again afterwards (a retry, a snooze, a release, a lost lease) cancels it; a
     /// completion stands, and so does a death. Asking twice is asking once: the first says how long it is kept.
+    /// A relay is refused: whoever waits at its other end would wait for ever.
     Cancel {
         /// How long the cancelled job is kept.
         keep: Duration,
     },
     /// Removes it, and frees its unique key. One that is live and does not run is cancelled first, and counted so. One
-    /// that another live job needs stays until it is needed no more, and nothing else keeps it. One that runs is refused.
+    /// that another job needs stays until it is needed no more, and nothing else keeps it. One that runs is refused, and
+    /// so is a live relay.
     Delete,
     /// Runs an ended job again: as if it were new, but for its id, when it was taken in, its place in lists and its
     /// history. Its counters are zero, nothing expires it, it is unique no more, its key being free, and what it returned,
     /// or failed with, is gone. Its limits stay. It counts as taken in once more.
-    /// Refused while a live job needs it, whose inputs would be gone, and unless all that it waits for is stored as
-    /// completed: it starts with those inputs, and they are kept for it.
+    /// Refused while a live job needs it, or a stored gather that has completed, whose inputs would be gone, and unless all that it
+    /// waited for is stored and has ended, completed if that is its [`Trigger`](crate::model::Trigger): it starts with
+    /// those inputs, and they are kept for it. What is no task's is refused.
     Revive(Edit),
-    /// Changes a job that is live and does not run.
+    /// Lets a job wait again for those that it waited for, after one that did not complete was revived: a job that was
+    /// cancelled with [`EndReason::Dependency`](crate::model::EndReason::Dependency) or
+    /// [`EndReason::NotNeeded`](crate::model::EndReason::NotNeeded), or a completed relay. It is as if it were new, but for
+    /// its id, when it was taken in and its place in lists; it is unique no more, its key being free. It counts as taken in once more. What has
+    /// ended of those it waits for is followed at once, so it may be cancelled again, or be reached.
+    /// Refused while a live job needs it, or a stored gather that has completed, and unless all that it waited for is stored.
+    Rearm,
+    /// Changes a job of a task that is live and does not run.
     Edit(Edit),
 }
 

@@ -162,6 +162,8 @@ pub struct Exchanged {
     pub parked: BTreeSet<TaskName>,
     /// Jobs that this call made dead by taking their leases back. A repeat may leave them out.
     pub died: Vec<JobId>,
+    /// Whether something stands in the shard's [outbox](super::Maintain::outbox) after this call.
+    pub outbox: bool,
 }
 
 /// What became of a settlement.
@@ -240,9 +242,11 @@ pub enum Renewed {
 ///    did not end the job is put into its [`history`](crate::model::Job::history); of one that did, the job's own fields
 ///    tell ([`Job::worker`](crate::model::Job::worker) stays). Either way the history then keeps the last
 ///    [`LeaseTerms::keep_attempts`] of the worker that held the lease; a revival adds the last run to them.
-/// 3. **Follow.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) edges that lead from ended jobs to jobs waiting for them are followed: a job whose
-///    last edge is struck by a completion is reached, one that waits for a job that ended otherwise is cancelled, which
-///    may be followed in turn. It is kept as long as the job that cancelled it. Edges beyond the bound stay noted in the
+/// 3. **Follow.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) edges that lead from ended jobs to jobs waiting for them are followed, as the
+///    [`Trigger`](crate::model::Trigger) of the waiting job says: the edge is struck; the job is reached when that was its last, or its
+///    trigger is met; or it is cancelled, which may be followed in turn, as may the completion of a
+///    [gather](crate::model::Node::Gather) that is reached. What is cancelled so is kept as long as the job at the other
+///    end of the edge. Edges beyond the bound stay noted in the
 ///    shard for the next call. The same once more after step 5, for what died there.
 /// 4. **Promote.** Up to [`MAX_UPKEEP`](super::MAX_UPKEEP) scheduled and retrying jobs that are due become ready, earliest first, each with a
 ///    new sequence. Then up to [`MAX_UPKEEP`](super::MAX_UPKEEP) jobs that do not run and are overdue

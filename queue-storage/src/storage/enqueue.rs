@@ -3,7 +3,7 @@
 use async_trait::async_trait;
 
 use super::StorageError;
-use crate::model::{CallerId, JobId, Limit, MAX_LIMITS, MAX_TAGS, NewJob, Shard, State};
+use crate::model::{CallerId, JobId, Limit, MAX_LIMITS, MAX_TAGS, NewJob, Node, Shard, State, Trigger};
 
 /// The most jobs in one [`EnqueueCall`].
 pub const MAX_ENQUEUE: usize = 1_000;
@@ -50,6 +50,9 @@ pub fn check_jobs(jobs: &[NewJob], shard: &Shard) -> Result<(), StorageError> {
     if let Some((job, fault)) = jobs.iter().find_map(|job| Some((job, limits_fault(&job.limits)?))) {
         return Err(StorageError::invalid(format!("job {}: {fault}", job.id)));
     }
+    if let Some((job, fault)) = jobs.iter().find_map(|job| Some((job, node_fault(job)?))) {
+        return Err(StorageError::invalid(format!("job {}: {fault}", job.id)));
+    }
     if let Some(job) = jobs.iter().find(|job| job.tags.len() > MAX_TAGS || has_twice(&job.tags)) {
         let tags = &job.tags;
         return Err(StorageError::invalid(format!(
@@ -70,6 +73,26 @@ fn limits_fault(limits: &[Limit]) -> Option<String> {
         return Some(format!("the limits {limits:?}; the most is {MAX_LIMITS}, each kind and key once"));
     }
     limits.iter().find_map(Limit::fault)
+}
+
+/// What is wrong with what a job is in its flow.
+fn node_fault(job: &NewJob) -> Option<String> {
+    if !job.node.is_task() && (job.unique.is_some() || !job.limits.is_empty()) {
+        return Some("only a task's job is unique or limited".to_owned());
+    }
+    match &job.node {
+        Node::Hold if !job.waits_for.is_empty() => Some("a hold waits for no job".to_owned()),
+        Node::Relay { .. } if job.waits_for.len() != 1 || job.trigger != Trigger::Ended => {
+            Some("a relay waits for one job, and for any end of it".to_owned())
+        }
+        Node::Relay { .. } if job.expires.is_some() || job.deadline.is_some() => {
+            Some("a relay never expires: whoever waits at its other end would wait for ever".to_owned())
+        }
+        Node::Relay { shard, to } if to.home_tag() != shard.tag() => {
+            Some(format!("it is to deliver to job {to}, which was made for another shard than {shard}"))
+        }
+        _ => None,
+    }
 }
 
 fn has_twice<T: PartialEq>(all: &[T]) -> bool {
@@ -124,10 +147,11 @@ pub trait Enqueue: Send + Sync {
     /// [`Duplicate`](Admission::Duplicate): the stored one stays as it is. What is remembered of a caller that has not
     /// called for a day may be dropped.
     ///
-    /// **Waiting jobs.** A job with [`waits_for`](NewJob::waits_for) becomes `waiting`; if all it waits for have
-    /// completed it is reached at once, and if one of them has ended otherwise it is cancelled at once with
-    /// [`EndReason::Dependency`](crate::model::EndReason::Dependency). The result of a job that is waited for is kept
-    /// until the waiting job has ended, whatever its own retention says.
+    /// **Waiting jobs.** A job with [`waits_for`](NewJob::waits_for) becomes `waiting`; what has ended of that is followed at
+    /// once, as its [`Trigger`] says. A job that is waited for is kept until the waiting one has completed, or was
+    /// cancelled by someone, or has expired, and, where that may still be needed
+    /// ([`Job::keeps_inputs`](crate::model::Job::keeps_inputs)), until it is removed, whatever its own retention says; but
+    /// a dead letter only until its edges have been followed. A [hold](Node::Hold) waits for what is delivered to it; what its [`expires`](NewJob::expires) counts, counts from now.
     ///
     /// **Unique jobs.** What is said under [`Unique`](crate::model::Unique) is decided here, each job after those before it
     /// in the call, and once more than a duplicate is looked for: if another job holds the key, the new one is not taken
@@ -145,6 +169,6 @@ pub trait Enqueue: Send + Sync {
     ///
     /// # Errors
     /// *Invalid*: more than [`MAX_ENQUEUE`] jobs, more than [`MAX_WAITS_FOR`] dependencies, a job whose home tag is not
-    /// this shard's, more than [`MAX_TAGS`] tags or one twice. *Superseded*: a later call was applied; whether this one was is not known. *Unavailable*.
+    /// this shard's, more than [`MAX_TAGS`] tags or one twice, a [`Node`] that is not as it says. *Superseded*: a later call was applied; whether this one was is not known. *Unavailable*.
     async fn enqueue(&self, call: EnqueueCall) -> Result<Vec<Admission>, StorageError>;
 }

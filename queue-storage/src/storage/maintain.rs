@@ -5,7 +5,7 @@ use async_trait::async_trait;
 use std::time::Duration;
 
 use super::StorageError;
-use crate::model::{JobId, Shard};
+use crate::model::{Input, JobId, Shard, State};
 
 /// The most jobs one step of upkeep moves.
 pub const MAX_UPKEEP: u32 = 100;
@@ -44,13 +44,66 @@ pub struct Step {
     pub died: Vec<JobId>,
 }
 
+/// The most holds delivered to in one call.
+pub const MAX_DELIVER: usize = 100;
+
+/// What is on its way from one shard to another.
+#[derive(Clone, Debug, PartialEq)]
+#[non_exhaustive]
+pub struct Parcel {
+    /// The relay that stands in the outbox.
+    pub relay: JobId,
+    /// Where it goes.
+    pub shard: Shard,
+    /// The hold it is for.
+    pub to: JobId,
+    /// What the job before the relay hands on now; of a gather it names the gather, and whoever delivers it gathers. A
+    /// dead letter is not kept for it: where that was revived this is open, and to be delivered when it has ended; where
+    /// that has gone, so has what it failed with.
+    pub input: Input,
+}
+
+impl Parcel {
+    /// A parcel.
+    #[must_use]
+    pub fn new(relay: JobId, shard: Shard, to: JobId, input: Input) -> Self {
+        Self { relay, shard, to, input }
+    }
+}
+
+/// Some of what stands in an outbox.
+#[derive(Clone, Debug, PartialEq, Default)]
+pub struct Outbox {
+    /// What is to be delivered, oldest first.
+    pub parcels: Vec<Parcel>,
+    /// Whether there is more.
+    pub more: bool,
+}
+
+/// Refuses what breaks the contract; every storage asks this before it touches anything.
+///
+/// # Errors
+/// *Invalid*: more than [`MAX_DELIVER`], or something that no hold can be given.
+pub fn check_delivery(deliveries: &[(JobId, Input)]) -> Result<(), StorageError> {
+    if deliveries.len() > MAX_DELIVER {
+        let count = deliveries.len();
+        return Err(StorageError::invalid(format!("{count} deliveries in one call; the most is {MAX_DELIVER}")));
+    }
+    let fits = |input: &Input| matches!(input, Input::Returned(_) | Input::Nothing | Input::Failed(_));
+    match deliveries.iter().find(|(_, input)| !fits(input)) {
+        Some((hold, input)) => Err(StorageError::invalid(format!("{input:?} can't be delivered to job {hold}"))),
+        None => Ok(()),
+    }
+}
+
 /// Keeps a storage in order.
 #[async_trait]
 pub trait Maintain: Send + Sync {
     /// Removes up to [`MAX_PRUNE`] ended jobs of the shard whose time to be kept has passed, or that exceed the
     /// retention: first those kept too long, then what is too many: of completed jobs without a result beyond
     /// [`Retention::traces`] those go first whose time to be kept ends first, of dead letters beyond
-    /// [`Retention::dead`] those that died first. One whose result a live job waits for never goes. Also drops what is
+    /// [`Retention::dead`] those that died first. One that is kept for another job never goes. A job that goes lets go of
+    /// what it kept itself; each such job counts against the bound too, but the one that passes it goes whole. Also drops what is
     /// remembered of workers without leases and of callers that have not called for a day, of unique keys whose time has
     /// passed, and of rates that are paid, within the same bound. The
     /// counts of ends stay.
@@ -62,4 +115,31 @@ pub trait Maintain: Send + Sync {
     /// # Errors
     /// *Unavailable*.
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError>;
+
+    /// What stands in the outbox of a shard: up to [`MAX_UPKEEP`] parcels, oldest first, and no further once they hold
+    /// [`MAX_CLAIM_BYTES`](super::MAX_CLAIM_BYTES). They stay there until they are told to have been delivered: so what is
+    /// lost on the way is handed out again, and what arrives twice arrives once, since a hold is delivered to once.
+    ///
+    /// `sent` names relays whose parcels have been delivered, at most [`MAX_UPKEEP`]: first of all they complete, kept as
+    /// long as what they told of if that did not complete, and else no longer than now.
+    /// Nothing to do for one that does not stand in the outbox.
+    ///
+    /// What puts a parcel there **wakes** sleepers of the shard as an enqueue does, unless it is an exchange: that tells
+    /// its caller ([`Exchanged::outbox`](super::Exchanged::outbox)).
+    ///
+    /// # Errors
+    /// *Invalid*: more than that are named. *Unavailable*.
+    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError>;
+
+    /// Delivers to holds of a shard, at most [`MAX_DELIVER`]: one that waits completes, with the result if there is one,
+    /// or is cancelled for a failure, with [`EndReason::Dependency`](crate::model::EndReason::Dependency), the
+    /// [origin](crate::model::Ending::origin) of that as its culprit, and the failure itself; then edges are followed as in
+    /// step 3 of an exchange. A completed one is kept while it is needed and no longer, a cancelled one as long as what
+    /// failed. Answers for each the state it is in then, `None` for one that is not stored.
+    ///
+    /// Nothing to do for a hold that has ended, or what is no hold. **Wakes** sleepers of the shard as an enqueue does.
+    ///
+    /// # Errors
+    /// *Invalid*: more than [`MAX_DELIVER`], or an input that is open, gone or gathered. *Unavailable*.
+    async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError>;
 }

@@ -5,7 +5,9 @@ use std::collections::BTreeMap;
 use async_trait::async_trait;
 
 use super::{Act, Acted, Control, Controls, StorageError, WorkerRecord};
-use crate::model::{EndReason, Job, JobId, Key, QueueName, Shard, State, Tag, TaskName, Timestamp, WorkerId};
+use bytes::Bytes;
+
+use crate::model::{EndReason, Input, Job, JobId, Key, QueueName, Shard, State, Tag, TaskName, Timestamp, WorkerId};
 
 /// The most jobs on one page.
 pub const MAX_PAGE: u32 = 1_000;
@@ -65,6 +67,15 @@ pub struct JobPage {
     pub jobs: Vec<Job>,
     /// Where to go on; `None` at the end.
     pub next: Option<Cursor>,
+}
+
+/// What the jobs before a job hand on to it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Inputs {
+    /// The encoded envelope of the job.
+    pub envelope: Bytes,
+    /// What became of [`Job::waits_for`] so far, in its order.
+    pub inputs: Vec<Input>,
 }
 
 /// What is known of an id.
@@ -193,6 +204,14 @@ pub trait Operate: Send + Sync {
     /// # Errors
     /// *Unavailable*. *Corrupt*.
     async fn get(&self, id: JobId) -> Result<Lookup, StorageError>;
+
+    /// What the jobs before a job, whatever its state, hand on to it, wherever it lives; `None` if it is not stored.
+    ///
+    /// Bounded by [`MAX_WAITS_FOR`](super::MAX_WAITS_FOR), as what a job waits for is.
+    ///
+    /// # Errors
+    /// *Unavailable*. *Corrupt*.
+    async fn inputs(&self, id: JobId) -> Result<Option<Inputs>, StorageError>;
 
     /// A page of jobs; within a shard in the order in which they were taken in, those of one call in its order. Nothing
     /// is said of the order between shards. A job that moves keeps its place: every job that is stored throughout, and

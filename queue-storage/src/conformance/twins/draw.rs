@@ -24,6 +24,12 @@ impl<T: Twin> Twins<T> {
         Duration::from_micros(self.random.u64(least..below))
     }
 
+    /// A moment within so many microseconds.
+    pub(super) fn clock_in(&mut self, below: u64) -> Timestamp {
+        let later = self.span(0, below);
+        self.clock.now() + later
+    }
+
     // Jobs.
 
     fn new_id(&mut self, earlier: usize) -> JobId {
@@ -91,6 +97,7 @@ impl<T: Twin> Twins<T> {
             job.waits_for = self.edges(id, earlier);
         }
         self.hold_back(&mut job);
+        self.weave(&mut job);
         job
     }
 

@@ -1,8 +1,9 @@
 //! Twins: the same calls, drawn at random, to the reference in memory and to a storage, on one clock. Every answer, every
-//! job, every count and the use of every key must be the same, as far as the contract says. Jobs wait, have limits and
-//! unique keys, workers vanish and are strange to tasks, answers are lost, and people meddle.
+//! job, every count and the use of every key must be the same, as far as the contract says. Jobs wait, gather and carry, have
+//! limits and unique keys, workers vanish and are strange to tasks, answers are lost, and people meddle.
 
 mod draw;
+mod flows;
 mod people;
 mod workers;
 
@@ -14,7 +15,7 @@ use fastrand::Rng;
 
 use crate::clock::{Clock, ManualClock};
 use crate::memory::MemoryStorage;
-use crate::model::{CallerId, Job, JobId, Key, Shard, State};
+use crate::model::{CallerId, Job, JobId, Key, Node, Shard, State};
 use crate::storage::{Counts, EnqueueCall, Exchange, Exchanged, JobQuery, Storage};
 use draw::KEYS;
 use workers::Actor;
@@ -135,6 +136,8 @@ struct Twins<T> {
     ids: Vec<JobId>,
     /// Those that were stored when all was compared last.
     live: Vec<JobId>,
+    /// Those of them that are holds and wait.
+    holds: Vec<JobId>,
 }
 
 impl<T: Twin> Twins<T> {
@@ -159,6 +162,7 @@ impl<T: Twin> Twins<T> {
             last: None,
             ids: Vec::new(),
             live: Vec::new(),
+            holds: Vec::new(),
         };
         for _ in 0..3 {
             twins.join().await;
@@ -168,7 +172,7 @@ impl<T: Twin> Twins<T> {
 
     async fn step(&mut self) {
         let who = self.random.usize(..self.actors.len());
-        match self.random.u32(..244) {
+        match self.random.u32(..264) {
             0..45 => self.enqueue().await,
             45..120 => self.exchange(who).await,
             120..130 => self.repeat(who).await,
@@ -182,6 +186,7 @@ impl<T: Twin> Twins<T> {
             196 => self.a_day_passes().await,
             200..220 => self.act().await,
             220..244 => self.control().await,
+            244..264 => self.carry().await,
             _ => self.look().await,
         }
     }
@@ -213,7 +218,10 @@ impl<T: Twin> Twins<T> {
             assert_eq!(found, expected);
         }
         self.live = ids(&expected);
+        let holds = expected.iter().filter(|job| job.node == Node::Hold && job.state == State::Waiting);
+        self.holds = holds.map(|job| job.id).collect();
         self.compare_keys(deep).await;
+        self.compare_inputs().await;
         if deep {
             self.twin.check(self.ids_return);
             let state = State::ALL[self.random.usize(..State::ALL.len())];

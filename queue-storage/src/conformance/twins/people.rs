@@ -18,10 +18,11 @@ impl<T: Twin> Twins<T> {
         // What has not been followed yet is still needed.
         self.follow().await;
         let ids: Vec<_> = (0..self.random.usize(1..5)).map(|_| self.any_job()).collect();
-        let act = match self.random.u8(..4) {
+        let act = match self.random.u8(..5) {
             0 => Act::Cancel { keep: self.span(0, 60_000_000) },
             1 => Act::Delete,
             2 => Act::Revive(self.any_edit()),
+            3 => Act::Rearm,
             _ => Act::Edit(self.any_edit()),
         };
         both!(self.act(&self.shard, &ids, &act), "{act:?} of {ids:?}");
