@@ -138,7 +138,7 @@ impl Desk {
         self.conn.execute(sql, []).unwrap();
         let sql = "UPDATE queue_shards SET seq = seq + ?1, enqueued = enqueued + ?1, n_waiting = n_waiting * ?2, \
             n_scheduled = n_scheduled * ?2, n_ready = n_ready * ?2, n_dead = n_dead * ?2, ended_dead = ended_dead * ?2, \
-            n_parked = n_parked * ?2, n_limited = n_limited * ?2, n_letters = n_letters * ?2";
+            n_parked = n_parked * ?2, n_limited = n_limited * ?2";
         self.conn.execute(sql, params![count - 1, count]).unwrap();
     }
 }

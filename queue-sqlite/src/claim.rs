@@ -12,6 +12,7 @@ use crate::error::{Error, Result};
 use crate::job::cells;
 use crate::job::ends;
 use crate::job::follow;
+use crate::job::inputs;
 use crate::job::maintain;
 use crate::job::rates;
 use crate::job::row;
@@ -64,7 +65,7 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
     let wake = is_for_others(tx, &shard, &worker, &controls, call, &claim)? || tx.is_due_sooner(&shard)?;
     tx.finish(&mut shard, wake)?;
     let Taken { jobs, suspects_left, parked, .. } = claim;
-    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died })
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox: shard.outbox > 0 })
 }
 
 /// Steps 3 to 5: the jobs that died, and whether more is to be done.
@@ -112,7 +113,7 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, controls: &Contro
         else {
             continue;
         };
-        let inputs = take::inputs(tx, shard, &job.waits_for)?;
+        let inputs = inputs::of(tx.conn, (shard.n, &shard.shard), &job.waits_for)?;
         claimed.push(Claimed::new(job, Fence(last.fence), inputs));
     }
     let look_again = leases::look_again(tx, shard, worker, controls)?;
@@ -122,6 +123,7 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, controls: &Contro
         claimed,
         look_again,
         suspects_left: shard.suspects > 0,
+        outbox: shard.outbox > 0,
         ..Exchanged::default()
     })
 }

@@ -1,6 +1,6 @@
 //! Taking jobs in.
 
-use queue_storage::model::{Conflict, EndReason, Job, JobId, Move, NewJob, State};
+use queue_storage::model::{Conflict, Job, JobId, Move, NewJob, Parked, State};
 use queue_storage::storage::{Admission, Edit, EnqueueCall, StorageError};
 use rusqlite::{OptionalExtension, params};
 
@@ -8,7 +8,9 @@ use crate::error::{Error, Result};
 use crate::job::cells;
 use crate::job::edges;
 use crate::job::edit;
+use crate::job::fate::{self, Fate};
 use crate::job::limits;
+use crate::job::parcels;
 use crate::job::row;
 use crate::job::tx::Tx;
 use crate::job::unique::{self, Owner};
@@ -62,11 +64,9 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJ
         if let Some(state) = stored(tx, shard, new.id)? {
             return Ok(Admission::Duplicate(state));
         }
-        for id in &new.waits_for {
-            match edges::parent(tx, shard, *id)? {
-                Some(parent) => parents.push(parent),
-                None => return Ok(Admission::UnknownDependency(*id)),
-            }
+        match edges::parents(tx, shard, &new.waits_for)? {
+            Ok(stored) => parents = stored,
+            Err(unknown) => return Ok(Admission::UnknownDependency(unknown)),
         }
     }
     if let Some(answer) = keep_out(tx, shard, &new)? {
@@ -74,7 +74,7 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJ
     }
     let mut job = Job::admitted(new, shard.shard.clone(), tx.now);
     if job.state == State::Waiting {
-        settle_dependencies(tx, &mut job, &parents)?;
+        follow_back(tx, &mut job, &parents)?;
     } else if job.state == State::Ready {
         limits::park_new(tx, shard, &mut job)?;
     }
@@ -85,19 +85,7 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJ
         let state = stored(tx, shard, job.id)?;
         return state.map(Admission::Duplicate).ok_or_else(|| Error::corrupt(format!("job {} comes and goes", job.id)));
     };
-    shard.admitted(job.state);
-    match job.state {
-        State::Ready => {
-            let parked = job.parked.is_some();
-            shard.next_sequence();
-            shard.parked += u64::from(parked);
-            shard.blocked += u64::from(parked);
-            tx.hints.ready |= !parked;
-        }
-        State::Scheduled => tx.hints.due_at(job.due_at.unwrap_or(tx.now)),
-        State::Cancelled => shard.ends_at_once(),
-        _ => {}
-    }
+    count_in(tx, shard, (n, &job))?;
     unique::own(tx, shard, &job)?;
     if !job.state.is_end() {
         shard.limited += u64::from(write::is_limited(&job));
@@ -105,9 +93,34 @@ fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJ
             watch::add(tx.conn, (shard.n, n), Kind::Overdue, overdue)?;
             tx.hints.due_at(overdue);
         }
-        edges::tie(tx, shard, n, &parents)?;
+    }
+    if !job.state.is_end() || job.keeps_inputs() {
+        edges::tie(tx, shard, (n, job.state), &parents)?;
     }
     Ok(Admission::Added(job.state))
+}
+
+/// Counts a job that was stored, and notes whom it concerns.
+fn count_in(tx: &mut Tx<'_>, shard: &mut Ledger, (n, job): (i64, &Job)) -> Result<()> {
+    shard.admitted(job.state);
+    match job.state {
+        State::Ready => {
+            shard.parked += u64::from(job.parked.is_some());
+            shard.blocked += u64::from(job.parked_for.is_some());
+            tx.hints.ready |= job.parked_for.is_none();
+            let place = shard.next_sequence();
+            if job.parked == Some(Parked::Outbox) {
+                parcels::add(tx.conn, shard, n, place)?;
+            }
+        }
+        State::Scheduled => tx.hints.due_at(job.due_at.unwrap_or(tx.now)),
+        state if state.is_end() => {
+            shard.ends_at_once(state);
+            tx.hints.jobs.push(job.id);
+        }
+        _ => {}
+    }
+    Ok(())
 }
 
 /// What becomes of a job whose unique key another holds; `None` if nobody does.
@@ -135,23 +148,21 @@ fn keep_out(tx: &mut Tx<'_>, shard: &mut Ledger, new: &NewJob) -> Result<Option<
     }
 }
 
-/// What becomes at once of a job whose dependencies have all completed, or one of which ended otherwise.
-fn settle_dependencies(tx: &Tx<'_>, job: &mut Job, parents: &[edges::Parent]) -> Result<()> {
-    let failed = parents.iter().find(|parent| parent.state.is_end() && parent.state != State::Completed);
-    if let Some(culprit) = failed {
-        Move::Cancel.check(job.state, State::Cancelled)?;
-        job.state = State::Cancelled;
-        job.ended_at = Some(tx.now);
-        job.keep_until = Some(culprit.keep_until.unwrap_or(tx.now).max(tx.now));
-        job.reason = Some(EndReason::Dependency);
-        job.culprit = Some(culprit.id);
-    } else if parents.iter().all(|parent| parent.state == State::Completed) {
-        let (state, due_at) = job.when.start(tx.now);
-        Move::Reach.check(job.state, state)?;
-        (job.state, job.due_at) = (state, due_at);
-        job.set_limits(tx.now);
-    }
-    Ok(())
+/// What becomes at once of a job that comes to wait.
+fn follow_back(tx: &Tx<'_>, job: &mut Job, parents: &[edges::Parent]) -> Result<()> {
+    let told: Vec<_> = parents.iter().map(edges::Parent::told).collect();
+    let mv = match fate::at_once(job.trigger, &job.node, &told) {
+        Fate::Waits => return Ok(()),
+        Fate::Reached => {
+            fate::reach(job, tx.now);
+            Move::Reach
+        }
+        Fate::Cancelled(how) => {
+            fate::cancel(job, how, tx.now);
+            Move::Cancel
+        }
+    };
+    Ok(mv.check(State::Waiting, job.state)?)
 }
 
 /// The state of a stored job.

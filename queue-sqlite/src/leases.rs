@@ -145,8 +145,8 @@ pub(crate) const NEXT_END: &str = "SELECT lease_until FROM queue_jobs \
 /// After how long another look is worth while although nothing happens until then.
 pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known, controls: &Controls) -> Result<Option<Duration>> {
     let resumed = resumes(controls, worker.id);
-    let opens =
-        if shard.count(State::Ready) > shard.blocked { Room::of(tx, shard, controls)?.opens_at(tx.now) } else { None };
+    let has_heads = shard.count(State::Ready) > shard.blocked + shard.outbox;
+    let opens = if has_heads { Room::of(tx, shard, controls)?.opens_at(tx.now) } else { None };
     let moments = [tx.next_due(shard)?, tx.next_overdue(shard)?, tx.next_window(shard)?, opens, resumed];
     let due = moments.into_iter().flatten().min().map(|at| at - tx.now);
     if shard.count(State::Running) == 0 {

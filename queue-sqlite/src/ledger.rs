@@ -29,9 +29,10 @@ pub(crate) struct Ledger {
     pub(crate) suspects: u64,
     /// Ended jobs whose edges are not all followed.
     pub(crate) follow: u64,
-    /// Completed jobs without a result, and dead letters, that no live job needs.
+    /// Completed jobs without a result that are kept for no other.
     pub(crate) traces: u64,
-    pub(crate) letters: u64,
+    /// Those of the parked that are relays in the outbox.
+    pub(crate) outbox: u64,
     /// Live jobs with a time limit.
     pub(crate) limited: u64,
     /// Running jobs that were asked to stop.
@@ -53,7 +54,7 @@ pub(crate) struct Ledger {
 macro_rules! fields {
     () => {
         "seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, n_retrying, \
-         n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_letters, enqueued, \
+         n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_outbox, enqueued, \
          ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news, n_limited, n_stopping, \
          stops, controlled, n_blocked"
     };
@@ -116,7 +117,7 @@ impl Ledger {
             suspects: count(16)?,
             follow: count(17)?,
             traces: count(18)?,
-            letters: count(19)?,
+            outbox: count(19)?,
             enqueued: count(20)?,
             ended: Ends { completed: count(21)?, cancelled: count(22)?, expired: count(23)?, dead: count(24)? },
             pruned_made_at: moment(25)?,
@@ -157,7 +158,7 @@ impl Ledger {
             count(self.suspects),
             count(self.follow),
             count(self.traces),
-            count(self.letters),
+            count(self.outbox),
             count(self.enqueued),
             count(self.ended.completed),
             count(self.ended.cancelled),
@@ -187,9 +188,10 @@ impl Ledger {
         self.stored[state as usize] += 1;
     }
 
-    /// Counts the end of a job that is cancelled as it is taken in.
-    pub(crate) fn ends_at_once(&mut self) {
-        self.ended.cancelled += 1;
+    /// Counts the end of a job that ends as it is taken in.
+    pub(crate) fn ends_at_once(&mut self, state: State) {
+        self.ends(state);
+        self.prunable(state, false, true);
     }
 
     /// Checks a move against the table and counts it.
@@ -199,14 +201,18 @@ impl Ledger {
         mv.check(from, to)?;
         self.left(from, 1);
         self.stored[to as usize] += 1;
-        match to {
+        self.ends(to);
+        Ok(())
+    }
+
+    fn ends(&mut self, state: State) {
+        match state {
             State::Completed => self.ended.completed += 1,
             State::Cancelled => self.ended.cancelled += 1,
             State::Expired => self.ended.expired += 1,
             State::Dead => self.ended.dead += 1,
             _ => {}
         }
-        Ok(())
     }
 
     /// Counts jobs that left a state.
@@ -215,19 +221,21 @@ impl Ledger {
         *count = count.saturating_sub(jobs);
     }
 
-    /// Counts an ended job in or out of those that retention may remove.
+    /// Counts an ended job in or out of the traces that retention may remove, if it is one.
     pub(crate) fn prunable(&mut self, state: State, has_result: bool, is: bool) {
-        let count = match state {
-            State::Completed if !has_result => &mut self.traces,
-            State::Dead => &mut self.letters,
-            _ => return,
-        };
-        *count = if is { *count + 1 } else { count.saturating_sub(1) };
+        if state == State::Completed && !has_result {
+            self.traces = if is { self.traces + 1 } else { self.traces.saturating_sub(1) };
+        }
     }
 
     /// Jobs in this state.
     pub(crate) fn count(&self, state: State) -> u64 {
         self.stored[state as usize]
+    }
+
+    /// Parked jobs that some worker might run.
+    pub(crate) fn aside(&self) -> u64 {
+        self.parked.saturating_sub(self.blocked).saturating_sub(self.outbox)
     }
 
     /// Ready jobs in the line that every worker looks at.

@@ -10,9 +10,10 @@
 //!   `operate`, `list`, `control` or into `job`. Below `claim` stand `settle`, `leases`, `take` with `lines`, `last`, and
 //!   `room`, the limits of a whole shard.
 //! * `job` is all about a job's row, in floors of its own: at the bottom what stands in columns (`cells`, `keys`, `more`,
-//!   `watch`), a call under way (`tx`), then the row as a whole (`row`, `write`), what holds it back (`parking`, `rates`,
-//!   `slots`, `unique`, joined in `limits`), who waits for it (`edges`), `shift`, the rare moves, and on top what moves it:
-//!   `follow`, `ends`, `edit`, `maintain`, `act`.
+//!   `node`, `watch`), a call under way (`tx`), then the row as a whole (`row`, `write`), what is handed on to it (`inputs`),
+//!   what holds it back (`parking`, `rates`, `slots`, `unique`, joined in `limits`), who waits for it (`edges`) and what
+//!   comes of that (`fate`), the outbox (`parcels`), `shift`, the rare moves, and on top what moves it: `follow`, `ends`,
+//!   `edit`, `maintain`, `rearm`, `act`, `deliver`.
 //! * Below all of them is `ledger`, a shard's row.
 
 #[cfg(test)]
@@ -25,6 +26,8 @@ mod crowds;
 mod ear;
 mod enqueue;
 mod error;
+#[cfg(test)]
+mod flows;
 mod job;
 mod lane;
 mod last;

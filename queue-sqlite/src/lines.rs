@@ -86,10 +86,10 @@ pub(crate) const SUSPECTS: &str = "SELECT n, rank, seq, task, needs FROM queue_j
     WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 1 AND (rank, seq) > (?2, ?3) \
     ORDER BY rank, seq LIMIT ?4";
 pub(crate) const PARKED: &str = "SELECT n, rank, seq FROM queue_jobs \
-    WHERE shard = ?1 AND state = 2 AND parked IS NOT NULL AND parked_for IS NULL AND suspect = ?5 AND task = ?6 \
+    WHERE shard = ?1 AND state = 2 AND parked <> 'outbox' AND parked_for IS NULL AND suspect = ?5 AND task = ?6 \
     AND needs = ?7 AND (rank, seq) > (?2, ?3) ORDER BY rank, seq LIMIT ?4";
 pub(crate) const PARKED_LEVELS: &str = "SELECT needs FROM queue_jobs \
-    WHERE shard = ?1 AND state = 2 AND parked IS NOT NULL AND parked_for IS NULL AND suspect = ?2 AND task = ?3 \
+    WHERE shard = ?1 AND state = 2 AND parked <> 'outbox' AND parked_for IS NULL AND suspect = ?2 AND task = ?3 \
     AND needs > ?4 AND needs <= ?5 ORDER BY needs LIMIT 1";
 
 impl Lines {
@@ -104,7 +104,7 @@ impl Lines {
         if shard.suspects > 0 {
             kinds.push(Kind::Suspects);
         }
-        if shard.parked > shard.blocked {
+        if shard.aside() > 0 {
             for task in asker.worker.tasks.iter().filter(|task| !asker.is_paused(task)) {
                 for suspect in [false, true] {
                     let levels = levels(tx, shard, asker, task, suspect)?;

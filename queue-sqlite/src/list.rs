@@ -32,7 +32,7 @@ macro_rules! walk {
 pub(crate) const WALK: &str = walk!("n", "WHERE n > ?1 ORDER BY n LIMIT ?2");
 pub(crate) const DEAD: &str = walk!(
     "ended_at",
-    "WHERE shard = ?1 AND state = 8 AND held = 0 AND (ended_at, n) < (?2, ?3) ORDER BY ended_at DESC, n DESC LIMIT ?4"
+    "WHERE shard = ?1 AND state = 8 AND (ended_at, n) < (?2, ?3) ORDER BY ended_at DESC, n DESC LIMIT ?4"
 );
 
 /// A page of jobs.

@@ -1,21 +1,20 @@
 //! Looking.
 
 use queue_storage::model::{JobId, Shard, Timestamp};
-use queue_storage::storage::{Counts, Lookup, WorkerRecord};
+use queue_storage::storage::{Counts, Inputs, Lookup, WorkerRecord};
 use rusqlite::params;
 
 use crate::error::{Error, Result};
-use crate::job::row;
+use crate::job::inputs;
+use crate::job::row::{self, Stored};
 use crate::job::workers;
 use crate::ledger::Ledger;
 use crate::reader::Snapshot;
 
 /// The job, in whichever shard bears the tag in its id.
 pub(crate) fn get(look: &Snapshot<'_>, id: JobId) -> Result<Lookup> {
-    for (n, shard) in shards_where(look, "AND tag = ?2", params![look.namespace, id.home_tag()])? {
-        if let Some(stored) = row::by_id(look.conn, (n, &shard), id)? {
-            return Ok(Lookup::Found(Box::new(stored.job)));
-        }
+    if let Some((.., stored)) = find(look, id)? {
+        return Ok(Lookup::Found(Box::new(stored.job)));
     }
     let pruned: Option<i64> = look
         .conn
@@ -23,6 +22,23 @@ pub(crate) fn get(look: &Snapshot<'_>, id: JobId) -> Result<Lookup> {
         .query_row([look.namespace], |row| row.get(0))?;
     let gone = pruned.is_some_and(|micros| id.made_at() <= Timestamp::from_micros(micros));
     Ok(if gone { Lookup::Gone } else { Lookup::Unknown })
+}
+
+/// What the jobs before a job hand on to it.
+pub(crate) fn inputs(look: &Snapshot<'_>, id: JobId) -> Result<Option<Inputs>> {
+    let Some((n, shard, Stored { job, .. })) = find(look, id)? else { return Ok(None) };
+    let inputs = inputs::of(look.conn, (n, &shard), &job.waits_for)?;
+    Ok(Some(Inputs { envelope: job.envelope, inputs }))
+}
+
+/// The job with the row and name of its shard.
+fn find(look: &Snapshot<'_>, id: JobId) -> Result<Option<(i64, Shard, Stored)>> {
+    for (n, shard) in shards_where(look, "AND tag = ?2", params![look.namespace, id.home_tag()])? {
+        if let Some(stored) = row::by_id(look.conn, (n, &shard), id)? {
+            return Ok(Some((n, shard, stored)));
+        }
+    }
+    Ok(None)
 }
 
 /// The counts of one shard.

@@ -1,10 +1,11 @@
 //! The roles of the contract: each call goes to the thread that does it.
 
 use async_trait::async_trait;
-use queue_storage::model::{JobId, Key, Shard, WorkerId};
+use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::{
-    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage,
-    JobQuery, Lookup, Maintain, Operate, Renewal, Renewed, Retention, Step, Storage, StorageError, Usage, WorkerRecord,
+    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
+    JobPage, JobQuery, Lookup, Maintain, Operate, Outbox, Renewal, Renewed, Retention, Step, Storage, StorageError,
+    Usage, WorkerRecord, check_delivery,
 };
 
 use crate::SqliteStorage;
@@ -12,6 +13,7 @@ use crate::claim;
 use crate::control;
 use crate::enqueue;
 use crate::job::act;
+use crate::job::deliver;
 use crate::job::limits;
 use crate::job::maintain;
 use crate::job::workers;
@@ -75,12 +77,28 @@ impl Maintain for SqliteStorage {
         let shard = shard.clone();
         self.writer.call(|reply| Write::work(reply, move |tx, _| maintain::prune(tx, &shard, retention))).await
     }
+
+    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+        deliver::check_sent(sent)?;
+        let (shard, sent) = (shard.clone(), sent.to_vec());
+        self.writer.call(|reply| Write::work(reply, move |tx, _| deliver::outbox(tx, &shard, &sent))).await
+    }
+
+    async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
+        check_delivery(deliveries)?;
+        let (shard, deliveries) = (shard.clone(), deliveries.to_vec());
+        self.writer.call(|reply| Write::work(reply, move |tx, _| deliver::deliver(tx, &shard, deliveries))).await
+    }
 }
 
 #[async_trait]
 impl Operate for SqliteStorage {
     async fn get(&self, id: JobId) -> Result<Lookup, StorageError> {
         self.reader.call(|reply| Read::look(reply, move |look| operate::get(look, id))).await
+    }
+
+    async fn inputs(&self, id: JobId) -> Result<Option<Inputs>, StorageError> {
+        self.reader.call(|reply| Read::look(reply, move |look| operate::inputs(look, id))).await
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {

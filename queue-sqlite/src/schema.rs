@@ -71,7 +71,7 @@ fn version(conn: &Connection) -> Result<u32> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::job::{maintain, paid, parking, rates, slots, tx, unique, watch};
+    use crate::job::{edges, inputs, maintain, paid, parcels, parking, rates, slots, tx, unique, watch};
     use crate::{leases, lines, list};
 
     fn place() -> Place {
@@ -129,6 +129,7 @@ mod tests {
             (maintain::LETTERS, "queue_letters (shard=?)"),
             (list::DEAD, "queue_letters (shard=? AND ended_at<?)"),
             (list::WALK, "INTEGER PRIMARY KEY (rowid>?)"),
+            (inputs::INPUT, "queue_jobs_by_id (shard=? AND id=?)"),
             (crate::settle::HELD, "queue_jobs_by_id (shard=? AND id=?)"),
         ];
         for (sql, index) in plans {
@@ -160,6 +161,10 @@ mod tests {
             (slots::HOLDERS, vec!["SEARCH queue_slots USING PRIMARY KEY (shard=? AND key=?)"]),
             (paid::PAID, vec!["SEARCH queue_rates USING PRIMARY KEY (shard=? AND key=?)"]),
             (tx::NEXT_WINDOW, vec!["SEARCH queue_windows USING COVERING INDEX queue_windows_by_opening (shard=?)"]),
+            (parcels::FIRST, vec!["SEARCH queue_outbox USING PRIMARY KEY (shard=?)"]),
+            (edges::NEEDED, vec!["SEARCH queue_edges USING PRIMARY KEY (parent=? AND struck<?)"]),
+            (edges::OPEN, vec!["SEARCH queue_edges USING PRIMARY KEY (parent=? AND struck=?)"]),
+            (edges::WAITS, vec!["SEARCH queue_edges USING COVERING INDEX queue_edges_by_child (child=? AND struck=?)"]),
             (unique::OWNER, vec!["SEARCH queue_unique USING PRIMARY KEY (shard=? AND key=?)"]),
             (
                 paid::FORGET,

@@ -123,7 +123,8 @@ fn write(
         history::cut(tx.conn, found.n, found.more.runs, worker.terms.keep_attempts)?;
         let has_result = matches!(settlement, Settlement::Complete { result: Some(_), .. });
         let (&Found { n, held, waited, .. }, limited) = (&found, found.more.is_limited());
-        edges::ended(tx, shard, &End { n, state: to, has_result, held, waited, limited })?;
+        let keeps = waited && keeps_inputs(settlement);
+        edges::ended(tx, shard, &End { n, state: to, has_result, held, waited, keeps, limited })?;
     } else {
         go_on(tx, shard, worker, settled, to, &mut found)?;
         match settlement {
@@ -153,6 +154,11 @@ fn as_asked(settlement: &Settlement, found: &Found) -> Option<Settlement> {
         _ => return None,
     };
     Some(Settlement::Cancel { reason: EndReason::Requested, failure, keep })
+}
+
+/// Whether the run's job still needs what it waited for once this has ended it.
+fn keeps_inputs(settlement: &Settlement) -> bool {
+    matches!(settlement, Settlement::Die { .. } | Settlement::Cancel { reason: EndReason::Dependency, .. })
 }
 
 /// Writes the end of a job.

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use queue_storage::model::{Claimed, EndReason, Fence, Input, JobId, Lease, Move, Parked, State, TaskName};
+use queue_storage::model::{Claimed, EndReason, Fence, Lease, Move, Parked, State, TaskName};
 use queue_storage::storage::{Controls, Exchange, MAX_CLAIM, MAX_CLAIM_BYTES, MAX_HEADS, Revocation};
 use rusqlite::{CachedStatement, OptionalExtension, params};
 
@@ -10,6 +10,7 @@ use crate::control;
 use crate::error::{Error, Result};
 use crate::job::cells;
 use crate::job::ends;
+use crate::job::inputs;
 use crate::job::limits::{self, HeldBack};
 use crate::job::more::More;
 use crate::job::row::{self, Stored};
@@ -163,7 +164,7 @@ impl Claim<'_> {
             tx.conn.prepare_cached(LEASE_ANEW)?.execute(params![head.n, holder, fence_column, until, now, more])?;
             moments.replace(tx.conn, (shard.n, head.n), Moments::default())?;
         }
-        let inputs = inputs(tx, shard, &stored.job.waits_for)?;
+        let inputs = inputs::of(tx.conn, (shard.n, &shard.shard), &stored.job.waits_for)?;
         Ok(Claimed::new(stored.job, Fence(self.fence), inputs))
     }
 
@@ -233,18 +234,3 @@ macro_rules! lease {
 }
 const LEASE: &str = lease!("");
 const LEASE_ANEW: &str = lease!(", parked = NULL, more = ?6");
-
-/// What became of the jobs that were waited for.
-pub(crate) fn inputs(tx: &Tx<'_>, shard: &Ledger, waits_for: &[JobId]) -> Result<Vec<Input>> {
-    let mut inputs = Vec::with_capacity(waits_for.len());
-    for id in waits_for {
-        let result: Option<Vec<u8>> = tx
-            .conn
-            .prepare_cached("SELECT result FROM queue_jobs WHERE shard = ?1 AND id = ?2")?
-            .query_row(params![shard.n, cells::id_bytes(*id)], |row| row.get(0))
-            .optional()?
-            .ok_or_else(|| Error::corrupt(format!("job {id} was pruned while its result was needed")))?;
-        inputs.push(result.map_or(Input::Nothing, |bytes| Input::Returned(bytes.into())));
-    }
-    Ok(inputs)
-}

@@ -2,17 +2,18 @@
 
 use std::time::Duration;
 
-use queue_storage::model::{EndReason, JobId, Move, Shard, State, When};
+use queue_storage::model::{EndReason, JobId, Move, Node, Shard, State, Trigger, When};
 use queue_storage::storage::{Act, Acted, Edit};
 use rusqlite::params;
 
 use crate::error::Result;
-use crate::job::edges;
+use crate::job::edges::{self, Parent};
 use crate::job::edit::{self, edit};
 use crate::job::ends;
 use crate::job::follow;
 use crate::job::history;
 use crate::job::maintain;
+use crate::job::rearm::rearm;
 use crate::job::row::{self, Stored};
 use crate::job::shift::shift;
 use crate::job::tx::Tx;
@@ -41,8 +42,13 @@ pub(crate) fn act(tx: &mut Tx<'_>, shard: &Shard, ids: &[JobId], act: &Act) -> R
 }
 
 fn act_on(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, act: &Act) -> Result<Acted> {
-    let state = stored.job.state;
+    let (state, node) = (stored.job.state, &stored.job.node);
     match act {
+        Act::Cancel { .. } | Act::Delete if !state.is_end() && matches!(node, Node::Relay { .. }) => {
+            return Ok(Acted::Refused(state));
+        }
+        Act::Edit(_) | Act::Revive(_) if !node.is_task() => return Ok(Acted::Refused(state)),
+        Act::Rearm => return rearm(tx, shard, stored),
         Act::Cancel { keep } if state == State::Running => return ask_to_stop(tx, shard, stored, *keep),
         Act::Cancel { keep } if !state.is_end() => ends::cancel(tx, shard, stored, EndReason::Requested, *keep)?,
         Act::Delete if state != State::Running => delete(tx, shard, stored)?,
@@ -82,13 +88,17 @@ fn delete(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored) -> Result<()
     Ok(())
 }
 
-/// Runs an ended job again, unless what a live job needs of it would be gone, or what it needs is not there. That is held
-/// for it once more.
+/// Runs an ended job again, unless what others need of it would be gone, or what it needs is not there. That is held for
+/// it once more.
 fn revive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit) -> Result<Acted> {
-    let waits_for = stored.job.waits_for.iter();
-    let inputs = waits_for.map(|id| edges::parent(tx, shard, *id)).collect::<Result<Option<Vec<_>>>>()?;
-    let inputs = inputs.filter(|all| all.iter().all(|input| input.state == State::Completed));
-    let Some(inputs) = inputs.filter(|_| !stored.held) else { return Ok(Acted::Refused(stored.job.state)) };
+    let is_there = |input: &Parent| match stored.job.trigger {
+        Trigger::Completed => input.state == State::Completed,
+        _ => input.state.is_end(),
+    };
+    let inputs = edges::parents(tx, shard, &stored.job.waits_for)?.ok().filter(|all| all.iter().all(is_there));
+    let (Some(inputs), false) = (inputs, stored.held && edges::is_needed(tx, stored.n)?) else {
+        return Ok(Acted::Refused(stored.job.state));
+    };
     if let Some(last) = stored.job.attempts_made().get(stored.job.history.len()) {
         stored.runs = history::remember(tx.conn, stored.n, stored.runs, last, u32::MAX)?;
     }
@@ -108,7 +118,7 @@ fn revive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit)
         job.unique = None;
         job.priority = edit.priority.unwrap_or(job.priority);
     })?;
-    edges::tie(tx, shard, stored.n, &inputs)?;
+    edges::tie_anew(tx, shard, (stored.n, state), &inputs)?;
     edit::write_envelope(tx, stored, edit)?;
     Ok(Acted::Done(state))
 }

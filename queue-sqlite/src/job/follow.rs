@@ -1,15 +1,16 @@
-//! Edges from ended jobs, followed: whoever waits for a completed job comes nearer, whoever waits for another is cancelled.
+//! Edges from ended jobs, followed: whoever waits is told, and then waits on, is reached, or is cancelled.
 
-use queue_storage::model::{EndReason, JobId, Move, State, Timestamp};
+use queue_storage::model::{EndReason, JobId, Move, State, Timestamp, When};
 use queue_storage::storage::MAX_UPKEEP;
 use rusqlite::{OptionalExtension, params};
 
 use crate::error::{Error, Result};
 use crate::job::cells;
 use crate::job::edges::{self, End};
+use crate::job::fate::{self, Cancelled, Fate, Told};
 use crate::job::more::More;
 use crate::job::row::{self, Stored};
-use crate::job::shift::{end, shift};
+use crate::job::shift::shift;
 use crate::job::tx::Tx;
 use crate::ledger::Ledger;
 
@@ -38,51 +39,55 @@ pub(crate) fn follow(tx: &mut Tx<'_>, shard: &mut Ledger, budget: &mut u32) -> R
 
 /// Follows the edges of one ended job; whether all of them are followed.
 fn follow_from(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, budget: &mut u32) -> Result<bool> {
-    let found = tx
-        .conn
-        .prepare_cached("SELECT id, state, keep_until FROM queue_jobs WHERE n = ?1 AND shard = ?2")?
-        .query_row([parent, shard.n], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<i64>>(2)?))
-        })
-        .optional()?;
-    let Some((id, state, keep_until)) = found else { return Ok(true) };
-    let (id, state) = (cells::job_id(&id)?, cells::state(state)?);
-    if !state.is_end() {
-        return Ok(true);
-    }
-    let children: Vec<i64> = tx
-        .conn
-        .prepare_cached("SELECT child FROM queue_edges WHERE parent = ?1 AND struck = 0 ORDER BY child LIMIT ?2")?
-        .query_map(params![parent, *budget + 1], |row| row.get(0))?
-        .collect::<Result<_, _>>()?;
+    let Some(parent) = edges::by_row(tx, shard, parent)? else { return Ok(true) };
+    let Some(told) = parent.told() else { return Ok(true) };
+    let children = edges::waiting(tx, parent.n, *budget + 1)?;
     let all = children.len() <= *budget as usize;
     for child in children.into_iter().take(*budget as usize) {
         *budget -= 1;
-        if state == State::Completed {
-            strike(tx, shard, parent, child)?;
-        } else {
-            cancel(tx, shard, child, id, keep_until.map(Timestamp::from_micros))?;
-        }
+        edges::strike(tx, &parent, child)?;
+        tell(tx, shard, child, told)?;
     }
-    Ok(all)
+    if all && parent.state == State::Dead { edges::release(tx, parent.n, budget) } else { Ok(all) }
 }
 
-/// Strikes the edge from a completed job; a job whose last edge that was is reached.
-fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Result<()> {
-    tx.conn
-        .prepare_cached("UPDATE queue_edges SET struck = 1 WHERE parent = ?1 AND child = ?2 AND struck = 0")?
-        .execute([parent, child])?;
-    let waits =
-        tx.conn.prepare_cached("SELECT 1 FROM queue_edges WHERE child = ?1 AND struck = 0 LIMIT 1")?.exists([child])?;
-    if waits {
+/// Tells a waiting job of an end that it waited for, whose edge is struck.
+fn tell(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, told: Told) -> Result<()> {
+    let was_last = !edges::waits(tx, child)?;
+    if told.completed && !was_last {
         return Ok(());
     }
-    let Child { id, state: from, more } = child_of(tx, child)?;
-    if more.is_limited() {
-        return reach(tx, shard, child);
+    let Child { id, more } = child_of(tx, child)?;
+    match told.means(more.trigger, was_last) {
+        Fate::Waits => Ok(()),
+        Fate::Reached if was_last && more.node.is_task() && !more.is_limited() => {
+            reach_plain(tx, shard, child, id, more.when)
+        }
+        Fate::Reached => reach(tx, shard, &mut stored(tx, shard, child)?),
+        Fate::Cancelled(how) if more == More::default() => cancel_plain(tx, shard, child, id, how),
+        Fate::Cancelled(how) => cancel(tx, shard, &mut stored(tx, shard, child)?, how),
     }
-    let (to, due_at) = more.when.start(tx.now);
-    shard.moves(Move::Reach, from, to)?;
+}
+
+/// Lets a waiting job be reached.
+pub(crate) fn reach(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored) -> Result<()> {
+    edges::strike_rest(tx, stored.n)?;
+    let mut reached = stored.job.clone();
+    fate::reach(&mut reached, tx.now);
+    reached.sequence = (reached.state == State::Ready).then(|| shard.next_sequence());
+    shift(tx, shard, stored, Move::Reach, |job| *job = reached)
+}
+
+/// Cancels a waiting job for an end that it was told of.
+pub(crate) fn cancel(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, how: Cancelled) -> Result<()> {
+    let now = tx.now;
+    shift(tx, shard, stored, Move::Cancel, |job| fate::cancel(job, how, now))
+}
+
+/// The same as [`reach`] for the run of a task without a time limit that waits no more.
+fn reach_plain(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, id: JobId, when: When) -> Result<()> {
+    let (to, due_at) = when.start(tx.now);
+    shard.moves(Move::Reach, State::Waiting, to)?;
     let sequence = (to == State::Ready).then(|| shard.next_sequence().cast_signed());
     tx.conn
         .prepare_cached("UPDATE queue_jobs SET state = ?2, seq = ?3, due_at = ?4 WHERE n = ?1")?
@@ -95,67 +100,39 @@ fn strike(tx: &mut Tx<'_>, shard: &mut Ledger, parent: i64, child: i64) -> Resul
     Ok(())
 }
 
-/// Lets a job with a time limit be reached: what is counted from when it is due is known now.
-fn reach(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64) -> Result<()> {
-    let mut stored = stored(tx, shard, child)?;
-    let (to, due_at) = stored.job.when.start(tx.now);
-    let sequence = (to == State::Ready).then(|| shard.next_sequence());
-    let now = tx.now;
-    shift(tx, shard, &mut stored, Move::Reach, |job| {
-        (job.state, job.due_at, job.sequence) = (to, due_at, sequence);
-        job.set_limits(now);
-    })
-}
-
-/// Cancels a job that waits for one that ended without completing.
-fn cancel(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, culprit: JobId, keep: Option<Timestamp>) -> Result<()> {
-    let Child { id, state: from, more } = child_of(tx, child)?;
-    let keep_until = keep.unwrap_or(tx.now).max(tx.now);
-    if more != More::default() {
-        let (mut stored, now) = (stored(tx, shard, child)?, tx.now);
-        return shift(tx, shard, &mut stored, Move::Cancel, |job| {
-            end(job, State::Cancelled, EndReason::Dependency, now, keep_until - now);
-            job.culprit = Some(culprit);
-        });
-    }
-    shard.moves(Move::Cancel, from, State::Cancelled)?;
-    let more = More { culprit: Some(culprit), ..more }.encode(id)?;
+/// The same as [`cancel`] for a job that has nothing of what few have.
+fn cancel_plain(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, id: JobId, how: Cancelled) -> Result<()> {
+    let Cancelled { reason, culprit, keep_until } = how;
+    let keep_until = keep_until.unwrap_or(tx.now).max(tx.now);
+    shard.moves(Move::Cancel, State::Waiting, State::Cancelled)?;
+    let more = More { culprit, ..More::default() }.encode(id)?;
     let held = tx
         .conn
         .prepare_cached(
             "UPDATE queue_jobs SET state = 6, ended_at = ?2, keep_until = ?3, reason = ?4, more = ?5 \
              WHERE n = ?1 RETURNING held",
         )?
-        .query_row(
-            params![child, tx.now.as_micros(), keep_until.as_micros(), EndReason::Dependency.as_str(), more],
-            |row| row.get(0),
-        )?;
+        .query_row(params![child, tx.now.as_micros(), keep_until.as_micros(), reason.as_str(), more], |row| {
+            row.get(0)
+        })?;
     tx.hints.jobs.push(id);
-    edges::ended(
-        tx,
-        shard,
-        &End { n: child, state: State::Cancelled, has_result: false, held, waited: true, limited: false },
-    )
+    let keeps = reason == EndReason::Dependency;
+    let state = State::Cancelled;
+    edges::ended(tx, shard, &End { n: child, state, has_result: false, held, waited: true, keeps, limited: false })
 }
 
 /// A job that waits.
 struct Child {
     id: JobId,
-    state: State,
     more: More,
 }
 
 fn child_of(tx: &Tx<'_>, child: i64) -> Result<Child> {
-    let found = tx
-        .conn
-        .prepare_cached("SELECT id, state, more FROM queue_jobs WHERE n = ?1")?
-        .query_row([child], |row| {
-            Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, i64>(1)?, row.get::<_, Option<Vec<u8>>>(2)?))
-        })
-        .optional()?;
-    let (id, state, more) = found.ok_or_else(astray)?;
+    let mut statement = tx.conn.prepare_cached("SELECT id, more FROM queue_jobs WHERE n = ?1 AND state = 0")?;
+    let found = statement.query_row([child], |row| Ok((row.get::<_, Vec<u8>>(0)?, row.get::<_, Option<Vec<u8>>>(1)?)));
+    let (id, more) = found.optional()?.ok_or_else(astray)?;
     let id = cells::job_id(&id)?;
-    Ok(Child { id, state: cells::state(state)?, more: More::read(id, more.as_deref())? })
+    Ok(Child { id, more: More::read(id, more.as_deref())? })
 }
 
 fn stored(tx: &Tx<'_>, shard: &Ledger, child: i64) -> Result<Stored> {
@@ -163,5 +140,5 @@ fn stored(tx: &Tx<'_>, shard: &Ledger, child: i64) -> Result<Stored> {
 }
 
 fn astray() -> Error {
-    Error::corrupt("an edge leads to a job that is not stored")
+    Error::corrupt("an edge leads to a job that does not wait")
 }

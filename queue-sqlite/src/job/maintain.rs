@@ -8,6 +8,7 @@ use rusqlite::params;
 
 use crate::error::Result;
 use crate::job::cells;
+use crate::job::edges;
 use crate::job::ends;
 use crate::job::history;
 use crate::job::paid;
@@ -48,12 +49,18 @@ pub(crate) fn promote(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<bool> {
     Ok(due.len() > MAX_UPKEEP as usize)
 }
 
-pub(crate) const KEPT: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL FROM queue_jobs \
-    WHERE shard = ?1 AND state >= 5 AND held = 0 AND keep_until <= ?2 ORDER BY keep_until LIMIT ?3";
-pub(crate) const TRACES: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL FROM queue_jobs \
-    WHERE shard = ?1 AND state = 5 AND held = 0 AND result IS NULL ORDER BY keep_until LIMIT ?2";
-pub(crate) const LETTERS: &str = "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL FROM queue_jobs \
-    WHERE shard = ?1 AND state = 8 AND held = 0 ORDER BY ended_at LIMIT ?2";
+macro_rules! ended {
+    ($which:literal) => {
+        concat!(
+            "SELECT n, id, state, result IS NOT NULL, envelope IS NULL, more IS NOT NULL, waits_for IS NOT NULL \
+             FROM queue_jobs WHERE shard = ?1 AND ",
+            $which
+        )
+    };
+}
+pub(crate) const KEPT: &str = ended!("state >= 5 AND held = 0 AND keep_until <= ?2 ORDER BY keep_until LIMIT ?3");
+pub(crate) const TRACES: &str = ended!("state = 5 AND held = 0 AND result IS NULL ORDER BY keep_until LIMIT ?2");
+pub(crate) const LETTERS: &str = ended!("state = 8 AND held = 0 ORDER BY ended_at LIMIT ?2");
 
 /// Removes ended jobs whose time has passed, or that exceed the retention; forgets workers and callers.
 pub(crate) fn prune(tx: &mut Tx<'_>, shard: &Shard, retention: Retention) -> Result<Step> {
@@ -63,24 +70,11 @@ pub(crate) fn prune(tx: &mut Tx<'_>, shard: &Shard, retention: Retention) -> Res
     forget_callers(tx, &shard, before)?;
     unique::prune(tx, &shard)?;
     paid::prune(tx, &shard)?;
-    let (died, mut more) = match retention.unknown {
+    let (died, strangers_left) = match retention.unknown {
         Some(limit) => ends::bury(tx, &mut shard, limit, retention.keep_dead)?,
         None => (Vec::new(), false),
     };
-    let mut left = u64::from(MAX_PRUNE);
-    let now = tx.now.as_micros();
-    let kept = select(tx, KEPT, params![shard.n, now, MAX_PRUNE + 1])?;
-    more |= kept.len() as u64 > left;
-    remove(tx, &mut shard, kept, &mut left)?;
-    let traces = shard.traces.saturating_sub(retention.traces);
-    more |= traces > left;
-    let surplus = select(tx, TRACES, params![shard.n, traces.min(left).cast_signed()])?;
-    remove(tx, &mut shard, surplus, &mut left)?;
-    let letters = shard.letters.saturating_sub(retention.dead);
-    more |= letters > left;
-    let surplus = select(tx, LETTERS, params![shard.n, letters.min(left).cast_signed()])?;
-    remove(tx, &mut shard, surplus, &mut left)?;
-    let removed = MAX_PRUNE - u32::try_from(left).unwrap_or(0);
+    let (removed, ended_left) = remove_ended(tx, &mut shard, retention)?;
     let done = removed + u32::try_from(died.len()).unwrap_or(0);
     if done > 0 {
         // Else nothing is written: upkeep that finds nothing to do costs no commit. What is to be followed wakes whoever
@@ -88,7 +82,46 @@ pub(crate) fn prune(tx: &mut Tx<'_>, shard: &Shard, retention: Retention) -> Res
         let wake = !died.is_empty() && shard.follow > 0;
         tx.finish(&mut shard, wake)?;
     }
-    Ok(Step { done, more, died })
+    Ok(Step { done, more: strangers_left || ended_left, died })
+}
+
+/// Removes ended jobs, as many as one call may, each with those that it lets go of counted; how many, and whether more
+/// are left.
+fn remove_ended(tx: &Tx<'_>, shard: &mut Ledger, retention: Retention) -> Result<(u32, bool)> {
+    let (mut removed, mut touched, mut most) = (0, 0, MAX_PRUNE);
+    while touched < MAX_PRUNE as usize {
+        let found = too_many(tx, shard, retention, most)?;
+        if found.is_empty() {
+            return Ok((removed, false));
+        }
+        most = most.saturating_mul(2).min(MAX_PRUNE);
+        for job in found {
+            let freed = remove_one(tx, shard, &job)?;
+            (removed, touched) = (removed + 1, touched + 1 + freed);
+            if freed > 0 {
+                // What it let go of may come before the others: they are looked for again, at first one by one.
+                most = 1;
+            }
+            if freed > 0 || touched >= MAX_PRUNE as usize {
+                break;
+            }
+        }
+    }
+    Ok((removed, !too_many(tx, shard, retention, 1)?.is_empty()))
+}
+
+/// Those that are to be removed next, for one reason; at most so many.
+fn too_many(tx: &Tx<'_>, shard: &Ledger, retention: Retention, most: u32) -> Result<Vec<Ended>> {
+    let kept = select(tx, KEPT, params![shard.n, tx.now.as_micros(), most])?;
+    let traces = shard.traces.saturating_sub(retention.traces).min(most.into());
+    let letters = shard.count(State::Dead).saturating_sub(retention.dead).min(most.into());
+    if !kept.is_empty() {
+        return Ok(kept);
+    }
+    if traces > 0 {
+        return select(tx, TRACES, params![shard.n, traces.cast_signed()]);
+    }
+    if letters > 0 { select(tx, LETTERS, params![shard.n, letters.cast_signed()]) } else { Ok(Vec::new()) }
 }
 
 /// An ended job that is to be removed.
@@ -100,13 +133,16 @@ pub(crate) struct Ended {
     large: bool,
     /// Whether it has anything that few jobs have, a history maybe.
     has_more: bool,
+    /// Whether it waited for others, which are perhaps still kept for it.
+    waited: bool,
 }
 
 impl Ended {
     /// A job that was read whole.
     pub(crate) fn of(Stored { n, job, runs, .. }: &Stored) -> Self {
-        let large = job.envelope.len() > write::INLINE_ENVELOPE;
-        Self { n: *n, id: job.id, state: job.state, has_result: job.result.is_some(), large, has_more: *runs > 0 }
+        let (large, waited) = (job.envelope.len() > write::INLINE_ENVELOPE, !job.waits_for.is_empty());
+        let (state, has_result) = (job.state, job.result.is_some());
+        Self { n: *n, id: job.id, state, has_result, large, has_more: *runs > 0, waited }
     }
 }
 
@@ -122,21 +158,15 @@ fn select(tx: &Tx<'_>, sql: &str, values: impl rusqlite::Params) -> Result<Vec<E
             has_result: row.get(3)?,
             large: row.get(4)?,
             has_more: row.get(5)?,
+            waited: row.get(6)?,
         });
     }
     Ok(found)
 }
 
-fn remove(tx: &Tx<'_>, shard: &mut Ledger, ended: Vec<Ended>, left: &mut u64) -> Result<()> {
-    for job in ended.into_iter().take(usize::try_from(*left).unwrap_or(usize::MAX)) {
-        *left -= 1;
-        remove_one(tx, shard, &job)?;
-    }
-    Ok(())
-}
-
-/// Removes an ended job that nobody needs, with all that is stored of it elsewhere.
-pub(crate) fn remove_one(tx: &Tx<'_>, shard: &mut Ledger, job: &Ended) -> Result<()> {
+/// Removes an ended job that nobody needs, with all that is stored of it elsewhere; how many jobs it let go of.
+pub(crate) fn remove_one(tx: &Tx<'_>, shard: &mut Ledger, job: &Ended) -> Result<usize> {
+    let freed = if job.waited { edges::let_go(tx, shard, job.n)? } else { 0 };
     tx.conn.prepare_cached("DELETE FROM queue_jobs WHERE n = ?1")?.execute([job.n])?;
     if job.large {
         tx.conn.prepare_cached("DELETE FROM queue_envelopes WHERE n = ?1")?.execute([job.n])?;
@@ -147,7 +177,7 @@ pub(crate) fn remove_one(tx: &Tx<'_>, shard: &mut Ledger, job: &Ended) -> Result
     shard.left(job.state, 1);
     shard.prunable(job.state, job.has_result, false);
     shard.pruned_made_at = shard.pruned_made_at.max(Some(job.id.made_at()));
-    Ok(())
+    Ok(freed)
 }
 
 fn forget_callers(tx: &Tx<'_>, shard: &Ledger, before: Timestamp) -> Result<()> {

@@ -3,18 +3,24 @@
 
 pub(crate) mod act;
 pub(crate) mod cells;
+pub(crate) mod deliver;
 pub(crate) mod edges;
 pub(crate) mod edit;
 pub(crate) mod ends;
+pub(crate) mod fate;
 pub(crate) mod follow;
 pub(crate) mod history;
+pub(crate) mod inputs;
 pub(crate) mod keys;
 pub(crate) mod limits;
 pub(crate) mod maintain;
 pub(crate) mod more;
+pub(crate) mod node;
 pub(crate) mod paid;
+pub(crate) mod parcels;
 pub(crate) mod parking;
 pub(crate) mod rates;
+pub(crate) mod rearm;
 pub(crate) mod row;
 pub(crate) mod shift;
 pub(crate) mod slots;

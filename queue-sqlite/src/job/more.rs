@@ -7,11 +7,12 @@
 
 use std::time::Duration;
 
-use queue_storage::model::{Failure, FailureKind, Job, JobId, Progress, Tag, Timestamp, When};
+use queue_storage::model::{Failure, FailureKind, Job, JobId, Node, Progress, Tag, Timestamp, Trigger, When};
 
 use crate::error::{Error, Result};
 use crate::job::cells::{duration, id_bytes, job_id, length, tags};
 use crate::job::keys::Keys;
+use crate::job::node;
 
 const VERSION: u8 = 1;
 
@@ -36,6 +37,8 @@ mod kind {
     pub(super) const FAILURE_MESSAGE: u8 = 17;
     pub(super) const FAILURE_TYPE: u8 = 18;
     pub(super) const FAILURE_VERSION: u8 = 19;
+    pub(super) const TRIGGER: u8 = 20;
+    pub(super) const NODE: u8 = 21;
 }
 
 /// What few jobs have.
@@ -61,6 +64,8 @@ pub(crate) struct More {
     pub(crate) progress: Option<Progress>,
     pub(crate) culprit: Option<JobId>,
     pub(crate) failure: Option<Failure>,
+    pub(crate) trigger: Trigger,
+    pub(crate) node: Node,
 }
 
 impl More {
@@ -83,6 +88,8 @@ impl More {
             progress: job.progress.clone(),
             culprit: job.culprit,
             failure: job.failure.clone(),
+            trigger: job.trigger,
+            node: job.node.clone(),
         }
     }
 
@@ -96,6 +103,7 @@ impl More {
         job.first_started_at = self.first_started_at.or(job.started_at);
         (job.crashes, job.lapses) = (self.crashes, self.lapses);
         (job.progress, job.culprit, job.failure) = (self.progress, self.culprit, self.failure);
+        (job.trigger, job.node) = (self.trigger, self.node);
     }
 
     /// Whether the job was given a time limit.
@@ -139,6 +147,12 @@ impl More {
             out.bytes(kind::FAILURE_MESSAGE, failure.message.as_bytes());
             out.text(kind::FAILURE_TYPE, failure.error_type.as_deref());
             out.text(kind::FAILURE_VERSION, failure.version.as_deref());
+        }
+        if self.trigger != Trigger::default() {
+            out.bytes(kind::TRIGGER, &node::trigger_bytes(id, self.trigger)?);
+        }
+        if !self.node.is_task() {
+            out.bytes(kind::NODE, &node::bytes(id, &self.node)?);
         }
         Ok(Some(out.0).filter(|column| !column.is_empty()))
     }
@@ -190,6 +204,8 @@ impl More {
             kind::FAILURE_MESSAGE => text()?.clone_into(&mut self.failure.as_mut()?.message),
             kind::FAILURE_TYPE => self.failure.as_mut()?.error_type = Some(text()?.to_owned()),
             kind::FAILURE_VERSION => self.failure.as_mut()?.version = Some(text()?.to_owned()),
+            kind::TRIGGER => self.trigger = node::trigger(value)?,
+            kind::NODE => self.node = node::node(value)?,
             _ => return None,
         }
         Some(())
@@ -331,6 +347,8 @@ mod tests {
             progress: Some(Progress::new(1, 2, "half")),
             culprit: Some(id()),
             failure: Some(failure),
+            trigger: Trigger::Ended,
+            node: Node::Relay { shard: Shard { queue: "a:b/c".parse().unwrap(), index: 7 }, to: JobId::from_u128(5) },
         }
     }
 
@@ -380,7 +398,7 @@ mod tests {
         assert!(refused(&[VERSION, kind::RUNS, 1, 1]).contains("kind 12"));
         assert!(refused(&[VERSION, kind::FAILURE_TYPE, 1, b'x']).contains("kind 18"));
         let twice = [column.as_slice(), &column[1..]].concat();
-        assert!(refused(&twice).contains("kind 1 comes after kind 19"));
+        assert!(refused(&twice).contains("kind 1 comes after kind 21"));
         // Wherever it is cut, a field is missing or cut: none is made up, and nothing panics.
         for cut in 0..column.len() {
             if let Ok(read) = More::read(id, Some(&column[..cut])) {

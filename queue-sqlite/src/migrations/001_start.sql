@@ -27,7 +27,7 @@ CREATE TABLE queue_shards (
     n_suspects    INTEGER NOT NULL DEFAULT 0,
     n_follow      INTEGER NOT NULL DEFAULT 0,
     n_traces      INTEGER NOT NULL DEFAULT 0,
-    n_letters     INTEGER NOT NULL DEFAULT 0,
+    n_outbox      INTEGER NOT NULL DEFAULT 0,  -- relays whose parcels are to be delivered
     n_limited     INTEGER NOT NULL DEFAULT 0,  -- live jobs with a time limit
     n_blocked     INTEGER NOT NULL DEFAULT 0,  -- parked jobs that are so for a key
     n_stopping    INTEGER NOT NULL DEFAULT 0,  -- running jobs that were asked to stop
@@ -55,7 +55,7 @@ CREATE TABLE queue_jobs (
     parked        TEXT,
     parked_for    TEXT,                        -- the key for a slot or the rate of which it is parked
     suspect       INTEGER NOT NULL DEFAULT 0,
-    held          INTEGER NOT NULL DEFAULT 0,  -- a live job waits for it, or takes its result
+    held          INTEGER NOT NULL DEFAULT 0,  -- another job waits for it, takes its result, or keeps it as an input
     task          TEXT    NOT NULL,
     needs         INTEGER NOT NULL,
     at_most_once  INTEGER NOT NULL,
@@ -80,13 +80,13 @@ CREATE UNIQUE INDEX queue_jobs_by_id ON queue_jobs (shard, id);
 CREATE INDEX queue_ready    ON queue_jobs (shard, rank, seq) WHERE state = 2 AND parked IS NULL AND suspect = 0;
 CREATE INDEX queue_suspects ON queue_jobs (shard, rank, seq) WHERE state = 2 AND parked IS NULL AND suspect = 1;
 CREATE INDEX queue_parked   ON queue_jobs (shard, suspect, task, needs, rank, seq)
-    WHERE state = 2 AND parked IS NOT NULL AND parked_for IS NULL;
+    WHERE state = 2 AND parked <> 'outbox' AND parked_for IS NULL;
 CREATE INDEX queue_blocked  ON queue_jobs (shard, parked_for, parked, rank, seq) WHERE parked_for IS NOT NULL;
 CREATE INDEX queue_due      ON queue_jobs (shard, due_at) WHERE state IN (1, 4);
 CREATE INDEX queue_leases   ON queue_jobs (shard, lease_until, worker) WHERE state = 3;
 CREATE INDEX queue_kept     ON queue_jobs (shard, keep_until) WHERE state >= 5 AND held = 0;
 CREATE INDEX queue_traces   ON queue_jobs (shard, keep_until) WHERE state = 5 AND held = 0 AND result IS NULL;
-CREATE INDEX queue_letters  ON queue_jobs (shard, ended_at) WHERE state = 8 AND held = 0;
+CREATE INDEX queue_letters  ON queue_jobs (shard, ended_at) WHERE state = 8;
 
 -- Moments at which something becomes of a job that does not run, of the few jobs that have one. Kinds: 0 when it is
 -- expired, as it is now; 1 since when it is parked because nobody knows its task.
@@ -161,11 +161,13 @@ CREATE TABLE queue_unique (
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX queue_unique_by_end ON queue_unique (shard, until) WHERE until IS NOT NULL;
 
--- Who waits for whom: a row lives as long as the waiting job does, and is struck when the other has completed.
+-- Who waits for whom, and then keeps whom: 0 while it is waited for; 1 once that is over, as long as the child is live or
+-- a gather that has completed; 2 while it is only kept for a child that has ended otherwise. A dead letter has none once
+-- those that waited for it have been told.
 CREATE TABLE queue_edges (
     parent        INTEGER NOT NULL,
     child         INTEGER NOT NULL,
-    struck        INTEGER NOT NULL DEFAULT 0,
+    struck        INTEGER NOT NULL,
     PRIMARY KEY (parent, struck, child)
 ) STRICT, WITHOUT ROWID;
 CREATE INDEX queue_edges_by_child ON queue_edges (child, struck);
@@ -177,6 +179,14 @@ CREATE TABLE queue_follow (
     parent        INTEGER NOT NULL
 ) STRICT;
 CREATE INDEX queue_follow_by_shard ON queue_follow (shard, n);
+
+-- Relays whose parcels are to be delivered, in the order in which they were reached.
+CREATE TABLE queue_outbox (
+    shard         INTEGER NOT NULL,
+    seq           INTEGER NOT NULL,
+    n             INTEGER NOT NULL,
+    PRIMARY KEY (shard, seq)
+) STRICT, WITHOUT ROWID;
 
 CREATE TABLE queue_workers (
     worker        INTEGER PRIMARY KEY AUTOINCREMENT,

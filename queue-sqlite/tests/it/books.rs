@@ -44,9 +44,18 @@ const WRONG: &[(&str, &str)] = &[
         WHERE j.shard = s.shard AND state = 5 AND held = 0 AND result IS NULL)",
     ),
     (
-        "a count of dead letters",
-        "SELECT s.shard FROM queue_shards s WHERE n_letters <> (SELECT count(*) \
-        FROM queue_jobs j WHERE j.shard = s.shard AND state = 8 AND held = 0)",
+        "a count of relays in the outbox",
+        "SELECT s.shard FROM queue_shards s WHERE n_outbox <> (SELECT count(*) \
+        FROM queue_jobs j WHERE j.shard = s.shard AND parked = 'outbox')",
+    ),
+    (
+        "a relay in the outbox",
+        "SELECT n FROM queue_outbox o WHERE NOT EXISTS (SELECT 1 FROM queue_jobs j \
+        WHERE j.n = o.n AND j.shard = o.shard AND j.seq = o.seq AND parked = 'outbox')",
+    ),
+    (
+        "a missing relay in the outbox",
+        "SELECT n FROM queue_jobs WHERE parked = 'outbox' AND n NOT IN (SELECT n FROM queue_outbox)",
     ),
     (
         "a count of ends to follow",
@@ -63,8 +72,33 @@ const WRONG: &[(&str, &str)] = &[
     ("a hold", "SELECT n FROM queue_jobs WHERE held <> EXISTS (SELECT 1 FROM queue_edges WHERE parent = n)"),
     (
         "an edge",
-        "SELECT child FROM queue_edges WHERE parent NOT IN (SELECT n FROM queue_jobs) \
-        OR child NOT IN (SELECT n FROM queue_jobs WHERE state < 5)",
+        "SELECT child FROM queue_edges e LEFT JOIN queue_jobs p ON p.n = parent LEFT JOIN queue_jobs c ON c.n = child \
+        WHERE p.n IS NULL OR c.n IS NULL OR p.shard <> c.shard OR c.waits_for IS NULL OR instr(c.waits_for, p.id) = 0 \
+        OR (SELECT count(*) FROM queue_edges o WHERE o.child = e.child AND o.parent = e.parent) > 1",
+    ),
+    (
+        "an edge that is not struck",
+        "SELECT child FROM queue_edges JOIN queue_jobs c ON c.n = child JOIN queue_jobs p ON p.n = parent \
+        WHERE struck = 0 AND (c.state <> 0 OR p.state >= 5 AND parent NOT IN (SELECT parent FROM queue_follow))",
+    ),
+    (
+        "an edge that is needed",
+        "SELECT child FROM queue_edges JOIN queue_jobs c ON c.n = child WHERE struck = 1 \
+        AND NOT (c.state < 5 OR c.state = 5 AND c.more IS NOT NULL)",
+    ),
+    (
+        "an edge that is kept",
+        "SELECT child FROM queue_edges JOIN queue_jobs c ON c.n = child WHERE struck = 2 \
+        AND NOT (c.state = 8 OR c.state = 6 AND c.reason = 'dependency')",
+    ),
+    (
+        "a job that waits for nobody",
+        "SELECT n FROM queue_jobs WHERE state = 0 AND waits_for IS NOT NULL \
+        AND n NOT IN (SELECT child FROM queue_edges WHERE struck = 0)",
+    ),
+    (
+        "a dead letter that is held",
+        "SELECT n FROM queue_jobs WHERE state = 8 AND held = 1 AND n NOT IN (SELECT parent FROM queue_follow)",
     ),
     ("a run", "SELECT job FROM queue_runs WHERE job NOT IN (SELECT n FROM queue_jobs WHERE more IS NOT NULL)"),
     ("an envelope", "SELECT n FROM queue_envelopes WHERE n NOT IN (SELECT n FROM queue_jobs WHERE envelope IS NULL)"),

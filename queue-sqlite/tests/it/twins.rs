@@ -9,12 +9,16 @@ use tempfile::TempDir;
 
 struct SqliteTwin {
     storage: SqliteStorage,
-    _folder: TempDir,
+    folder: TempDir,
 }
 
 impl Twin for SqliteTwin {
     fn storage(&self) -> &dyn Storage {
         &self.storage
+    }
+
+    fn check(&self, _ids_return: bool) {
+        crate::books::check(&self.folder.path().join("jobs.db"));
     }
 
     fn leeway(&self) -> Leeway {
@@ -38,7 +42,7 @@ async fn sqlite_does_what_memory_does() {
     twins(async |clock| {
         let folder = TempDir::new().unwrap();
         let storage = SqliteOptions::new(folder.path().join("jobs.db")).clock(clock).open().await.unwrap();
-        SqliteTwin { storage, _folder: folder }
+        SqliteTwin { storage, folder }
     })
     .await;
 }
