@@ -1,27 +1,27 @@
 -- Does something to jobs, to each on its own.
 --
 -- KEYS  all of the shard.
--- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 what: c cancel, d delete, r revive, e edit; 4 to cancel: how long they are kept 8;
+-- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 what: c cancel, d delete, r revive, e edit, w wait again; 4 to cancel: how long they are kept 8;
 --       to revive or edit: kind of time 1 (a NUL for none) and time 8, `1` and the priority 4 or five NULs, `1` if there is
 --       an envelope; 5 that envelope; then ids (16 bytes).
 -- Returns  two characters for each: `d` done and the state it is in or was removed in; `a-` asked to stop; `r` refused and
 --       its state; `m-` not stored.
--- Cost  3 commands, 2 for each job, up to 12 more for each that is changed, 5 for each edge followed, about 20 for all that
---       are removed; to revive one that waited for others 2 for each of these. At most 100 jobs, which the caller sees to,
---       and 100 edges.
+-- Cost  3 commands, 2 for each job, up to 15 more for each that is changed, 5 for each edge followed, about 20 for all that
+--       are removed; to revive, or let wait again, one that waited for others up to 2 more for each of these. At most 100
+--       jobs, which the caller sees to, and 100 edges.
 S.sequence = tonumber(call('HGET', META, 'seq') or 0)
 local K = kit()
 local Z = enders(K)
 local D = editors(K, Z)
 local what, given = ARGV[3], ARGV[4]
 local HELD, ASKED, NOTED = 4, 64, 128
-local edges_left, removed, gone, asked = MAX_UPKEEP, {}, {}, {}
+local T, edges_left, removed, gone, asked = S.edges(K), MAX_UPKEEP, {}, {}, {}
 local with, char, band = K.with, string.char, bit.band
 
 -- Lets a job go of those it waited for; whether it is rid of them all.
 local function is_free(id, mark)
   if band(byte(mark, 19), 16) == 0 then return true end
-  if edges_left > 0 then edges_left = edges_left - K.let_all_go(id, edges_left) end
+  if edges_left > 0 then edges_left = edges_left - T.let_all_go(id, edges_left) end
   return edges_left > 0
 end
 
@@ -81,43 +81,64 @@ local function last_run(mark)
   return (word == 'crashed' or word == 'interrupted') and 'crashed' or 'failed'
 end
 
--- Keeps what a job takes the results of; whether all of that is there.
-local function takes(id, record)
-  local parents = K.read(record).parents
-  if not parents then return true end
-  local marks, edges, held = call('HMGET', MARKS, unpack(parents)), {}, {}
-  for i, parent in ipairs(parents) do
-    if not marks[i] or byte(marks[i]) ~= 99 then return false end
-    edges[#edges + 1], edges[#edges + 2], edges[#edges + 3], edges[#edges + 4] = 0, 'r' .. parent .. id, 0, 'p' .. id .. parent
+-- The marks of those that a job waited for, if all of them are there.
+local function parents_of(job)
+  local marks = {}
+  for i, mark in ipairs(#job.parents > 0 and call('HMGET', MARKS, unpack(job.parents)) or {}) do
+    local parent = job.parents[i]
+    local record = not mark and call('HGET', JOBS, parent)
+    marks[parent] = mark or record and K.unmarked(parent, record)
+    if not marks[parent] then return end
   end
-  for i, parent in ipairs(parents) do
-    if band(byte(marks[i]), HELD) == 0 and not held[parent] then
-      call('HSET', MARKS, parent, K.hold(parent, marks[i]))
-      held[parent] = true
-    end
+  return marks
+end
+
+-- Ties a job of which `how` has come to those it waited for, anew.
+local function tie(id, job, marks, how, word)
+  local readers, open_edges = {}, {}
+  if how ~= 'x' then T.need_again(id) end
+  T.tie(id, job.parents, marks, how, word, readers, open_edges)
+  for parent, mark in pairs(T.hold(job.parents, marks, word)) do
+    call('HSET', MARKS, parent, mark)
   end
-  call('ZADD', EDGES, unpack(edges))
+  if #readers > 0 then call('ZADD', EDGES, unpack(readers)) end
+  if #open_edges > 0 then call('ZADD', EDGES, unpack(open_edges)) end
+end
+
+-- Whether what a job waited for is there, to be taken once more.
+local function is_ready(job, marks)
+  for _, mark in pairs(marks) do
+    if not K.is_end(sub(mark, 1, 1)) or job.trigger == 'c' and byte(mark) ~= 99 then return false end
+  end
   return true
 end
 
-local function revive(id, mark, record)
-  if band(byte(mark, 2), HELD) ~= 0 or not takes(id, record) then return end
-  local state, flags, ended = sub(mark, 1, 1), band(byte(mark, 2), NOTED), last_run(mark)
+-- Takes an ended job out of the lists of such, and counts it as taken in.
+local function begin_anew(id, mark)
   for _, key in ipairs({TRACES, KEPT, DEAD}) do
     call('ZREM', key, id)
   end
+  call('HINCRBY', META, 'enqueued', 1)
+  call('HINCRBY', META, 'p:' .. sub(mark, 1, 1), 1)
+end
+
+local function revive(id, mark, record)
+  local job = K.read(record)
+  local marks = job.parents and job.node == 't' and parents_of(job)
+  if T.is_needed(id, mark) or job.parents and not (marks and is_ready(job, marks)) then return end
+  if marks then tie(id, job, marks, 'r') end
+  local state, ended = sub(mark, 1, 1), last_run(mark)
+  local flags, noted = band(byte(mark, 2), NOTED + HELD), band(byte(mark, 2), NOTED) ~= 0
   if ended then
     local failure = state ~= 'c' and band(byte(mark, 2), 8) ~= 0 and call('HGET', NOTES, 'f' .. id) or ''
     -- It has not started since: the first of its runs is to come.
     call('HSET', NOTES, 'h' .. id, NONE8 .. sub(Z.remembered(id, mark, sub(mark, 44, 51), ended, failure), 9))
     flags = with(flags, NOTED)
-  elseif flags ~= 0 then
+  elseif noted then
     call('HSET', NOTES, 'h' .. id, NONE8 .. sub(call('HGET', NOTES, 'h' .. id), 9))
   end
   call('HDEL', NOTES, 'f' .. id, 'r' .. id, 'p' .. id, 'l' .. id)
-  call('HINCRBY', META, 'enqueued', 1)
-  call('HINCRBY', META, 'p:' .. state, 1)
-  local job = K.read(record)
+  begin_anew(id, mark)
   job.kind, job.value, job.limits = 'n', 0, nil
   if job.keys then
     release(id, record)
@@ -125,19 +146,56 @@ local function revive(id, mark, record)
   end
   D.set(job, change)
   local due = D.due_of(job)
-  local is_ready = not due or due <= now
-  S.ready = S.ready + (is_ready and 1 or 0)
-  mark = (is_ready and 'r' or 's') .. char(flags) .. sub(mark, 3, 8) .. (is_ready and K.next_sequence() or string.rep('\0', 6))
+  local is_due = not due or due <= now
+  S.ready = S.ready + (is_due and 1 or 0)
+  mark = (is_due and 'r' or 's') .. char(flags) .. sub(mark, 3, 8) .. (is_due and K.next_sequence() or string.rep('\0', 6))
     .. sub(mark, 15, 19) .. ZERO8 .. (due and pack('>I8', due) or NONE8) .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
   D.write(id, mark, record, job, change.envelope)
   return sub(mark, 1, 1)
+end
+
+-- Lets a job wait again that was cancelled for others, or a relay that has told of them.
+local function rearm(id, mark, record)
+  local job, word = K.read(record), sub(mark, 76)
+  local fits = byte(mark) == 120 and (word == 'dependency' or word == 'not_needed') or byte(mark) == 99 and job.node == 'y'
+  local marks = fits and not T.is_needed(id, mark) and parents_of(job)
+  if not marks then return end
+  call('HDEL', NOTES, 'f' .. id)
+  begin_anew(id, mark)
+  mark = 'w' .. char(band(byte(mark, 2), NOTED + HELD)) .. sub(mark, 3, 8) .. string.rep('\0', 6) .. sub(mark, 15, 27) .. NONE8
+    .. sub(mark, 36, 43) .. T.waiting(job)
+  if job.keys then
+    release(id, record)
+    job.keys = S.limits(K).common(job.keys)
+    mark = D.write(id, mark, record, job)
+    record = call('HGET', JOBS, id)
+  else
+    call('HSET', MARKS, id, mark)
+  end
+  if job.limits then K.expires(id, mark, K.limits_from(job, job.node == 'h' and now or nil)) end
+  local how, other, why = T.outcome(job, marks)
+  tie(id, job, marks, how, why)
+  if how == 'r' then return T.reach(id, mark, record) end
+  if how == 'w' then return 'w' end
+  local culprit = why == 'dependency' and T.origin(other, marks[other]) or ZERO16
+  return T.cancel(id, mark, why, culprit, marks[other], why == 'dependency', record)
 end
 
 local function edit(id, mark, record)
   return D.edit(id, mark, record, change)
 end
 
-local HOW, answer = {c = cancel, d = delete, r = revive, e = edit}, {}
+-- Whether what is asked for can't be done to a job that is in this state, and what is no task's is left alone by it.
+local function is_out_of_place(state, record)
+  if state == 'l' then return true end
+  local is_end = K.is_end(state)
+  local node = byte(record, 7) % 32 > 15 and K.read(record).node or 't'
+  if what == 'd' then return node == 'y' and not is_end end
+  if is_end ~= (what == 'r' or what == 'w') then return true end
+  return node ~= 't' and (what == 'r' or what == 'e') or node == 'y' and what == 'c'
+end
+
+local HOW, answer = {c = cancel, d = delete, r = revive, e = edit, w = rearm}, {}
 for i, id in ipairs({unpack(ARGV, 6)}) do
   local record = not gone[id] and call('HGET', JOBS, id)
   local mark = record and (call('HGET', MARKS, id) or K.unmarked(id, record))
@@ -147,14 +205,14 @@ for i, id in ipairs({unpack(ARGV, 6)}) do
   elseif what == 'c' and state == 'l' then
     ask_to_stop(id, mark)
     answer[i] = 'a-'
-  elseif state == 'l' or what ~= 'd' and K.is_end(state) ~= (what == 'r') then
+  elseif is_out_of_place(state, record) then
     answer[i] = 'r' .. state
   else
     local then_in = HOW[what](id, mark, record, what == 'c' and open('>I8', given))
     answer[i] = then_in and 'd' .. then_in or 'r' .. state
   end
 end
-if call('EXISTS', FOLLOW) == 1 then K.follow(edges_left) end
+if call('EXISTS', FOLLOW) == 1 then T.follow(edges_left) end
 call('HSET', META, 'seq', S.sequence)
 finish(K)
 if #removed > 0 then remove(removed) end
@@ -162,5 +220,5 @@ for holder in pairs(asked) do
   local terms = call('HGET', META, 'w:' .. holder)
   if terms then call(ARGV[2], sub(META, 1, -5) .. 'ear:' .. sub(terms, 43, 68), 'c' .. holder) end
 end
-if (S.ready > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then K.wake_for(S.ready) end
+if (S.ready + S.posted > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then K.wake_for(S.ready + S.posted) end
 return table.concat(answer)

@@ -20,15 +20,18 @@ end
 
 -- What this call makes of the shard: the last sequence given, how many jobs became ready, the earliest time at which one
 -- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended and of those whose
--- leases being taken back made them dead, and whether a suspect became ready or was claimed (`suspects`).
-local S = {now = now, sequence = 0, ready = 0, ends = {}, told = {}, died = {}}
+-- leases being taken back made them dead, whether a suspect became ready or was claimed (`suspects`), and 1 once something
+-- came to stand in the outbox (`posted`).
+local S = {now = now, sequence = 0, ready = 0, posted = 0, ends = {}, told = {}, died = {}}
 
 -- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.
 --   1 state, 2 flags, 3-8 admission, 9-14 sequence, 15-18 priority, 19 the record's flags, 20-23 attempts, 24-25 crashes,
 --   26-27 lapses, 28-35 due, 36-43 started, 44-51 fence or end, 52-67 worker or culprit, 68-75 end of its keep, 76- word
--- While it waits, 44-51 and 68-75 hold its time's value and kind; while it is parked, 44-51 hold since when; while it runs
--- and was asked to stop, 68-75 hold for how long it is kept then. The word `dependency` tells a culprit from a worker.
--- Flags: 1 delivered, 2 suspect, 4 held (a job takes its result), 8 has a failure, 16 has a result, 32 parked, 64 asked to
+-- While it waits, 44-51 and 68-75 hold its time's value and kind, of a gather 44-51 for how long it is kept, and the word is
+-- what it waits for (c completions, e ends, f a failure) and what it is (t a task's, g gather, h hold, y relay), nothing for
+-- `ct`; while it is parked, 44-51 hold since when; while it runs and was asked to stop, 68-75 hold for how long it is kept
+-- then. The word `dependency` tells a culprit from a worker, `gathered` a completed gather from all else that completed.
+-- Flags: 1 delivered, 2 suspect, 4 held (kept for another), 8 has a failure, 16 has a result, 32 parked, 64 asked to
 -- stop, 128 has notes of its runs: a history, progress, or both.
 local function kit()
   local K = {}
@@ -36,7 +39,7 @@ local function kit()
     BLOCKS, INDEX, IDLE, SLEEPERS, INTEREST, EXPIRING, STRANGERS = unpack(KEYS)
   local call, sub, byte, char, rep = redis.call, string.sub, string.byte, string.char, string.rep
   local pack, open, band = struct.pack, struct.unpack, bit.band
-  local NONE8, ZERO8, ZERO16, FAR = rep('\255', 8), rep('\0', 8), rep('\0', 16), rep('\255', 30)
+  local NONE8, ZERO8, ZERO16 = rep('\255', 8), rep('\0', 8), rep('\0', 16)
   local MAX_TIME, HELD, RESULT = 9007199254740992, 4, 16
   local now = S.now
   local SPEAK, CHANNEL = ARGV[2], sub(META, 1, -5) .. 'ear:'
@@ -73,8 +76,8 @@ local function kit()
     return state == 'c' or state == 'd' or state == 'x' or state == 'e'
   end
 
-  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for, what it expires by, its tags,
-  -- its keys as `limits.lua` reads them, where its envelope begins. A record is the number of the admission (6), the caller's
+  -- The fields of a record: task, what it needs, its priority, its time, whom it waits for, by what trigger and as what node,
+  -- what it expires by, its tags, its keys as `limits.lua` reads them, where its ties and its envelope stand. A record is the number of the admission (6), the caller's
   -- part (flags 1, length of the task 1, task, what is not usual, envelope), and when it was taken in: so long after its id
   -- was made (4), or a time of its own (8) and four bytes of 255.
   function K.read(record)
@@ -94,11 +97,16 @@ local function kit()
       at = at + 9
     end
     if band(flags, 16) ~= 0 then
-      job.parents = {}
-      for i = 1, open('>I2', record, at) do
-        job.parents[i] = sub(record, at + 2 + (i - 1) * 16, at + 1 + i * 16)
+      local ties = open('>I2', record, at)
+      local trigger, node = math.floor(ties / 16384) + 1, math.floor(ties / 4096) % 4 + 1
+      job.trigger, job.node, job.parents, job.tied = sub('cef', trigger, trigger), sub('tghy', node, node), {}, at
+      at = at + 2
+      for i = 1, ties % 4096 do
+        job.parents[i], at = sub(record, at, at + 15), at + 16
       end
-      at = at + 2 + #job.parents * 16
+      if node == 2 then job.keep, at = open('>I8', record, at), at + 8 end
+      if node == 4 then job.to, at = at, at + 17 + byte(record, at) end
+      job.untied = at - 1
     end
     if band(flags, 32) ~= 0 then
       job.limits = sub(record, at, at + 17)
@@ -238,123 +246,22 @@ local function kit()
     end
   end
 
-  -- The members under an edge's prefix, at most that many. Each edge is four members, told apart by their first letter:
-  -- o parent child and w child parent until it is struck, r parent child and p child parent until the child has ended.
-  local function edges(prefix, limit)
-    return call('ZRANGEBYLEX', EDGES, '[' .. prefix, '[' .. prefix .. FAR, 'LIMIT', 0, limit)
-  end
-
   -- Lets an ended job be pruned.
-  local function keep(id, mark)
-    local state = sub(mark, 1, 1)
-    local is_trace = state == 'c' and band(byte(mark, 2), RESULT) == 0
+  function K.keep(id, mark)
+    local is_trace = byte(mark) == 99 and band(byte(mark, 2), RESULT) == 0
     call('ZADD', is_trace and TRACES or KEPT, open('>I8', mark, 68), id)
-    if state == 'd' then call('ZADD', DEAD, open('>I8', mark, 44), id) end
   end
 
-  -- What follows from an end that is written as `mark`: it is counted and told, it may be pruned unless a job takes its
-  -- result, and what hangs on it is followed later, whom it waited for only unless it was `let_go` of.
+  -- What follows from an end that is written as `mark`: it is counted and told, it may be pruned unless it is kept for
+  -- another, and what hangs on it is followed later, whom it waited for only unless it was `let_go` of. Dead letters are
+  -- listed meanwhile.
   function K.close(id, mark, let_go)
     local state, held = sub(mark, 1, 1), band(byte(mark, 2), HELD) ~= 0
     S.ends[state] = (S.ends[state] or 0) + 1
     S.told[#S.told + 1] = id
     if held or not let_go and band(byte(mark, 19), 16) ~= 0 then call('RPUSH', FOLLOW, id) end
-    if not held then keep(id, mark) end
-  end
-
-  -- A waiting job is cancelled: one it waits for ended otherwise. Its record is told where it is not stored yet.
-  function K.cancel_for(culprit, culprit_mark, child, mark, record)
-    local keep_until = math.max(open('>I8', culprit_mark, 68), now)
-    local waited = mark
-    mark = 'x' .. sub(mark, 2, 43) .. pack('>I8', now) .. culprit .. pack('>I8', keep_until) .. 'dependency'
-    call('HSET', MARKS, child, mark)
-    if byte(mark, 19) > 127 then S.limits(K).moved(child, waited, mark, record) end
-    if band(byte(mark, 19), 32) ~= 0 then call('ZREM', EXPIRING, child) end
-    K.close(child, mark)
-    return 'x'
-  end
-
-  -- A waiting job is reached: all it waits for have completed. It is asked for its record where that is not known.
-  function K.reach(child, mark, record)
-    local kind = char((open('>I8', mark, 68)))
-    local due = K.moment(kind, open('>I8', mark, 44))
-    if band(byte(mark, 19), 32) ~= 0 then
-      K.expires(child, mark, K.limits_from(K.read(record or call('HGET', JOBS, child)), due))
-    end
-    local tail = (kind == 'n' and NONE8 or pack('>I8', due)) .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
-    if kind ~= 'n' and due > now then
-      call('HSET', MARKS, child, 's' .. sub(mark, 2, 27) .. tail)
-      K.comes_due(due)
-      call('ZADD', DELAYED, due, K.due_member(child, mark))
-      return 's'
-    end
-    local seq = K.next_sequence()
-    call('HSET', MARKS, child, 'r' .. sub(mark, 2, 8) .. seq .. sub(mark, 15, 27) .. tail)
-    call('ZADD', READY, 0 - K.priority_of(mark), seq .. child)
-    S.ready = S.ready + 1
-    return 'r'
-  end
-
-  -- Keeps a job for one that takes its result. Answers the mark that is to be written.
-  function K.hold(id, mark)
-    if K.is_end(sub(mark, 1, 1)) then
-      call('ZREM', TRACES, id)
-      call('ZREM', KEPT, id)
-      call('ZREM', DEAD, id)
-    end
-    return sub(mark, 1, 1) .. char(K.with(byte(mark, 2), HELD)) .. sub(mark, 3)
-  end
-
-  -- Strikes the edge from a completed job; the last one makes the waiting job reached.
-  local function strike(parent, child, mark)
-    call('ZREM', EDGES, 'o' .. parent .. child, 'w' .. child .. parent)
-    if #edges('w' .. child, 1) == 0 then K.reach(child, mark) end
-  end
-
-  -- Forgets that `child` takes the result of `parent`, which may be pruned if nobody else does.
-  local function let_go(child, parent)
-    call('ZREM', EDGES, 'p' .. child .. parent, 'r' .. parent .. child, 'o' .. parent .. child, 'w' .. child .. parent)
-    if #edges('r' .. parent, 1) > 0 then return end
-    local mark = call('HGET', MARKS, parent)
-    if not mark or band(byte(mark, 2), HELD) == 0 then return end
-    call('HSET', MARKS, parent, sub(mark, 1, 1) .. char(byte(mark, 2) - HELD) .. sub(mark, 3))
-    if K.is_end(sub(mark, 1, 1)) then keep(parent, mark) end
-  end
-
-  -- Forgets whom an ended job took results of, so many edges at most; answers how many there were.
-  function K.let_all_go(id, budget)
-    local found = edges('p' .. id, budget)
-    for _, edge in ipairs(found) do
-      let_go(id, sub(edge, 18))
-    end
-    return #found
-  end
-
-  -- Follows up to `budget` edges of jobs that have ended: to those they waited for, then to those that wait for them. Answers
-  -- what is left of it. A job that is no end was pruned before it was its turn and perhaps taken in anew, or runs again.
-  function K.follow(budget)
-    while budget > 0 do
-      local id = call('LINDEX', FOLLOW, 0)
-      if not id then return budget end
-      local mark = call('HGET', MARKS, id)
-      local ended = mark and K.is_end(sub(mark, 1, 1))
-      if ended then budget = budget - K.let_all_go(id, budget) end
-      for _, edge in ipairs(ended and budget > 0 and edges('o' .. id, budget) or {}) do
-        local child = sub(edge, 18)
-        local waiting = call('HGET', MARKS, child)
-        budget = budget - 1
-        if not waiting or byte(waiting) ~= 119 then
-          call('ZREM', EDGES, edge)
-        elseif byte(mark) == 99 then
-          strike(id, child, waiting)
-        else
-          call('ZREM', EDGES, edge)
-          K.cancel_for(id, mark, child, waiting)
-        end
-      end
-      if budget > 0 then call('LPOP', FOLLOW) end
-    end
-    return 0
+    if state == 'd' then call('ZADD', DEAD, open('>I8', mark, 44), id) end
+    if not held then K.keep(id, mark) end
   end
 
   return K

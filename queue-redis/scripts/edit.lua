@@ -16,7 +16,7 @@ local function editors(K, Z)
     if band(flags, 2) ~= 0 then out = out .. pack('>I2', job.needs) end
     if band(flags, 4) ~= 0 then out = out .. pack('>i4', job.priority) end
     if band(flags, 8) ~= 0 then out = out .. job.kind .. pack('>I8', job.value) end
-    if job.parents then out = out .. pack('>I2', #job.parents) .. table.concat(job.parents) end
+    if job.tied then out = out .. sub(record, job.tied, job.untied) end
     if job.limits then out = out .. job.limits end
     if job.tags then
       out = out .. char(#job.tags)

@@ -94,7 +94,7 @@ local function particular()
   end
 
   -- Marks of jobs that others of this call wait for, looked up once.
-  local awaited = {}
+  local awaited, T = {}, nil
 
   -- The first of those it waits for that is not there.
   local function missing(parents)
@@ -107,28 +107,22 @@ local function particular()
     end
   end
 
-  -- Ties a waiting job to those it waits for. Answers the state it then has.
-  local function tie(id, mark, job, record)
-    local parents = job.parents
-    local culprit, waits, readers, open_edges = nil, false, W.readers, W.open
-    for _, parent in ipairs(parents) do
-      local other = awaited[parent]
-      readers[#readers + 1], readers[#readers + 2] = 0, 'r' .. parent .. id
-      readers[#readers + 1], readers[#readers + 2] = 0, 'p' .. id .. parent
-      if byte(other) ~= 99 then
-        waits = true
-        culprit = culprit or K.is_end(sub(other, 1, 1)) and parent
-        open_edges[#open_edges + 1], open_edges[#open_edges + 2] = 0, 'o' .. parent .. id
-        open_edges[#open_edges + 1], open_edges[#open_edges + 2] = 0, 'w' .. id .. parent
-      end
-      if bit.band(byte(other, 2), 4) == 0 then
-        awaited[parent] = K.hold(parent, other)
-        W.marks[parent] = awaited[parent]
-      end
+  -- Takes in a job that waits. Answers the state it then has.
+  local function wait(id, seq, job, record)
+    T = T or S.edges(K)
+    local mark = 'w\0' .. seq .. ZERO6 .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8 .. NONE8 .. NONE8
+      .. T.waiting(job)
+    local how, other, word = T.outcome(job, awaited)
+    T.tie(id, job.parents, awaited, how, word, W.readers, W.open)
+    for parent, changed in pairs(T.hold(job.parents, awaited, word)) do
+      W.marks[parent] = changed
     end
-    if not culprit and not waits then return K.reach(id, mark, record) end
-    limit(id, job, nil, culprit)
-    if culprit then return K.cancel_for(culprit, awaited[culprit], id, mark, record) end
+    if how ~= 'r' or job.node == 'g' then limit(id, job, job.node == 'h' and now or nil, how ~= 'w') end
+    if how == 'r' then return T.reach(id, mark, record) end
+    if how == 'x' then
+      local culprit = word == 'dependency' and T.origin(other, awaited[other]) or ZERO16
+      return T.cancel(id, mark, word, culprit, awaited[other], true, record)
+    end
     W.marks[id] = mark
     return 'w'
   end
@@ -196,11 +190,7 @@ local function particular()
     here[id], admitted[#admitted + 1], numbered[#numbered + 1] = record, id, S.sequence
     local records, due = W.records, K.moment(job.kind, job.value)
     records[#records + 1], records[#records + 2] = id, record
-    if job.parents then
-      local mark = 'w\0' .. seq .. rep('\0', 6) .. pack('>I4', job.priority + 2147483648) .. char(job.flags) .. ZERO8 .. NONE8
-        .. NONE8 .. pack('>I8', job.value) .. ZERO16 .. pack('>I8', byte(job.kind))
-      return tie(id, mark, job, record)
-    end
+    if job.parents and (#job.parents > 0 or job.node ~= 't') then return wait(id, seq, job, record) end
     limit(id, job, due)
     if job.kind ~= 'n' and due > now then
       K.comes_due(due)
@@ -276,5 +266,5 @@ local answer = admit and table.concat(answers) or '*' .. count
 call('HSET', META, 'seq', S.sequence, 'c:' .. caller, pack('>I8', number) .. answer)
 call('ZADD', IDLE, now, 'c:' .. caller)
 finish()
-if (S.ready > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready) end
+if (S.ready + S.posted > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready + S.posted) end
 return {'ok', answer, is_first and 1 or 0}

@@ -37,7 +37,7 @@ local function fits(id, record, mark)
   return (state == '' or state_of(record, mark) == state)
     and (task == '' or sub(record, 9, 8 + byte(record, 8)) == task)
     and (ran_by == '' or mark and sub(mark, 52, 67) == ran_by)
-    and (reason == '' or mark and K.is_end(sub(mark, 1, 1)) and sub(mark, 76) == reason)
+    and (reason == '' or mark and byte(mark) ~= 99 and K.is_end(sub(mark, 1, 1)) and sub(mark, 76) == reason)
     and (tag == '' or is_tagged(record)) and came_in_time(id, record)
     and (key == '' or byte(record, 7) > 127 and S.limits(K).has_key(record, key))
 end

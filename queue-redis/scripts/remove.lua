@@ -1,4 +1,4 @@
--- How ended jobs are removed, with all that is stored of them; what they hung on must have been let go of.
+-- How ended jobs are removed, with all that is stored of them; whom they needed or kept must have been let go of.
 
 -- Takes jobs out of the blocks that say in which order they came; an empty block is dropped.
 local function leave_blocks(admissions)
@@ -29,10 +29,10 @@ local function add_notes(names, id, mark)
   if byte(mark, 19) % 64 > 31 then names[#names + 1] = 'l' .. id end
 end
 
-local function remove(doomed)
+local function remove(doomed, marks)
   local admissions, notes, gone = {}, {}, {}
   local youngest = call('HGET', META, 'youngest') or ZERO16
-  for i, mark in ipairs(call('HMGET', MARKS, unpack(doomed))) do
+  for i, mark in ipairs(marks or call('HMGET', MARKS, unpack(doomed))) do
     local id, state = doomed[i], sub(mark, 1, 1)
     admissions[i] = open('>I6', mark, 3)
     gone[state] = (gone[state] or 0) + 1

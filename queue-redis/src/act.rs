@@ -27,6 +27,7 @@ fn words(act: &Act) -> Result<[Bytes; 3], StorageError> {
         Act::Delete => plain(b"d", Bytes::new()),
         Act::Revive(edit) => edited(b"r", edit),
         Act::Edit(edit) => edited(b"e", edit),
+        Act::Rearm => plain(b"w", Bytes::new()),
         other => return Err(StorageError::invalid(format!("redis: {other:?} can't be done by this version"))),
     })
 }

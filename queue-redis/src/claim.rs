@@ -6,13 +6,13 @@ use std::time::Duration;
 use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes};
 use queue_storage::model::{
-    Claimed, EndReason, Failure, Fence, Input, JobId, Lease, Settled, Settlement, Shard, State, TaskName, Timestamp,
-    WorkerId,
+    Claimed, EndReason, Failure, Fence, JobId, Lease, Settled, Settlement, Shard, State, TaskName, Timestamp, WorkerId,
 };
 use queue_storage::storage::{Claim, Exchange, Exchanged, Renewal, Renewed, SettleAnswer, StorageError, WorkerRecord};
 
 use crate::RedisStorage;
 use crate::driver::Reply;
+use crate::inputs;
 use crate::link::{id_bytes, number, odd};
 use crate::notes;
 use crate::record::{self, Rest, micros};
@@ -206,6 +206,7 @@ struct Head {
     until: Timestamp,
     look_again: Option<Duration>,
     suspects_left: bool,
+    outbox: bool,
 }
 
 impl Head {
@@ -215,7 +216,9 @@ impl Head {
         let until = Timestamp::from_micros(bytes.try_get_i64().ok()?);
         let look = bytes.try_get_u64().ok()?;
         let look_again = (look != u64::MAX).then(|| Duration::from_micros(look));
-        Some(Self { now, fence, until, look_again, suspects_left: bytes.try_get_u8().ok()? == b'1' })
+        let flags = bytes.try_get_u8().ok()?;
+        let (suspects_left, outbox) = (flags & 1 != 0, flags & 2 != 0);
+        Some(Self { now, fence, until, look_again, suspects_left, outbox })
     }
 }
 
@@ -235,7 +238,7 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
             Err(error) => return Some(Err(error)),
         }
     }
-    let Head { look_again, suspects_left, .. } = head;
+    let Head { look_again, suspects_left, outbox, .. } = head;
     (settled.len() == call.settlements.len()).then_some(Ok(Exchanged {
         settled,
         claimed,
@@ -243,6 +246,7 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
         suspects_left,
         parked,
         died,
+        outbox,
     }))
 }
 
@@ -289,10 +293,6 @@ fn claim(
         Ok(job) => job,
         Err(error) => return Some(Err(error)),
     };
-    let inputs = job.waits_for.iter().map(|_| {
-        let result = parts.next()?;
-        Some(result.bytes().map_or(Input::Nothing, Input::Returned))
-    });
-    let inputs = inputs.collect::<Option<_>>()?;
+    let inputs = if record::is_tied(&mark) { inputs::take(&job.waits_for, parts)? } else { Vec::new() };
     Some(Ok(Claimed::new(job, head.fence, inputs)))
 }

@@ -40,6 +40,7 @@
 //! | `rates` | zset | when all that has started under a rate is paid for; member key |
 //! | `unique` | hash | unique key → the job that keeps others out, and until when |
 //! | `passing` | zset | until when such a job does, where a time says so; member key |
+//! | `outbox` | zset | 0; member sequence + id of a relay whose parcel is to be delivered |
 
 use std::sync::Arc;
 
@@ -47,7 +48,7 @@ use bytes::Bytes;
 use queue_storage::model::{Namespace, Shard};
 
 /// The keys of a shard, as scripts get them.
-const PARTS: [&str; 29] = [
+const PARTS: [&str; 30] = [
     "meta",
     "jobs",
     "marks",
@@ -77,6 +78,7 @@ const PARTS: [&str; 29] = [
     "rates",
     "unique",
     "passing",
+    "outbox",
 ];
 
 /// The keys that no shard owns.

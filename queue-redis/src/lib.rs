@@ -4,7 +4,7 @@
 //!
 //! * `options` says where the server is; `driver` is the connection, the only place that knows the client library.
 //! * `keys` names every key and what is in it; `record` is a job as bytes, `limits` what of it holds it back
-//!   for others, `notes` what is noted beside it; `scripts` are the atomic steps, in `scripts/*.lua`, each with a header that
+//!   for others, `ties` what ties it to them, `notes` what is noted beside it, `inputs` what it hands on; `scripts` are the atomic steps, in `scripts/*.lua`, each with a header that
 //!   tells what it takes, answers and costs. They are put together of parts; those of the exchange stand in
 //!   `scripts/exchange/`.
 //! * `link` leads to a shard; `ears` hears what others did there.
@@ -18,6 +18,7 @@ mod driver;
 mod ears;
 mod enqueue;
 mod error;
+mod inputs;
 mod keys;
 mod layout;
 mod limits;
@@ -29,6 +30,7 @@ mod operate;
 mod options;
 mod record;
 mod scripts;
+mod ties;
 
 use std::fmt;
 use std::sync::Arc;

@@ -1,16 +1,20 @@
 //! Upkeep.
 
 use async_trait::async_trait;
-use bytes::Bytes;
-use queue_storage::model::{Failure, FailureKind, Shard, WorkerId};
-use queue_storage::storage::{Maintain, Retention, Step as Done, StorageError};
+use bytes::{Buf, BufMut, Bytes};
+use queue_storage::model::{Failure, FailureKind, Input, JobId, Shard, State, WorkerId};
+use queue_storage::storage::{
+    MAX_UPKEEP, Maintain, Outbox, Parcel, Retention, Step as Done, StorageError, check_delivery,
+};
 
 use crate::RedisStorage;
 use crate::claim::ids;
 use crate::driver::Reply;
-use crate::link::{number, odd};
+use crate::inputs;
+use crate::keys;
+use crate::link::{id_bytes, number, odd};
 use crate::notes;
-use crate::record::micros;
+use crate::record::{self, micros};
 use crate::scripts::Step;
 
 #[async_trait]
@@ -27,6 +31,66 @@ impl Maintain for RedisStorage {
         let died = died.clone().bytes().and_then(|died| ids(&died)).ok_or_else(|| odd(Step::Prune, &answer))?;
         Ok(Done { done, more: more.int() == Some(1), died })
     }
+
+    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+        if sent.len() > MAX_UPKEEP as usize {
+            let count = sent.len();
+            return Err(StorageError::invalid(format!("{count} relays in one call; the most is {MAX_UPKEEP}")));
+        }
+        let mut args = self.link.args(sent.len());
+        args.extend(sent.iter().map(|id| id_bytes(id.as_u128())));
+        let mut answer = self.link.list(Step::Outbox, shard, args).await?.into_iter();
+        let more = answer.next().as_ref().and_then(Reply::int) == Some(1);
+        let mut parcels = Vec::new();
+        while let Some(head) = answer.next() {
+            let parcel = parcel(head, &mut answer).ok_or_else(|| odd(Step::Outbox, "a parcel that can't be read"))?;
+            parcels.push(parcel);
+        }
+        Ok(Outbox { parcels, more })
+    }
+
+    async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
+        check_delivery(deliveries)?;
+        let mut args = self.link.args(deliveries.len() * 2);
+        args.extend(deliveries.iter().flat_map(|(hold, input)| delivery(*hold, input)));
+        let answer = self.link.call(Step::Deliver, shard, args).await?.bytes().unwrap_or_default();
+        let states: Vec<_> = answer.iter().map(|&letter| record::state(letter)).collect();
+        let fits = states.len() == deliveries.len();
+        let fits = fits && answer.iter().zip(&states).all(|(letter, state)| state.is_some() || *letter == b'-');
+        if fits { Ok(states) } else { Err(odd(Step::Deliver, answer)) }
+    }
+}
+
+/// A parcel from its head (relay, job before it, hold, shard of that) and what was handed on.
+fn parcel(head: Reply, parts: &mut impl Iterator<Item = Reply>) -> Option<Parcel> {
+    let mut head = head.bytes()?;
+    let mut id = || head.try_get_u128().ok().map(JobId::from_u128);
+    let (relay, of, to) = (id()?, id()?, id()?);
+    let shard = keys::shard(std::str::from_utf8(&head).ok()?)?;
+    Some(Parcel::new(relay, shard, to, inputs::take(&[of], parts)?.pop()?))
+}
+
+/// The head and the body of a delivery.
+fn delivery(hold: JobId, input: &Input) -> [Bytes; 2] {
+    let mut head = Vec::with_capacity(41);
+    head.put_u128(hold.as_u128());
+    let body = match input {
+        Input::Returned(result) => {
+            head.put_u8(b'r');
+            result.clone()
+        }
+        Input::Failed(ending) => {
+            head.put_u8(b'f');
+            head.put_u64(ending.keep_until.map_or(0, |until| until.as_micros().unsigned_abs()));
+            head.put_u128(ending.origin().as_u128());
+            ending.failure.as_ref().map(notes::failure_bytes).unwrap_or_default().into()
+        }
+        _ => {
+            head.put_u8(b'n');
+            Bytes::new()
+        }
+    };
+    [head.into(), body]
 }
 
 /// For how long a task may be unknown, and how its jobs die then: how long they are kept, and of what.

@@ -4,13 +4,14 @@ use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use queue_storage::model::{EndReason, Job, JobId, Key, Shard, State, Tag, TaskName, Timestamp};
 use queue_storage::storage::{
-    Act, Acted, Control, Controls, Counts, Cursor, Ends, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError,
-    Usage, WorkerRecord,
+    Act, Acted, Control, Controls, Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate,
+    StorageError, Usage, WorkerRecord,
 };
 
 use crate::RedisStorage;
 use crate::claim::read_registered;
 use crate::driver::Reply;
+use crate::inputs;
 use crate::keys;
 use crate::limits;
 use crate::link::{id_bytes, number, odd};
@@ -32,6 +33,15 @@ impl Operate for RedisStorage {
         }
         let other = self.look(id, &self.link.other_homes(tag, &known).await?).await?;
         Ok(if other == Lookup::Unknown { first } else { other })
+    }
+
+    async fn inputs(&self, id: JobId) -> Result<Option<Inputs>, StorageError> {
+        let tag = id.home_tag();
+        let known = self.link.known_homes(tag);
+        match self.inherited(id, &known).await? {
+            None => self.inherited(id, &self.link.other_homes(tag, &known).await?).await,
+            found => Ok(found),
+        }
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {
@@ -131,6 +141,22 @@ impl RedisStorage {
             }
         }
         Ok(if gone { Lookup::Gone } else { Lookup::Unknown })
+    }
+
+    /// Looks in these shards for what the jobs before a job hand on to it.
+    async fn inherited(&self, id: JobId, shards: &[Shard]) -> Result<Option<Inputs>, StorageError> {
+        for shard in shards {
+            let mut args = self.link.args(1);
+            args.push(id_bytes(id.as_u128()));
+            let mut answer = self.link.list(Step::Inputs, shard, args).await?.into_iter();
+            let Some(stored) = answer.next() else { continue };
+            let stored = stored.bytes().ok_or_else(|| odd(Step::Inputs, "no record"))?;
+            let job = record::job(shard, id, stored, b"", Rest::default())?;
+            let inputs =
+                inputs::take(&job.waits_for, &mut answer).ok_or_else(|| odd(Step::Inputs, "what can't be read"))?;
+            return Ok(Some(Inputs { envelope: job.envelope, inputs }));
+        }
+        Ok(None)
     }
 
     /// Adds jobs from a place on; where to go on.

@@ -4,17 +4,18 @@ use std::time::Duration;
 
 use bytes::{Buf, BufMut, Bytes};
 use queue_storage::model::{
-    EndReason, Fence, Job, JobId, Key, Lease, NewJob, Parked, Shard, State, Tag, TaskName, Timestamp, When, WorkerId,
+    EndReason, Ending, Fence, Job, JobId, Key, Lease, NewJob, Parked, Shard, State, Tag, TaskName, Timestamp, When,
+    WorkerId,
 };
 use queue_storage::storage::StorageError;
 
-use crate::{limits, notes};
+use crate::{limits, notes, ties};
 
 const AT_MOST_ONCE: u8 = 1;
 const NEEDS: u8 = 2;
 const PRIORITY: u8 = 4;
 const WHEN: u8 = 8;
-const WAITS: u8 = 16;
+const TIES: u8 = 16;
 const LIMITS: u8 = 32;
 const TAGS: u8 = 64;
 const KEYS: u8 = 128;
@@ -71,6 +72,11 @@ pub(crate) fn is_limited(mark: &[u8]) -> bool {
     mark.get(RECORD_FLAGS).is_some_and(|flags| flags & LIMITS != 0)
 }
 
+/// Whether a mark says that its job waits, or waited, for others, or has a place of its own in a flow.
+pub(crate) fn is_tied(mark: &[u8]) -> bool {
+    mark.get(RECORD_FLAGS).is_some_and(|flags| flags & TIES != 0)
+}
+
 /// A duration in whole microseconds, no longer than time lasts: scripts count in doubles.
 pub(crate) fn micros(duration: Duration) -> u64 {
     let longest = Timestamp::MAX.as_micros().unsigned_abs();
@@ -86,7 +92,7 @@ pub(crate) fn part(job: &NewJob) -> Bytes {
             | flag(job.needs != 1, NEEDS)
             | flag(job.priority != 0, PRIORITY)
             | flag(job.when != When::Now, WHEN)
-            | flag(!job.waits_for.is_empty(), WAITS)
+            | flag(ties::are_there(job), TIES)
             | flag(is_to_expire(job), LIMITS)
             | flag(!job.tags.is_empty(), TAGS)
             | flag(has_keys(job), KEYS),
@@ -103,9 +109,8 @@ pub(crate) fn part(job: &NewJob) -> Bytes {
     if job.when != When::Now {
         put_when(&mut out, job.when);
     }
-    if !job.waits_for.is_empty() {
-        out.put_u16(u16::try_from(job.waits_for.len()).unwrap_or(u16::MAX));
-        job.waits_for.iter().for_each(|id| out.put_u128(id.as_u128()));
+    if ties::are_there(job) {
+        ties::put(&mut out, job);
     }
     if is_to_expire(job) {
         put_limit(&mut out, job.expires);
@@ -192,8 +197,7 @@ fn admitted(shard: &Shard, id: JobId, mut record: Bytes) -> Option<(u64, Job)> {
     let needs = if flags & NEEDS == 0 { 1 } else { record.try_get_u16().ok()? };
     let priority = if flags & PRIORITY == 0 { 0 } else { record.try_get_i32().ok()? };
     let when = if flags & WHEN == 0 { When::Now } else { when(&mut record)? };
-    let parents = if flags & WAITS == 0 { 0 } else { record.try_get_u16().ok()? };
-    let waits_for = (0..parents).map(|_| record.try_get_u128().ok().map(JobId::from_u128)).collect::<Option<_>>()?;
+    let ties = if flags & TIES == 0 { ties::Ties::default() } else { ties::take(&mut record)? };
     let mut limit = || if flags & LIMITS == 0 { Some(None) } else { take_limit(&mut record) };
     let (expires, deadline) = (limit()?, limit()?);
     let tags = if flags & TAGS == 0 { 0 } else { record.try_get_u8().ok()? };
@@ -201,7 +205,8 @@ fn admitted(shard: &Shard, id: JobId, mut record: Bytes) -> Option<(u64, Job)> {
     let (unique, limits) = if flags & KEYS == 0 { (None, Vec::new()) } else { limits::take(&mut record)? };
     let mut new = NewJob::new(id, task, record);
     (new.unique, new.limits) = (unique, limits);
-    (new.priority, new.when, new.waits_for, new.needs) = (priority, when, waits_for, needs);
+    (new.priority, new.when, new.needs) = (priority, when, needs);
+    (new.waits_for, new.trigger, new.node) = (ties.waits_for, ties.trigger, ties.node);
     (new.expires, new.deadline, new.tags) = (expires, deadline, tags);
     new.at_most_once = flags & AT_MOST_ONCE != 0;
     Some((admission, Job::admitted(new, shard.clone(), enqueued_at)))
@@ -276,7 +281,7 @@ fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: Option
         (job.worker, job.cancel_requested) = (Some(worker), flags & ASKED != 0);
     } else if state.is_end() {
         (job.ended_at, job.keep_until) = (time(first), time(keep_until));
-        job.reason = (!word.is_empty()).then(|| EndReason::from(word));
+        job.reason = (state != State::Completed).then(|| EndReason::from(word));
         if job.reason == Some(EndReason::Dependency) {
             job.culprit = Some(JobId::from_u128(who));
         } else {
@@ -284,6 +289,19 @@ fn apply(job: &mut Job, mark: &[u8], until: Option<Timestamp>, delivered: Option
         }
     }
     Some(())
+}
+
+/// How a job ended that did not complete, by its mark.
+pub(crate) fn ending(id: JobId, task: TaskName, mark: &[u8], failure: Option<&Bytes>) -> Option<Ending> {
+    let (fields, word) = mark.split_at_checked(MARK)?;
+    let mut ending = Ending::new(id, task, state(fields[0])?);
+    let (mut who, mut keep) = (&fields[51..67], &fields[67..]);
+    let reason = EndReason::from(std::str::from_utf8(word).ok()?);
+    ending.culprit = (reason == EndReason::Dependency).then(|| JobId::from_u128(who.get_u128()));
+    ending.reason = Some(reason);
+    ending.keep_until = time(keep.get_u64());
+    ending.failure = failure.map(|bytes| notes::failure(bytes)).map_or(Some(None), |read| read.map(Some))?;
+    Some(ending)
 }
 
 pub(crate) fn time(micros: u64) -> Option<Timestamp> {
@@ -294,7 +312,7 @@ pub(crate) fn time(micros: u64) -> Option<Timestamp> {
 mod tests {
     use std::collections::HashMap;
 
-    use queue_storage::model::{Conflict, Limit, Rate, Unique, WhenFull, Window};
+    use queue_storage::model::{Conflict, Limit, Node, Rate, Trigger, Unique, WhenFull, Window};
 
     use super::*;
 
@@ -329,16 +347,43 @@ mod tests {
             Limit::Slots { key: key.clone(), most: 2, full: WhenFull::Cancel },
             Limit::Rate { key, rate, cost: 2 },
         ];
+        let keep = Duration::from_secs(9);
+        let mut tied = full.clone();
+        (tied.trigger, tied.node) = (Trigger::Ended, Node::Gather { keep });
         let before_its_id = [100_u64.to_be_bytes().as_slice(), &[255; 4]].concat();
         let soon = id.made_at() + Duration::from_micros(1);
         for (end, at) in [(SOON.to_vec(), soon), (before_its_id, Timestamp::from_micros(100))] {
-            for new in [plain.clone(), full.clone()] {
+            for new in [plain.clone(), full.clone(), tied.clone()] {
                 let read = job(&shard(), id, record(&new, &end), b"", Rest::default()).unwrap();
                 let mut expected = Job::admitted(new, shard(), at);
                 expected.sequence = (expected.state == State::Ready).then_some(9);
                 assert_eq!(read, expected);
             }
         }
+    }
+
+    #[test]
+    fn an_end_is_told_by_its_mark() {
+        let (id, culprit) = (JobId::new(&shard()), JobId::new(&shard()));
+        let task: TaskName = "t".parse().unwrap();
+        let mark = |head: u8, word: &str| {
+            let mut mark = [0; MARK];
+            mark[0] = head;
+            mark[51..67].copy_from_slice(&culprit.as_u128().to_be_bytes());
+            mark[67..].copy_from_slice(&7_u64.to_be_bytes());
+            [&mark[..], word.as_bytes()].concat()
+        };
+        let failed = queue_storage::model::Failure::new(queue_storage::model::FailureKind::Panic, "boom");
+        let note = Bytes::from(notes::failure_bytes(&failed));
+        let mut expected = Ending::new(id, task.clone(), State::Cancelled);
+        (expected.reason, expected.culprit) = (Some(EndReason::Dependency), Some(culprit));
+        expected.keep_until = Some(Timestamp::from_micros(7));
+        assert_eq!(ending(id, task.clone(), &mark(b'x', "dependency"), None), Some(expected.clone()));
+        (expected.state, expected.reason, expected.culprit) = (State::Dead, Some(EndReason::Fatal), None);
+        expected.failure = Some(failed);
+        assert_eq!(ending(id, task.clone(), &mark(b'd', "fatal"), Some(&note)), Some(expected));
+        assert_eq!(ending(id, task.clone(), &mark(b'd', "fatal")[..MARK - 1], None), None);
+        assert_eq!(ending(id, task, &mark(b'd', "fatal"), Some(&note.slice(..3))), None);
     }
 
     #[test]
@@ -375,7 +420,7 @@ mod tests {
     #[test]
     fn records_of_layout_1_are_read_and_made_as_ever() {
         let (records, marks, notes) = (frozen("jobs"), frozen("marks"), frozen("notes"));
-        assert_eq!((records.len(), marks.len(), notes.len()), (23, 21, 13));
+        assert_eq!((records.len(), marks.len(), notes.len()), (33, 31, 15));
         for (id, record) in records {
             let mark = marks.get(&id).cloned().unwrap_or_default();
             let note = |kind: &[u8]| notes.get(&[kind, &id].concat()).cloned();
@@ -385,6 +430,7 @@ mod tests {
             let read = job(&shard(), id, record.clone(), &mark, rest).unwrap();
             let mut new = NewJob::new(id, read.task, read.envelope);
             (new.priority, new.when, new.waits_for) = (read.priority, read.when, read.waits_for);
+            (new.trigger, new.node) = (read.trigger, read.node);
             (new.needs, new.at_most_once) = (read.needs, read.at_most_once);
             (new.expires, new.deadline, new.tags) = (read.expires, read.deadline, read.tags);
             (new.unique, new.limits) = (read.unique, read.limits);
@@ -393,7 +439,7 @@ mod tests {
             assert!(record[6..].starts_with(&made) && [4, 12].contains(&end), "{record:x}");
         }
         let failures: Vec<_> = notes.iter().filter(|(name, _)| name[0] == b'f').map(|(_, bytes)| bytes).collect();
-        assert_eq!(failures.len(), 4);
+        assert_eq!(failures.len(), 5);
         for bytes in failures {
             let read = notes::failure(bytes).unwrap();
             assert!(bytes[0] == 0 || notes::failure_bytes(&read) == *bytes, "{read}");

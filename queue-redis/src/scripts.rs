@@ -13,7 +13,10 @@ pub(crate) enum Step {
     Register,
     Deregister,
     Prune,
+    Outbox,
+    Deliver,
     Look,
+    Inputs,
     Page,
     Counts,
     Act,
@@ -31,6 +34,8 @@ const COMMON: &str = include_str!("../scripts/common.lua");
 const LEASES: &str = include_str!("../scripts/leases.lua");
 const ENDS: &str = include_str!("../scripts/ends.lua");
 const LIMITS: &str = include_str!("../scripts/limits.lua");
+const EDGES: &str = include_str!("../scripts/edges.lua");
+const HANDED: &str = include_str!("../scripts/handed.lua");
 const EDIT: &str = include_str!("../scripts/edit.lua");
 const REMOVE: &str = include_str!("../scripts/remove.lua");
 const RULES: &str = include_str!("../scripts/rules.lua");
@@ -52,16 +57,22 @@ const EXCHANGE: &str = concat!(
 pub(crate) fn set() -> Arc<[Script]> {
     let script = |name, parts: &[&str]| Script { name, source: parts.concat() };
     Arc::new([
-        script("enqueue", &[DENY_OOM, COMMON, LIMITS, ENDS, EDIT, include_str!("../scripts/enqueue.lua")]),
-        script("exchange", &[ALLOW_OOM, COMMON, LIMITS, LEASES, ENDS, RULES, EXCHANGE]),
+        script("enqueue", &[DENY_OOM, COMMON, EDGES, LIMITS, ENDS, EDIT, include_str!("../scripts/enqueue.lua")]),
+        script("exchange", &[ALLOW_OOM, COMMON, EDGES, HANDED, LIMITS, LEASES, ENDS, RULES, EXCHANGE]),
         script("renew", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/renew.lua")]),
         script("register", &[ALLOW_OOM, COMMON, include_str!("../scripts/register.lua")]),
         script("deregister", &[ALLOW_OOM, COMMON, include_str!("../scripts/deregister.lua")]),
-        script("prune", &[ALLOW_OOM, COMMON, LIMITS, LEASES, ENDS, REMOVE, include_str!("../scripts/prune.lua")]),
+        script(
+            "prune",
+            &[ALLOW_OOM, COMMON, EDGES, LIMITS, LEASES, ENDS, REMOVE, include_str!("../scripts/prune.lua")],
+        ),
+        script("outbox", &[ALLOW_OOM, COMMON, EDGES, HANDED, include_str!("../scripts/outbox.lua")]),
+        script("deliver", &[ALLOW_OOM, COMMON, EDGES, LIMITS, include_str!("../scripts/deliver.lua")]),
         script("look", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/look.lua")]),
+        script("inputs", &[ALLOW_OOM, COMMON, HANDED, include_str!("../scripts/inputs.lua")]),
         script("page", &[ALLOW_OOM, COMMON, LIMITS, VIEW, include_str!("../scripts/page.lua")]),
         script("counts", &[ALLOW_OOM, COMMON, include_str!("../scripts/counts.lua")]),
-        script("act", &[ALLOW_OOM, COMMON, LIMITS, ENDS, EDIT, REMOVE, include_str!("../scripts/act.lua")]),
+        script("act", &[ALLOW_OOM, COMMON, EDGES, LIMITS, ENDS, EDIT, REMOVE, include_str!("../scripts/act.lua")]),
         script("control", &[ALLOW_OOM, COMMON, include_str!("../scripts/control.lua")]),
         script("usage", &[ALLOW_OOM, COMMON, include_str!("../scripts/usage.lua")]),
         script("listen", &[ALLOW_OOM, COMMON, include_str!("../scripts/listen.lua")]),

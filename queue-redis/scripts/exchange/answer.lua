@@ -46,7 +46,9 @@ call('HSET', META, 'seq', S.sequence, 'seen', now, 'n:' .. worker, memory)
 if #C.ids > 0 then call('HSET', META, 'fence', fence) end
 call('ZADD', IDLE, now, 'w:' .. worker)
 finish(K)
-answer[2] = head_of(fence, look, C.suspects_left)
+-- Whether something stands in the outbox: nothing came there unless it stood there before, or edges were followed.
+local posted = (stirs or S.posted > 0) and call('EXISTS', KEYS[30]) == 1
+answer[2] = head_of(fence, look, C.suspects_left, posted)
 answer[5] = table.concat(S.died)
 for task in pairs(C.strange) do
   answer[4] = answer[4] .. task .. '\0'

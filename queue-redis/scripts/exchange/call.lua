@@ -7,15 +7,17 @@
 --       that is the body, t retry, s snooze, l release, d die, x cancel. The time is when it is due, or how long its end is
 --       kept. The body of t is the failure; that of d and x the length of its reason (1), the reason, the failure or nothing;
 --       that of s for how long the rates it is under are closed (8), or nothing.
--- Returns  `ok`, a head (now 8, fence 8, end of the leases 8, look again after 8, suspects left 1), one `1` or `0` for each
+-- Returns  `ok`, a head (now 8, fence 8, end of the leases 8, look again after 8, the
+--       sum of 1 if suspects are left and 2 if something stands in the outbox, a digit), one `1` or `0` for each
 --       settlement, the tasks parked that are unknown here with a NUL after each, the ids that losing a lease made dead,
 --       and for each job claimed its id and mark (the id alone if it is as it was taken in), its record, its failure,
---       history, progress and limits if its mark says that it has such, and the result of each job it waited for; or
+--       history, progress and limits if its mark says that it has such, and what those it waited for hand on (handed); or
 --       `unknown`; or `superseded` and the number that came first.
 -- Cost  11 commands, 6 more to settle and 8 more to claim, and for each job settled or claimed one member of some variadic
 --       ones; 2 for each parked job claimed and for each task of which some are parked, up to 8 for each job expired or
---       revoked, up to 2 for each limit or history of a job that goes on; for each job with keys up to 6 when it starts and 9
---       for each slot that it leaves, 5 for each job parked for a rate that comes back. At most 256 settlements, 200 edges, 100
+--       revoked, up to 2 for each limit or history of a job that goes on, 3 for what was handed on to a job and 1 for each failure of
+--       that; for each job with keys up to 6 when it starts and 9
+--       for each slot that it leaves, 5 for each job parked for a rate that comes back. At most 256 settlements, 200 edges of about 5 commands, 100
 --       promotions, 100 expiries, 100 reclaims out of 300 leases looked at, 256 claims out of 256 heads, 4 MiB of envelopes.
 local worker, number, want, suspects_wanted, ear = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local kept = call('HMGET', META, 'seq', 'fence', 'seen', 'spare', 'silent', 'back', 'w:' .. worker, 'n:' .. worker, 'rules', 'opens',
@@ -64,13 +66,13 @@ local function look_again(due)
   return due and math.min(due, ends) or ends
 end
 
-local function head_of(fence, look, suspects_left)
+local function head_of(fence, look, suspects_left, posted)
   return struct.pack('>I8I8I8', S.now, fence, lease_end) .. (look and struct.pack('>I8', look) or string.rep('\255', 8))
-    .. (suspects_left and '1' or '0')
+    .. ((suspects_left and 1 or 0) + (posted and 2 or 0))
 end
 
 -- What a claimed job with a mark is answered with: id and mark, record, its last failure, history, progress unless it is
--- `new` to this run, limits, results of those it waited for.
+-- `new` to this run, limits, what those it waited for hand on.
 local function give(answer, id, mark, record, is_new)
   local call, byte, band = redis.call, string.byte, bit.band
   answer[#answer + 1] = id .. mark
@@ -87,9 +89,7 @@ local function give(answer, id, mark, record, is_new)
   end
   if band(byte(mark, 19), 16) ~= 0 then
     K = K or kit()
-    for _, parent in ipairs(K.read(record).parents) do
-      answer[#answer + 1] = call('HGET', KEYS[4], 'r' .. parent)
-    end
+    S.handed(K).add(answer, K.read(record).parents)
   end
 end
 
@@ -109,7 +109,7 @@ if last and number == last_number then
   end
   -- A pause that has ended since it was told is for a repeat to tell.
   local due = rules and rules.ended and now or K.next_due()
-  answer[2] = head_of(last_fence, look_again(due), call('EXISTS', SUSPECTS) == 1)
+  answer[2] = head_of(last_fence, look_again(due), call('EXISTS', SUSPECTS) == 1, call('EXISTS', KEYS[30]) == 1)
   call('HSET', META, 'seen', now)
   call('ZADD', IDLE, now, 'w:' .. worker)
   return answer

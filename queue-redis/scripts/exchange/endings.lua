@@ -210,6 +210,8 @@ local function endings()
     local records, marks = call('HMGET', KEYS[2], unpack(ids)), call('HMGET', KEYS[3], unpack(ids))
     for i, id in ipairs(ids) do
       local mark = marks[i] or K.unmarked(id, records[i])
+      -- One that was parked for a key may have come back into line for those that expired before it.
+      if string.byte(mark, 19) > 127 then mark = call('HGET', KEYS[3], id) or mark end
       local _, word = K.overdue(call('HGET', KEYS[4], 'l' .. id), sub(mark, 36, 43) ~= string.rep('\255', 8))
       Z.leave(id, mark, records[i])
       Z.finish(id, mark, 'e', word, now + terms.keep_ended, 0)

@@ -7,6 +7,7 @@ local fence = math.max((tonumber(kept[2]) or 0) + 1, now)
 -- progress, tasks that are strange here, bytes, heads looked at.
 local C = {ids = {}, unparked = {}, known = {}, timed = {}, stale = {}, strange = {}, bytes = 0, looked = 0,
   suspects_left = false}
+S.claimed = C.ids
 local answer = {'ok', '', table.concat(settled), '', ''}
 local MAX_HEADS, MAX_BYTES = 256, 4194304
 -- The part of a mark that a claim sets, the same for all jobs of this call; and all of it for a job that never ran.

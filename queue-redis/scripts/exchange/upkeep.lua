@@ -3,10 +3,10 @@
 -- `holders` (leases) and on `spare` and `silent` (call).
 
 -- 3. Follow.
-local stirs = call('EXISTS', FOLLOW, EXPIRING) > 0
+local stirs = call('EXISTS', FOLLOW, EXPIRING, KEYS[30]) > 0
 if stirs then
   K = K or kit()
-  K.follow(MAX_UPKEEP)
+  S.edges(K).follow(MAX_UPKEEP)
 end
 
 -- 4. Promote, the earliest first.
@@ -88,7 +88,7 @@ local function reclaim(over)
     end
   end
   write()
-  K.follow(MAX_UPKEEP)
+  S.edges(K).follow(MAX_UPKEEP)
 end
 
 local over = now < spare and math.min(silent, now) or now
@@ -96,5 +96,5 @@ local first_lease = call('ZRANGE', LEASED, 0, 0, 'WITHSCORES')[2]
 if first_lease and tonumber(first_lease) <= over then
   reclaim(over)
 elseif expired then
-  K.follow(MAX_UPKEEP)
+  S.edges(K).follow(MAX_UPKEEP)
 end

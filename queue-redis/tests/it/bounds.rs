@@ -4,13 +4,14 @@ use std::time::Duration;
 
 use queue_storage::clock::Clock;
 use queue_storage::model::{
-    Claimed, EndReason, Failure, FailureKind, JobId, NewJob, Settled, Settlement, State, TaskName, Timestamp, When,
+    Claimed, EndReason, Failure, FailureKind, Input, JobId, NewJob, Node, Settled, Settlement, State, TaskName,
+    Timestamp, Trigger, When,
 };
 use queue_storage::storage::{
-    Control, JobQuery, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Maintain, Operate, Retention, Scope,
+    Control, JobQuery, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Maintain, Operate, Outbox, Retention, Scope,
 };
 
-use crate::kit::{Hand, KEEP, completed, job, mail};
+use crate::kit::{Caller, Hand, KEEP, completed, job, jobs, mail};
 use crate::stage::Stage;
 
 const UPKEEP: u64 = MAX_UPKEEP as u64;
@@ -180,6 +181,64 @@ async fn many_edges() {
         assert_eq!((counts.completed, counts.cancelled, counts.dead), expected);
         stage.end().await;
     }
+}
+
+fn node(node: Node, trigger: Trigger, waits_for: Vec<JobId>) -> NewJob {
+    let mut job = job();
+    (job.node, job.trigger, job.waits_for) = (node, trigger, waits_for);
+    job
+}
+
+/// A member of a group settles at the same cost, however large the group is.
+#[tokio::test]
+async fn a_wide_gather() {
+    let mut costs = Vec::new();
+    for width in [10, 1_000] {
+        let stage = Stage::set("a gather of many").await;
+        let mut caller = Caller::new();
+        let ids = caller.enqueue(&stage.storage, jobs(width)).await;
+        let gather = node(Node::Gather { keep: KEEP }, Trigger::Ended, ids);
+        let gather = caller.enqueue(&stage.storage, vec![gather]).await[0];
+        let mut hand = Hand::new(&stage.storage).await;
+        hand.exchange(&stage.storage, 1).await;
+        let before = stage.commands();
+        hand.exchange(&stage.storage, 1).await;
+        costs.push(stage.commands() - before);
+        stage.eat_up(&mut hand, "members", u64::MAX, |counts| counts.of(State::Ready)).await;
+        stage.eat_up(&mut hand, "gathers", u64::MAX, |counts| counts.of(State::Waiting)).await;
+        stage.look("settlements");
+        assert_eq!(stage.storage.inputs(gather).await.unwrap().unwrap().inputs, vec![Input::Nothing; width]);
+        // What it keeps goes with it, whole.
+        stage.clock.advance(KEEP * 2);
+        while stage.storage.prune(&mail(), Retention::default()).await.unwrap().more {}
+        stage.look("prunings");
+        assert_eq!(stage.counts().await.of(State::Completed), 0);
+        stage.end().await;
+    }
+    assert_eq!(costs[0], costs[1], "commands for a member of a small group, and of a large one");
+}
+
+#[tokio::test]
+async fn many_parcels() {
+    let stage = Stage::set("1,000 parcels").await;
+    let there = mail();
+    let holds = stage.take_in(1_000, |_| node(Node::Hold, Trigger::Completed, Vec::new())).await;
+    let gather = stage.take_in(1_000, |_| node(Node::Gather { keep: KEEP }, Trigger::Completed, Vec::new())).await;
+    let relay = |at: usize| Node::Relay { shard: there.clone(), to: holds[at] };
+    stage.take_in(1_000, |at| node(relay(at), Trigger::Ended, vec![gather[at]])).await;
+    let (mut sent, mut left) = (Vec::new(), 1_000);
+    while left > 0 {
+        let outbox = stage.storage.outbox(&mail(), &sent).await.unwrap();
+        assert!((outbox.parcels.len(), outbox.more) == (100, left > 100), "{} of {left}", outbox.parcels.len());
+        let deliveries: Vec<_> = outbox.parcels.iter().map(|one| (one.to, Input::Nothing)).collect();
+        stage.storage.deliver(&there, &deliveries).await.unwrap();
+        sent = outbox.parcels.iter().map(|one| one.relay).collect();
+        left -= sent.len();
+    }
+    assert_eq!(stage.storage.outbox(&mail(), &sent).await.unwrap(), Outbox::default());
+    stage.look("parcels");
+    assert_eq!(stage.counts().await.ended.completed, 3_000);
+    stage.end().await;
 }
 
 #[tokio::test]

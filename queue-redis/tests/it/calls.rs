@@ -4,14 +4,14 @@ use std::sync::Arc;
 
 use queue_redis::{RedisOptions, RedisStorage};
 use queue_servers::Redis;
-use queue_storage::model::{JobId, Lease, Namespace, State};
+use queue_storage::model::{Input, JobId, Lease, Namespace, Node, Shard, State, Trigger};
 use queue_storage::storage::{
     Act, Claim, Control, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Renewal, Renewed,
     Retention, Scope, Storage, StorageError, WorkerRecord,
 };
 
 use crate::consistent::all_is_well;
-use crate::kit::{Caller, Hand, KEEP, jobs, mail, namespace, options};
+use crate::kit::{Caller, Hand, KEEP, job_in, jobs, mail, namespace, options, shard};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -21,11 +21,14 @@ pub(crate) enum Kind {
     Register,
     Deregister,
     Prune,
+    Outbox,
+    Deliver,
     Act,
     Control,
     Controls,
     Usage,
     Get,
+    Inputs,
     List,
     Counts,
     Shards,
@@ -33,18 +36,21 @@ pub(crate) enum Kind {
     Ping,
 }
 
-pub(crate) const KINDS: [Kind; 16] = [
+pub(crate) const KINDS: [Kind; 19] = [
     Kind::Enqueue,
     Kind::Exchange,
     Kind::Renew,
     Kind::Register,
     Kind::Deregister,
     Kind::Prune,
+    Kind::Outbox,
+    Kind::Deliver,
     Kind::Act,
     Kind::Control,
     Kind::Controls,
     Kind::Usage,
     Kind::Get,
+    Kind::Inputs,
     Kind::List,
     Kind::Counts,
     Kind::Shards,
@@ -52,7 +58,8 @@ pub(crate) const KINDS: [Kind; 16] = [
     Kind::Ping,
 ];
 
-/// A queue in which three jobs have ended, three run and five are ready; and one call of each kind, not made yet.
+/// A queue in which three jobs have ended, three run and five are ready, and beside it one with a hold and a relay that has
+/// something to deliver; and one call of each kind, not made yet.
 pub(crate) struct Scene {
     pub(crate) namespace: Namespace,
     pub(crate) storage: Arc<RedisStorage>,
@@ -63,6 +70,24 @@ pub(crate) struct Scene {
     leaver: WorkerRecord,
     ended: JobId,
     ready: JobId,
+    hold: JobId,
+    relay: JobId,
+}
+
+fn side() -> Shard {
+    shard("side")
+}
+
+/// A hold, and a relay that is reached at once.
+async fn flow(storage: &RedisStorage) -> [JobId; 2] {
+    let [mut gather, mut hold, mut relay] = [(); 3].map(|()| job_in(&side()));
+    gather.node = Node::Gather { keep: KEEP };
+    hold.node = Node::Hold;
+    (relay.trigger, relay.waits_for) = (Trigger::Ended, vec![gather.id]);
+    relay.node = Node::Relay { shard: side(), to: hold.id };
+    let ids = [hold.id, relay.id];
+    Caller::of(side()).enqueue(storage, vec![gather, hold, relay]).await;
+    ids
 }
 
 impl Scene {
@@ -82,6 +107,7 @@ impl Scene {
         hand.exchange(&direct, 3).await;
         let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
         let leaver = Hand::new(&direct).await.record();
+        let [hold, relay] = flow(&direct).await;
         direct.close().await;
         Self {
             namespace,
@@ -93,6 +119,8 @@ impl Scene {
             leaver,
             ended: ids[0],
             ready: ids[10],
+            hold,
+            relay,
         }
     }
 
@@ -113,6 +141,8 @@ impl Scene {
                 .prune(&mail(), Retention { traces: 0, dead: 0, ..Retention::default() })
                 .await
                 .map(|_| String::new())?,
+            Kind::Outbox => format!("{:?}", storage.outbox(&side(), &[self.relay]).await?),
+            Kind::Deliver => format!("{:?}", storage.deliver(&side(), &[(self.hold, Input::Nothing)]).await?),
             Kind::Act => {
                 storage.act(&mail(), &[self.ready], &Act::Cancel { keep: KEEP }).await.map(|_| String::new())?
             }
@@ -123,6 +153,7 @@ impl Scene {
             Kind::Controls => format!("{:?}", storage.controls(&mail()).await?),
             Kind::Usage => format!("{:?}", storage.usage(&mail(), &"k".parse().unwrap()).await?),
             Kind::Get => format!("{:?}", storage.get(self.ended).await?),
+            Kind::Inputs => format!("{:?}", storage.inputs(self.relay).await?),
             Kind::List => format!("{:?}", storage.list(&JobQuery::default()).await?),
             Kind::Counts => format!("{:?}", storage.counts(&mail()).await?),
             Kind::Shards => format!("{:?}", storage.shards().await?),
@@ -146,6 +177,8 @@ impl Scene {
         assert_eq!(counts.of(State::Completed), if kind == Kind::Prune { 0 } else { 3 + settled }, "{kind:?}");
         assert_eq!(workers.contains(&self.newcomer.id), kind == Kind::Register, "{kind:?}");
         assert_eq!(workers.contains(&self.leaver.id), kind != Kind::Deregister, "{kind:?}");
+        let beside = self.storage.counts(&side()).await.unwrap().ended.completed;
+        assert_eq!(beside, 1 + u64::from(kind == Kind::Outbox || kind == Kind::Deliver), "{kind:?}");
         self.held_once(kind, answer).await;
         all_is_well(&*self.storage, nodes, &self.namespace).await;
     }

@@ -60,6 +60,7 @@ local function by_key(member) return sub(member, -16), sub(member, -22, -17), ni
 walk('parked', by_key)
 walk('blocked', by_key)
 walk('throttled', by_key)
+walk('outbox', by_sequence)
 walk('delayed', by_time)
 walk('retrying', by_time)
 walk('leased', by_id)
@@ -80,7 +81,8 @@ local function where(mark)
   if state == 'w' then return nil end
   if state == 'r' and has(flags, 32) then
     local word = string.match(sub(mark, 76), '^(%Z*)')
-    return word == 'limit_full' and 'blocked' or word == 'rate_window' and 'throttled' or 'parked'
+    local lines = {limit_full = 'blocked', rate_window = 'throttled', outbox = 'outbox'}
+    return lines[word] or 'parked'
   end
   if state == 'r' then return has(flags, 2) and 'suspects' or 'ready' end
   if not is_end(state) then return LINES[state] or 'a state that there is not' end
@@ -126,7 +128,7 @@ end
 local dead_marks = 0
 for id, mark in pairs(marks) do
   if not jobs[id] then wrong('a mark of a job that is not stored', id) end
-  if byte(mark) == 100 and not has(byte(mark, 2), 4) then dead_marks = dead_marks + 1 end
+  if byte(mark) == 100 then dead_marks = dead_marks + 1 end
 end
 for _, id in ipairs(dead) do
   if not marks[id] or byte(marks[id]) ~= 100 then wrong('among the dead', id) end
@@ -188,10 +190,12 @@ for id in pairs(map('interest')) do
   if not jobs[id] then wrong('interest in a job that is not stored', id) end
   if marks[id] and is_end(sub(marks[id], 1, 1)) then wrong('interest in a job that has ended', id) end
 end
+local followed = {}
 for _, id in ipairs(call('LRANGE', prefix .. 'follow', 0, -1)) do
+  followed[id] = true
   if not marks[id] or not is_end(sub(marks[id], 1, 1)) then wrong('to follow, and has not ended', id) end
 end
-local edges, TWIN = {}, {o = 'w', w = 'o', p = 'r', r = 'p'}
+local edges, held, unfollowed, TWIN = {}, {}, {}, {o = 'w', w = 'o', p = 'r', r = 'p', k = 'q', q = 'k'}
 for _, edge in ipairs(call('ZRANGE', prefix .. 'edges', 0, -1)) do
   edges[edge] = true
 end
@@ -199,9 +203,19 @@ for edge in pairs(edges) do
   local kind, one, other = sub(edge, 1, 1), sub(edge, 2, 17), sub(edge, 18)
   if not jobs[one] then wrong('an edge of a job that is not stored', edge) end
   local twin = TWIN[kind] .. other .. one
-  local half_followed = kind == 'w' and is_end(sub(marks[one] or ' ', 1, 1))
-  if not edges[twin] and not half_followed then wrong('half an edge', edge) end
-  if kind == 'r' and not has(byte(marks[one] or '  ', 2), 4) then wrong('not held for its result', one) end
+  if not edges[twin] then wrong('half an edge', edge) end
+  if kind == 'r' or kind == 'k' then held[one] = true end
+  local state = sub(marks[other] or ' ', 1, 1)
+  if kind == 'k' and not is_end(state) then wrong('kept for a live job', one) end
+  if kind == 'o' and is_end(sub(marks[one] or ' ', 1, 1)) and state == 'w' and not followed[one] then unfollowed[one] = true end
+end
+for id, mark in pairs(marks) do
+  -- A dead letter is held until all that hangs on it has been followed.
+  local to_bury = byte(mark) == 100 and followed[id]
+  if not to_bury and has(byte(mark, 2), 4) ~= (held[id] or false) then wrong('held for nobody, or not held', id) end
+end
+for id in pairs(unfollowed) do
+  wrong('ended, and nobody is told', id)
 end
 
 -- 4. Blocks hold every job once, and say how many they hold.
@@ -241,7 +255,7 @@ local function keys_of(record)
   local flags, at = byte(record, 7), 9 + byte(record, 8)
   if not has(flags, 128) then return {} end
   at = at + (has(flags, 2) and 2 or 0) + (has(flags, 4) and 4 or 0) + (has(flags, 8) and 9 or 0)
-  if has(flags, 16) then at = at + 2 + 16 * open('>I2', record, at) end
+  if has(flags, 16) then at = at + 2 + 16 * (open('>I2', record, at) % 4096) end
   if has(flags, 32) then at = at + 18 end
   if has(flags, 64) then
     local count = byte(record, at)
