@@ -16,3 +16,7 @@ pub use queue_storage as storage;
 
 #[doc(hidden)]
 pub use queue_core::__private;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/flows.md")]
+struct FlowsGuide;

@@ -43,6 +43,34 @@ pub(crate) fn with_first(key: &str, value: Option<&[u8]>, map: &[u8]) -> Result<
     Ok(bytes.into())
 }
 
+/// What stands before an encoded value that completed, where ends are told: the start of a `Result::Ok`.
+pub(crate) const OK: &[u8] = b"\x81\xa2Ok";
+
+/// The same of one that did not: the start of a `Result::Err`.
+pub(crate) const ERR: &[u8] = b"\x81\xa3Err";
+
+/// The head of an array of so many values, which follow it.
+pub(crate) fn array_head(len: usize) -> Result<Vec<u8>, String> {
+    Ok(match (u16::try_from(len), u32::try_from(len)) {
+        (Ok(n @ 0..16), _) => vec![0x90 | n as u8],
+        (Ok(n), _) => [&[0xdc][..], &n.to_be_bytes()].concat(),
+        (_, Ok(n)) => [&[0xdd][..], &n.to_be_bytes()].concat(),
+        _ => return Err(format!("{len} values are too many")),
+    })
+}
+
+/// The number of values of an encoded array, and what follows its head. Formats of the MessagePack specification:
+/// fixarray `1001xxxx`, array 16 `0xdc`, array 32 `0xdd`.
+pub(crate) fn split_array(array: &[u8]) -> Option<(usize, &[u8])> {
+    let (len, body) = match array {
+        [head @ 0x90..=0x9f, body @ ..] => (u32::from(head & 0x0f), body),
+        [0xdc, a, b, body @ ..] => (u32::from(u16::from_be_bytes([*a, *b])), body),
+        [0xdd, a, b, c, d, body @ ..] => (u32::from_be_bytes([*a, *b, *c, *d]), body),
+        _ => return None,
+    };
+    Some((usize::try_from(len).ok()?, body))
+}
+
 /// Whether an encoded map has an entry of this name.
 pub(crate) fn has_entry(map: &[u8], name: &str) -> bool {
     let entries = decode::<std::collections::BTreeMap<String, serde::de::IgnoredAny>>(map);
@@ -91,6 +119,28 @@ mod tests {
         let whole = with_first("k", Some(&[7]), &encode(&many).unwrap()).unwrap();
         let back: std::collections::BTreeMap<String, u8> = decode(&whole).unwrap();
         assert_eq!((back.len(), back["k"], back["14"]), (16, 7, 14));
+    }
+
+    #[test]
+    fn arrays_of_every_size_have_their_head() {
+        for len in [0, 1, 15, 16, 65_535, 65_536] {
+            let array = encode(&vec![7u8; len]).unwrap();
+            let (count, body) = split_array(&array).unwrap();
+            assert_eq!((count, body.len()), (len, len));
+            assert_eq!(array_head(len).unwrap(), array[..array.len() - len], "{len}");
+        }
+        assert_eq!(split_array(NIL), None);
+        assert_eq!(split_array(&encode(&"text").unwrap()), None);
+    }
+
+    #[test]
+    fn ends_are_told_as_serde_tells_them() {
+        let (ok, err) = (Ok::<u8, u8>(7), Err::<u8, u8>(7));
+        assert_eq!(encode(&ok).unwrap(), [OK, &[7]].concat());
+        assert_eq!(encode(&err).unwrap(), [ERR, &[7]].concat());
+        assert_eq!(decode::<Result<u8, u8>>(&[OK, &[7]].concat()).unwrap(), ok);
+        assert_eq!(decode::<Result<u8, u8>>(&[ERR, &[7]].concat()).unwrap(), err);
+        assert_eq!(decode::<Result<(), u8>>(&[OK, NIL].concat()).unwrap(), Ok(()));
     }
 
     #[test]

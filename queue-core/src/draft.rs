@@ -6,8 +6,8 @@ use std::time::{Duration, SystemTime};
 
 use bytes::Bytes;
 use queue_storage::model::{
-    Envelope, JobId, MAX_LIMITS, MAX_TAGS, NameError, NewJob, Overrides, QueueName, Shard, Tag, TaskName, Timestamp,
-    When,
+    Envelope, Intake, JobId, MAX_LIMITS, MAX_TAGS, NameError, NewJob, Overrides, QueueName, Shard, Tag, TaskName,
+    Timestamp, When,
 };
 use serde::Serialize;
 
@@ -44,7 +44,7 @@ impl From<Duration> for Eta {
 
 /// A call without its type: what the engine works with.
 #[doc(hidden)]
-#[derive(Clone)]
+#[derive(Clone, PartialEq)]
 pub struct Draft {
     pub(crate) id: JobId,
     pub(crate) task: &'static str,
@@ -63,6 +63,7 @@ pub struct Draft {
     pub(crate) unique: Option<Unique>,
     pub(crate) limits: Vec<Limit>,
     pub(crate) input: Option<String>,
+    pub(crate) intake: Intake,
     args: Result<Bytes, String>,
 }
 
@@ -109,6 +110,7 @@ impl Draft {
             unique: options.unique.cloned(),
             limits: options.limits.to_vec(),
             input: None,
+            intake: Intake::default(),
             args: codec::encode(args),
         }
     }
@@ -126,6 +128,18 @@ impl Draft {
         self.id = self.id.at_home(&self.shard());
     }
 
+    /// Makes its first argument of what the jobs before it hand on, if it has one to be made so; `none` says that there are
+    /// no such jobs, which makes an empty list.
+    pub(crate) fn take(&mut self, intake: Intake, none: bool) {
+        if !none {
+            self.intake = intake;
+        } else if let Some(name) = self.input.take() {
+            const EMPTY_LIST: &[u8] = &[0x90];
+            let args = std::mem::replace(&mut self.args, Ok(Bytes::new()));
+            self.args = args.and_then(|args| codec::with_first(&name, Some(EMPTY_LIST), &args));
+        }
+    }
+
     /// The job, checked against the limit on the size of its arguments.
     pub(crate) fn to_job(&self, limit: usize) -> Result<(Shard, NewJob), DraftError> {
         let shard = Shard::of(self.queue.clone()?);
@@ -141,8 +155,8 @@ impl Draft {
         if args.len() > limit {
             return Err(DraftError::TooLarge { task: self.task, bytes: args.len(), limit });
         }
-        let envelope =
-            Envelope { headers: self.headers.clone(), overrides: self.overrides, input: self.input.clone(), args };
+        let (headers, overrides) = (self.headers.clone(), self.overrides);
+        let envelope = Envelope { headers, overrides, input: self.input.clone(), intake: self.intake, args };
         let bytes = envelope.encode().map_err(|error| fail(error.to_string()))?;
         let mut job = NewJob::new(self.id, task, bytes);
         job.priority = self.priority;

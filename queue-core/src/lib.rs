@@ -6,12 +6,16 @@ mod value;
 
 mod canon;
 mod data;
+mod ids;
 mod json;
 mod limits;
 mod task_error;
 
 mod facts;
 mod progress;
+
+mod failed;
+mod gather;
 
 mod classes;
 mod client;
@@ -25,10 +29,14 @@ mod list;
 mod call;
 mod step;
 
+mod flow;
+
 mod operate;
 
 mod explain;
 mod handle;
+
+mod flows;
 
 mod enqueue;
 
@@ -53,6 +61,9 @@ pub use engine::Lingering;
 pub use enqueue::EnqueueError;
 pub use explain::{Blocker, Explanation, Why};
 pub use facts::{AttemptFacts, DeadLetter, JobFacts};
+pub use failed::Failed;
+pub use flow::{Flow, Group, IntoFlow, group, join};
+pub use flows::{Arrivals, FlowHandle, FlowNode, FlowStatus, FlowTree, GroupHandle};
 pub use handle::{HandleError, IntoJobId, JobHandle, JobStatus, ProgressStream, WaitError};
 pub use immediate::ImmediateBuilder;
 pub use limits::{Limit, Unique};
@@ -61,15 +72,15 @@ pub use operate::{
     ActError, BulkError, BulkReport, Cancelled, JobEdit, Listing, Overview, Queue, QueueOverview, Revoke, Selection,
     WorkerOverview,
 };
-pub use step::{After, IntoStep, Pipeline};
+pub use step::{After, IntoStep};
 pub use task::{DelayFn, RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
 pub use task_error::{BoxError, MarkedError, TaskError, TaskResultExt};
 pub use worker::{BuildError, Worker, WorkerBuilder};
 
 pub use queue_storage::clock;
 pub use queue_storage::model::{
-    AttemptEnd, Backoff, Delays, EndReason, Failure, FailureKind, Fingerprint, Jitter, Job, JobId, Key, Parked,
-    Progress, QueueName, Rate, RetryPolicy, State, Tag, TaskName, Timestamp, Verdict, When, WorkerId,
+    AttemptEnd, Backoff, Delays, EndReason, Failure, FailureKind, Fingerprint, Jitter, Job, JobId, Key, Node, Parked,
+    Progress, QueueName, Rate, RetryPolicy, State, Tag, TaskName, Timestamp, Trigger, Verdict, When, WorkerId,
 };
 pub use queue_storage::storage::{
     Controls, Counts, Cursor, JobPage, JobQuery, Lookup, Pause, Revocation, Storage, StorageError, Usage, WorkerRecord,

@@ -5,6 +5,7 @@ use queue_storage::storage::{Act, Edit, Lookup, StorageError};
 
 use crate::client::Client;
 use crate::handle::JobHandle;
+use crate::ids::derived;
 use crate::operate::{ActError, Deed, Kind};
 
 /// The header under which a job on its way keeps the times it had, and where it goes.
@@ -68,7 +69,7 @@ impl Client {
         match job.state {
             State::Cancelled if moving.begun.as_ref() == Some(&shard.queue) => {}
             State::Cancelled if let Some(there) = moving.begun => {
-                let new = derived(id, &Shard::of(there.clone()));
+                let new = derived(id, b"", &Shard::of(there.clone()));
                 let why =
                     format!("it was moved to `{there}`: move it there again if that was cut short, then job {new}");
                 return Err(fail(Kind::Invalid(why)));
@@ -124,7 +125,7 @@ impl Moving {
             None => (Times::of(job), None),
         };
         let encode = |envelope: &Envelope| envelope.encode().map_err(|error| error.to_string());
-        let id = derived(job.id, shard);
+        let id = derived(job.id, b"", shard);
         let mut new = NewJob::new(id, job.task.clone(), encode(&envelope)?);
         (new.priority, new.tags, new.at_most_once, new.needs) =
             (job.priority, job.tags.clone(), job.at_most_once, job.needs);
@@ -172,20 +173,6 @@ fn parsed(mark: &str) -> Option<(Times, Option<QueueName>)> {
     Some((Times::parse(times)?, Some(QueueName::new(to).ok()?)))
 }
 
-/// The id a job has in another queue: always the same one, made at the same moment.
-fn derived(id: JobId, shard: &Shard) -> JobId {
-    // The 62 random bits of a UUIDv7's second half, of which the last twelve name the home.
-    const RANDOM: u128 = (1 << 62) - 1;
-    let mut hash = fnv(0xcbf2_9ce4_8422_2325, &id.as_u128().to_be_bytes());
-    hash = fnv(hash, shard.to_string().as_bytes());
-    JobId::from_u128(id.as_u128() ^ (u128::from(hash) & RANDOM)).at_home(shard)
-}
-
-/// FNV-1a, 64 bits: Fowler, Noll, Vo, <http://www.isthe.com/chongo/tech/comp/fnv/>.
-fn fnv(seed: u64, bytes: &[u8]) -> u64 {
-    bytes.iter().fold(seed, |hash, byte| (hash ^ u64::from(*byte)).wrapping_mul(0x0000_0100_0000_01b3))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -200,17 +187,5 @@ mod tests {
             assert_eq!(Times::parse(&times.text()), Some(times));
         }
         assert!(Times::parse("5 -").is_none() && Times::parse("a - -").is_none());
-    }
-
-    #[test]
-    fn the_id_elsewhere_follows_from_the_id_and_the_queue() {
-        let [a, b, c] = ["a", "b", "c"].map(|name| Shard::of(name.parse().unwrap()));
-        let id = JobId::new(&a);
-        let moved = derived(id, &b);
-        assert_eq!(moved, derived(id, &b));
-        assert_eq!((moved.home_tag(), moved.made_at()), (b.tag(), id.made_at()));
-        assert_ne!(moved, derived(id, &c).at_home(&b));
-        assert_ne!(derived(moved, &a), id, "back home it is another job");
-        assert_eq!(moved.as_u128() >> 62 & 0x3, id.as_u128() >> 62 & 0x3, "the variant of a UUID stays");
     }
 }

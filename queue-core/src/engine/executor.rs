@@ -4,20 +4,19 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
-use bytes::Bytes;
 use queue_storage::model::{
-    Claimed, EndReason, Envelope, Failure, FailureKind, Input, Outcome, Settled, Settlement, When, decide,
+    Claimed, EndReason, Envelope, Failure, FailureKind, Outcome, Settled, Settlement, When, decide,
 };
 use queue_storage::storage::{Renewal, Renewed};
 use tracing::Instrument;
 
 use super::held::Signals;
+use super::inputs::{Taken, take_in};
 use super::options::{Limit, RunOptions};
 use super::run::{Abandoned, Ran, panic_text, run};
 use super::{Backoff, Engine};
-use crate::codec;
 use crate::context::{Context, Inner};
-use crate::handler::RunFuture;
+use crate::handler::{Registered, RunFuture};
 
 /// What came of a claimed job.
 #[derive(Debug)]
@@ -49,10 +48,24 @@ async fn perform(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Execu
         Confirmed::Lost => return None.into(),
         Confirmed::Stopped => return Some(given_back(claimed)).into(),
     }
+    let (options, mut opened) = open(engine, claimed);
+    if let Ok((_, envelope)) = &mut opened
+        && envelope.input.is_some()
+    {
+        // In a box, so that jobs that take nothing from others are no larger for it.
+        match Box::pin(take_in(engine, claimed, envelope, signals)).await {
+            Taken::In => {}
+            Taken::Unfit(why) => opened = Err(undecodable(why)),
+            Taken::Lost => return None.into(),
+            Taken::Stopped => return Some(given_back(claimed)).into(),
+        }
+    }
     let started = engine.clock().now();
-    let (options, begun) = begin(engine, claimed, started - received, signals);
+    let took = started - received;
+    let limit = options.limit(&claimed.job, took);
+    let begun = opened.and_then(|opened| begin(engine, claimed, opened, &options, limit, signals));
     let ran = match begun {
-        Ok(future) => run(engine, claimed, future, options.limit(&claimed.job, started - received), signals).await,
+        Ok(future) => run(engine, claimed, future, limit, signals).await,
         Err(outcome) => Ran { outcome: Some(*outcome), threads: None },
     };
     let now = engine.clock().now();
@@ -135,49 +148,41 @@ async fn confirmed(engine: &Engine, claimed: &Claimed) -> Confirmed {
     }
 }
 
-/// Opens the envelope, finds the task, decodes the arguments, begins the run; or says how that failed. Beside it the
-/// options, as far as they are known by then. `took` is the time since the claim.
-fn begin(
-    engine: &Engine,
-    claimed: &Claimed,
-    took: Duration,
-    signals: &Signals,
-) -> (RunOptions, Result<RunFuture, Box<Outcome>>) {
-    let job = &claimed.job;
-    let task = engine.registry.get(&job.task);
+fn undecodable(why: String) -> Box<Outcome> {
+    Box::new(Outcome::Undecodable(Failure::new(FailureKind::Decode, why)))
+}
+
+/// Finds the task and opens the envelope, or says how that failed. Beside it the options, as far as they are known by
+/// then.
+fn open<'a>(engine: &'a Engine, claimed: &Claimed) -> (RunOptions, Result<(&'a Registered, Envelope), Box<Outcome>>) {
+    let task = engine.registry.get(&claimed.job.task);
     let options = RunOptions::of(engine, task);
     // A storage hands out jobs of registered tasks only; should it err, the job goes back unharmed.
     let Some(task) = task else { return (options, Err(Box::new(Outcome::Released))) };
-    let undecodable = |message| Err(Box::new(Outcome::Undecodable(Failure::new(FailureKind::Decode, message))));
-    let envelope = match Envelope::decode(&job.envelope) {
-        Ok(envelope) => envelope,
-        Err(error) => return (options, undecodable(error.to_string())),
-    };
-    let options = options.overridden(&envelope);
-    let args = match arguments(&envelope, &claimed.inputs) {
-        Ok(args) => args,
-        Err(why) => return (options, undecodable(why)),
-    };
-    let limit = options.limit(job, took);
-    let context = context(engine, claimed, envelope, &options, limit, signals);
-    let classes = engine.registry.classes();
-    // Decoding runs code of the user's: it may panic as well as refuse.
-    let begun = match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context, classes))) {
-        Ok(Ok(future)) => Ok(future),
-        Ok(Err(failure)) => Err(Box::new(Outcome::Undecodable(failure))),
-        Err(panic) => undecodable(format!("decoding the arguments panicked: {}", panic_text(&*panic))),
-    };
-    (options, begun)
+    match Envelope::decode(&claimed.job.envelope) {
+        Ok(envelope) => (options.overridden(&envelope), Ok((task, envelope))),
+        Err(error) => (options, Err(undecodable(error.to_string()))),
+    }
 }
 
-/// The stored arguments, with the result the job waited for put in its place.
-fn arguments(envelope: &Envelope, inputs: &[Input]) -> Result<Bytes, String> {
-    let Some(name) = &envelope.input else { return Ok(envelope.args.clone()) };
-    let value = match inputs.last() {
-        Some(Input::Returned(bytes)) => Some(&bytes[..]),
-        _ => None,
-    };
-    codec::with_first(name, value, &envelope.args)
+/// Decodes the arguments and begins the run, or says how that failed.
+fn begin(
+    engine: &Engine,
+    claimed: &Claimed,
+    (task, mut envelope): (&Registered, Envelope),
+    options: &RunOptions,
+    limit: Option<Limit>,
+    signals: &Signals,
+) -> Result<RunFuture, Box<Outcome>> {
+    let args = std::mem::take(&mut envelope.args);
+    let context = context(engine, claimed, envelope, options, limit, signals);
+    let classes = engine.registry.classes();
+    // Decoding runs code of the user's: it may panic as well as refuse.
+    match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context, classes))) {
+        Ok(Ok(future)) => Ok(future),
+        Ok(Err(failure)) => Err(Box::new(Outcome::Undecodable(failure))),
+        Err(panic) => Err(undecodable(format!("decoding the arguments panicked: {}", panic_text(&*panic)))),
+    }
 }
 
 fn context(

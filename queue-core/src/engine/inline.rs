@@ -2,6 +2,7 @@
 //!
 //! Time does not pass in it: a failed job is retried at once, and a job that is scheduled for later stays scheduled.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use async_trait::async_trait;
@@ -9,6 +10,7 @@ use queue_storage::model::{Claimed, Settled, Settlement, Shard, TaskName, When, 
 use queue_storage::storage::{Exchange, Exchanged, Renewal, StorageError, Topic};
 use tokio_util::sync::CancellationToken;
 
+use super::courier::carry;
 use super::deaths::{died, dies};
 use super::{DeathHook, Engine, Registry, Signals, WorkerConfig, executor};
 use crate::client::{Client, Inline};
@@ -84,13 +86,31 @@ impl Inline for Immediate {
             let answer = self.exchange(&engine, &shard, std::mem::take(&mut settlements)).await?;
             engine.deaths.tell(&engine, died(&dying, &answer));
             if answer.claimed.is_empty() && settled {
-                return Ok(());
+                if !answer.outbox {
+                    return Ok(());
+                }
+                // What these jobs handed on is taken at once elsewhere, and may come back here.
+                for target in carry_all(&engine, &shard).await? {
+                    engine.client.run_inline(&target).await?;
+                }
             }
             for job in answer.claimed {
                 // A task that enqueues comes back here.
                 settlements.extend(execute(&engine, job).await.map(at_once));
             }
         }
+    }
+}
+
+/// Carries all that stands in the outbox of a shard; where to.
+async fn carry_all(engine: &Engine, shard: &Shard) -> Result<BTreeSet<Shard>, StorageError> {
+    let (mut sent, mut all) = (Vec::new(), BTreeSet::new());
+    loop {
+        let targets = carry(engine, shard, &mut sent).await?;
+        if targets.is_empty() {
+            return Ok(all);
+        }
+        all.extend(targets);
     }
 }
 

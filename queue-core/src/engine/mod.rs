@@ -2,10 +2,12 @@
 
 mod backoff;
 mod config;
+pub(crate) mod courier;
 mod deaths;
 pub(crate) mod executor;
 mod held;
 mod inline;
+mod inputs;
 mod options;
 mod registry;
 mod run;

@@ -21,11 +21,11 @@ pub(super) enum Cause {
     Draft(DraftError),
     Storage { location: String, error: Arc<StorageError> },
     TimedOut { location: String, after: std::time::Duration, error: Option<Arc<StorageError>> },
-    AcrossQueues { step: usize, task: &'static str, queue: String, first: String },
     Dependency { location: String, missing: JobId },
-    TooManySteps { steps: usize, limit: usize },
+    Clash { task: &'static str, id: JobId },
+    Lapsed,
     Rejected { task: &'static str, by: JobId },
-    UniqueStep { step: usize, task: &'static str },
+    UniqueStep { task: &'static str },
     Immediate(String),
 }
 
@@ -90,8 +90,8 @@ impl<C> EnqueueError<C> {
             Cause::UniqueStep { .. } => "enqueue.unique_step",
             Cause::Draft(DraftError::RetryFor { .. }) => "enqueue.no_retries",
             Cause::Draft(DraftError::Tags { .. }) => "enqueue.too_many_tags",
-            Cause::AcrossQueues { .. } => "enqueue.across_queues",
-            Cause::TooManySteps { .. } => "enqueue.too_many_steps",
+            Cause::Clash { .. } => "enqueue.clash",
+            Cause::Lapsed => "enqueue.lapsed",
             Cause::Dependency { .. } => "enqueue.unknown_dependency",
             Cause::Immediate(_) => "enqueue.immediate",
             Cause::TimedOut { .. } => "enqueue.timed_out",
@@ -126,25 +126,26 @@ impl fmt::Display for Cause {
                     "; the job may have been stored: enqueue the call this error gives back, which makes one job",
                 )
             }
-            Self::AcrossQueues { step, task, queue, first } => write!(
-                f,
-                "step {step} of the pipeline, `{task}`, is in queue `{queue}`, but the pipeline starts in `{first}`: all \
-                 steps of a pipeline are in one queue; put the step there with `.queue({first:?})`"
-            ),
             Self::Dependency { location, missing } => {
                 write!(f, "a step waits for job {missing}, which is not in {location}: it ended and was pruned")
             }
-            Self::TooManySteps { steps, limit } => {
-                write!(f, "the pipeline has {steps} steps, the limit is {limit}: let its last step enqueue the rest")
-            }
+            Self::Clash { task, id } => write!(
+                f,
+                "two calls of `{task}` in this flow have the id {id}, but differ: a clone of a call is the same job; make it \
+                 another with `.renewed()` before you change it"
+            ),
+            Self::Lapsed => f.write_str(
+                "the flow was not stored whole within ten minutes, or was called off meanwhile: none of it runs; build it \
+                 anew and enqueue that",
+            ),
             Self::Rejected { task, by } => write!(
                 f,
                 "`{task}` was not enqueued: job {by} holds its unique key; wait for that one, or enqueue again later"
             ),
-            Self::UniqueStep { step, task } => write!(
+            Self::UniqueStep { task } => write!(
                 f,
-                "step {step} of the pipeline, `{task}`, is unique: only the first step can be, so that a pipeline is stored \
-                 whole or not at all"
+                "`{task}` is unique, but not the one job with which this flow of one call begins: only that can be, so that a \
+                 flow is stored whole or not at all"
             ),
             Self::Immediate(why) => f.write_str(why),
         }

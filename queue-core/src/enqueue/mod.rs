@@ -1,25 +1,22 @@
 //! The one verb: from calls to stored jobs.
 
 mod error;
+mod flow;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
 
-use queue_storage::model::{Conflict, JobId, NewJob, Shard};
+use queue_storage::model::{JobId, NewJob, Shard};
 use queue_storage::storage::{Admission, MAX_ENQUEUE, StorageError};
 
 use crate::call::Call;
 use crate::client::{Client, MAX_CALL_BYTES, Unanswered};
 use crate::draft::Draft;
 use crate::handle::JobHandle;
-use crate::step::Pipeline;
 use crate::task::Task;
 
 use error::Cause;
 pub use error::EnqueueError;
-
-/// The most steps of a pipeline: they are stored in one call.
-const MAX_STEPS: usize = 100;
 
 /// Why an immediate client can't run anything yet.
 const NOT_ATTACHED: &str = "this client is in immediate mode, but no worker has been built on it yet, so nothing knows \
@@ -68,8 +65,8 @@ impl<T: Task> Call<T> {
     /// # Cancel safety
     /// When the future is dropped, the job may be stored or not; enqueue a clone again to be sure.
     pub async fn enqueue(self, client: &Client) -> Result<JobHandle<T::Output>, EnqueueError<Self>> {
-        match client.store_group(std::slice::from_ref(&self.draft)).await {
-            Ok(admissions) => match handle(client, self.id(), admissions.first().copied(), &self.draft) {
+        match client.store_one(&self.draft).await {
+            Ok(admission) => match handle(client, self.id(), admission, &self.draft) {
                 Ok(handle) => Ok(handle),
                 Err(cause) => Err(EnqueueError::new(self, cause)),
             },
@@ -86,27 +83,6 @@ impl<T: Task> Call<T> {
     /// The call is at fault, as for [`enqueue`](Self::enqueue).
     pub fn into_job(self, client: &Client) -> Result<(Shard, NewJob), EnqueueError<Self>> {
         client.job_of(&self.draft).map_err(|cause| EnqueueError::new(self, cause))
-    }
-}
-
-impl<T: Task> Pipeline<T> {
-    /// Stores every step, or none; the handle is the last step's.
-    ///
-    /// The first step is ready (or scheduled) at once, each other waits for the one before it. A step that dies
-    /// cancels those after it. All steps are in one queue. Only the first may be unique; if another job has its key, no
-    /// step is stored.
-    ///
-    /// # Errors
-    /// As [`Call::enqueue`]; beside that, steps in different queues, and more than 100 steps.
-    ///
-    /// # Cancel safety
-    /// When the future is dropped, the steps may be stored, all of them, or not; enqueue a clone again to be sure.
-    pub async fn enqueue(self, client: &Client) -> Result<JobHandle<T::Output>, EnqueueError<Self>> {
-        let last = self.drafts.last().map_or(JobId::from_u128(0), |draft| draft.id);
-        match client.store_group(&self.drafts).await {
-            Ok(_) => Ok(JobHandle::new(client.clone(), last)),
-            Err(cause) => Err(EnqueueError::new(self, cause)),
-        }
     }
 }
 
@@ -137,43 +113,10 @@ impl Client {
         }
     }
 
-    /// Stores drafts that follow each other, each waiting for the one before, in one storage call.
-    async fn store_group(&self, drafts: &[Draft]) -> Result<Vec<Admission>, Cause> {
-        if drafts.len() > MAX_STEPS {
-            return Err(Cause::TooManySteps { steps: drafts.len(), limit: MAX_STEPS });
-        }
-        let mut home: Option<Shard> = None;
-        let mut jobs: Vec<NewJob> = Vec::with_capacity(drafts.len());
-        for (index, draft) in drafts.iter().enumerate() {
-            let (shard, mut job) = self.job_of(draft)?;
-            let first = home.get_or_insert_with(|| shard.clone());
-            if *first != shard {
-                return Err(Cause::AcrossQueues {
-                    step: index + 1,
-                    task: draft.task,
-                    queue: shard.queue.to_string(),
-                    first: first.queue.to_string(),
-                });
-            }
-            if let Some(unique) = job.unique.as_mut().filter(|_| drafts.len() > 1) {
-                // A pipeline that is kept out changes nothing of what keeps it out.
-                unique.conflict = Conflict::Reject;
-            }
-            if index > 0 && job.unique.is_some() {
-                return Err(Cause::UniqueStep { step: index + 1, task: draft.task });
-            }
-            job.waits_for.extend(jobs.last().map(|previous| previous.id));
-            jobs.push(job);
-        }
-        let Some(shard) = home else { return Ok(Vec::new()) };
-        let admissions = self.submit(&shard, jobs).await?;
-        match (drafts, admissions.first()) {
-            ([first, _, ..], Some(admission)) => match other(*admission) {
-                Some(by) => Err(Cause::Rejected { task: first.task, by }),
-                None => Ok(admissions),
-            },
-            _ => Ok(admissions),
-        }
+    /// Stores one draft.
+    async fn store_one(&self, draft: &Draft) -> Result<Option<Admission>, Cause> {
+        let (shard, job) = self.job_of(draft)?;
+        Ok(self.submit(&shard, vec![job]).await?.first().copied())
     }
 
     async fn store_all(&self, drafts: impl Iterator<Item = &Draft>) -> Result<HashMap<JobId, Admission>, Cause> {
@@ -240,7 +183,10 @@ impl Client {
             let inline = self.inline();
             let unattached = || Cause::Immediate(NOT_ATTACHED.to_owned());
             let inline = inline.as_ref().ok_or_else(unattached)?;
-            jobs.iter().try_for_each(|job| inline.check(&job.task)).map_err(Cause::Immediate)?;
+            jobs.iter()
+                .filter(|job| job.node.is_task())
+                .try_for_each(|job| inline.check(&job.task))
+                .map_err(Cause::Immediate)?;
         }
         let admissions = self.producer(shard).submit(jobs, &clock, deadline).await.map_err(|unanswered| {
             let location = self.location();
@@ -249,10 +195,7 @@ impl Client {
                 Unanswered::TimedOut(error) => Cause::TimedOut { location, after: timeout, error },
             }
         })?;
-        let missing = admissions.iter().find_map(|admission| match admission {
-            Admission::UnknownDependency(missing) => Some(*missing),
-            _ => None,
-        });
+        let missing = flow::missing(&admissions);
         if let Some(missing) = missing.filter(|_| admissions.iter().all(|admission| other(*admission).is_none())) {
             return Err(Cause::Dependency { location: self.location(), missing });
         }

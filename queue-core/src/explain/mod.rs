@@ -7,7 +7,7 @@ mod why;
 
 use std::time::SystemTime;
 
-use queue_storage::model::{EndReason, Failure, Job, JobId, Key, Progress, State, TaskName, WorkerId};
+use queue_storage::model::{EndReason, Failure, Job, JobId, Key, Node, Progress, State, TaskName, Trigger, WorkerId};
 use queue_storage::storage::{Lookup, StorageError, Usage};
 use serde::Serialize;
 
@@ -49,12 +49,36 @@ pub enum Why {
     Unknown,
     /// It ended, and the time it is kept has passed.
     Gone,
-    /// It waits for other jobs to complete.
+    /// It waits for other jobs: to complete, to end, or for one to fail.
     WaitsFor {
         /// Those that have not, as far as they were looked up.
         jobs: Vec<Blocker>,
         /// How many others it waits for, whatever their state.
         others: usize,
+        /// What it waits for in them; not serialised where that is the usual: that all complete.
+        #[serde(serialize_with = "show::trigger", skip_serializing_if = "show::is_usual")]
+        trigger: Trigger,
+        /// What it is in its flow; not serialised of a task's job.
+        #[serde(serialize_with = "show::node", skip_serializing_if = "Node::is_task")]
+        node: Node,
+    },
+    /// It stands for the rest of its flow, which is not stored yet.
+    NotWhole {
+        /// Until when it waits for that.
+        #[serde(serialize_with = "show::time")]
+        until: SystemTime,
+    },
+    /// It stands for a job in another queue, which has not ended, or whose end is on its way.
+    Elsewhere,
+    /// What it waited for is on its way to another queue.
+    OnItsWay {
+        /// What waits for it there.
+        #[serde(serialize_with = "show::text")]
+        to: JobId,
+        /// That queue.
+        queue: String,
+        /// How many live workers serve the queue that it comes from: they carry it.
+        carriers: usize,
     },
     /// Its time has not come.
     Scheduled {
@@ -255,14 +279,18 @@ impl Client {
         }
     }
 
-    /// The jobs it waits for that have not completed, as far as they are looked up.
+    /// The jobs that it still waits for, as far as they are looked up.
     async fn blockers(&self, job: &Job) -> Result<Vec<Blocker>, StorageError> {
         let mut blockers = Vec::new();
         let waits = job.state == State::Waiting;
         for &id in job.waits_for.iter().filter(|_| waits).take(MAX_BLOCKERS) {
             let other = self.storage().get(id).await?.found();
             let state = other.as_ref().map(|other| other.state);
-            if state != Some(State::Completed) {
+            let over = match job.trigger {
+                Trigger::Ended => state.is_some_and(State::is_end),
+                _ => state == Some(State::Completed),
+            };
+            if !over {
                 blockers.push(Blocker { id, task: other.map(|other| other.task), state });
             }
         }

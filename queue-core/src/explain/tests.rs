@@ -5,8 +5,8 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use queue_storage::model::{
-    EndReason, Failure, FailureKind, Fence, Job, JobId, Lease, Limit, NewJob, Parked, Progress, Rate, Shard, State,
-    Timestamp, When, WhenFull, WorkerId,
+    EndReason, Failure, FailureKind, Fence, Job, JobId, Lease, Limit, NewJob, Node, Parked, Progress, Rate, Shard,
+    State, Timestamp, Trigger, When, WhenFull, WorkerId,
 };
 use queue_storage::storage::{Control, Controls, LeaseTerms, Revocation, Scope, Usage, WorkerRecord};
 
@@ -192,6 +192,60 @@ fn what_a_job_waits_for() {
 }
 
 #[test]
+fn what_a_job_of_a_flow_waits_for() {
+    let blocker =
+        Blocker { id: OTHER.parse().unwrap(), task: Some("fetch".parse().unwrap()), state: Some(State::Retrying) };
+    let gone = Blocker { id: OTHER.parse().unwrap(), task: None, state: None };
+    let evidence = with(|e| e.blockers = vec![blocker, gone]);
+    let waits = |node: Node, trigger| {
+        job(|new| {
+            new.waits_for = [1, 2].map(JobId::from_u128).to_vec();
+            (new.node, new.trigger) = (node, trigger);
+        })
+    };
+    let relay = || Node::Relay { shard: shard("b"), to: OTHER.parse().unwrap() };
+    let both = format!("job {OTHER} of task `fetch` (retrying) and job {OTHER} (gone)");
+    let cases = [
+        (Node::Task, Trigger::Ended, format!("waits for the end, whatever it is, of {both}")),
+        (
+            Node::Task,
+            Trigger::Failed,
+            format!(
+                "runs only if one of these does not complete: job {OTHER} of task `fetch` (retrying), job {OTHER} (gone)"
+            ),
+        ),
+        (Node::Gather { keep: HOUR }, Trigger::Completed, format!("gathers: it waits for {both}")),
+        (
+            relay(),
+            Trigger::Ended,
+            format!("waits for the end, whatever it is, of {both}, and then tells queue `b` of it"),
+        ),
+    ];
+    for (node, trigger, text) in cases {
+        assert_eq!(says(&waits(node, trigger), &evidence), text);
+    }
+
+    let hold = job(|new| new.node = Node::Hold);
+    assert_eq!(says(&hold, &evidence), "stands for a job in another queue, and waits for the end of that");
+    let seal = job(|new| (new.node, new.expires) = (Node::Hold, Some(When::In(HOUR * 2))));
+    let text = "stands for the rest of its flow, which is not stored whole yet; if that is not there by \
+                2026-11-22T13:00:00.000Z, it expires";
+    assert_eq!(says(&seal, &evidence), text);
+
+    let mut carried = waits(relay(), Trigger::Ended);
+    (carried.state, carried.parked) = (State::Ready, Some(Parked::Outbox));
+    let way = format!("hands on what it waited for, which is on its way to job {OTHER} in queue `b`");
+    let pairs = [
+        (vec![], "no live worker serves queue `q`, which would carry it: start one"),
+        (vec![worker()], "1 live worker serves queue `q` and carries it"),
+        (vec![worker(), worker()], "2 live workers serve queue `q`, and one of them carries it"),
+    ];
+    for (workers, by) in pairs {
+        assert_eq!(says(&carried, &with(|e| e.workers = workers)), format!("{way}; {by}"));
+    }
+}
+
+#[test]
 fn what_a_run_does() {
     let mut runs = ready();
     (runs.state, runs.worker, runs.started_at) = (State::Running, Some(worker().id), Some(noon() - HOUR));
@@ -221,6 +275,8 @@ fn how_each_job_ended() {
         (EndReason::Crashed, "its workers vanished too often while it ran"),
         (EndReason::Interrupted, "its worker vanished while it ran, and it runs at most once"),
         (EndReason::UnknownTask, "no worker that looked at it knew its task, for too long"),
+        (EndReason::NotNeeded, "it was there for the case that a job fails, and none did"),
+        (EndReason::Full, "no slot was free when it came to run, and it was not to wait for one"),
         (EndReason::Requested, "someone cancelled it"),
         (EndReason::Revoked, "it came to run while jobs like it were revoked"),
         (EndReason::CalledOff, "its own task called it off"),

@@ -2,7 +2,7 @@
 
 use std::time::SystemTime;
 
-use queue_storage::model::{EndReason, Failure, JobId, QueueName, State, TaskName, Timestamp};
+use queue_storage::model::{EndReason, Failure, JobId, Node, QueueName, State, TaskName, Timestamp, Trigger};
 
 use super::{Blocker, Why};
 use crate::facts::show::Shown;
@@ -18,7 +18,10 @@ pub(super) fn sentence(id: JobId, task: Option<&TaskName>, place: Option<(&Queue
         };
     };
     let rest = match why {
+        Why::OnItsWay { to, queue: target, carriers } => on_its_way(*to, target, queue, *carriers),
         Why::Running { .. }
+        | Why::NotWhole { .. }
+        | Why::Elsewhere
         | Why::Ended { .. }
         | Why::WaitsFor { .. }
         | Why::Scheduled { .. }
@@ -39,7 +42,21 @@ fn ready(state: State) -> &'static str {
 
 fn doing(state: State, why: &Why) -> String {
     match why {
-        Why::WaitsFor { jobs, others } => waits(jobs, *others),
+        Why::WaitsFor { jobs, others, trigger, node } => {
+            let waits = waits(jobs, *others, *trigger);
+            match node {
+                Node::Gather { .. } => format!("gathers: it {waits}"),
+                Node::Relay { shard, .. } => format!("{waits}, and then tells queue `{}` of it", shard.queue),
+                _ => waits,
+            }
+        }
+        Why::NotWhole { until } => {
+            let until = at(*until);
+            format!(
+                "stands for the rest of its flow, which is not stored whole yet; if that is not there by {until}, it expires"
+            )
+        }
+        Why::Elsewhere => "stands for a job in another queue, and waits for the end of that".to_owned(),
         Why::Scheduled { until } => format!("is scheduled until {}", at(*until)),
         Why::Retrying { until, after, failure } => {
             format!("is retrying until {}, after attempt {after}{}", at(*until), with(failure.as_ref()))
@@ -71,7 +88,7 @@ fn doing(state: State, why: &Why) -> String {
     }
 }
 
-fn waits(jobs: &[Blocker], others: usize) -> String {
+fn waits(jobs: &[Blocker], others: usize, trigger: Trigger) -> String {
     let each = |job: &Blocker| match (&job.task, job.state) {
         (Some(task), Some(state)) => format!("job {} of task `{task}` ({state})", job.id),
         _ => format!("job {} (gone)", job.id),
@@ -80,10 +97,21 @@ fn waits(jobs: &[Blocker], others: usize) -> String {
     if others > 0 {
         all.push(format!("{others} more"));
     }
-    match all.is_empty() {
-        true => "waits for jobs that have just ended".to_owned(),
-        false => format!("waits for {}", all.join(" and ")),
+    match (trigger, all.is_empty()) {
+        (_, true) => "waits for jobs that have just ended".to_owned(),
+        (Trigger::Ended, _) => format!("waits for the end, whatever it is, of {}", all.join(" and ")),
+        (Trigger::Failed, _) => format!("runs only if one of these does not complete: {}", all.join(", ")),
+        _ => format!("waits for {}", all.join(" and ")),
     }
+}
+
+fn on_its_way(to: JobId, target: &str, queue: &QueueName, carriers: usize) -> String {
+    let by = match carriers {
+        0 => format!("no live worker serves queue `{queue}`, which would carry it: start one"),
+        1 => format!("1 live worker serves queue `{queue}` and carries it"),
+        count => format!("{count} live workers serve queue `{queue}`, and one of them carries it"),
+    };
+    format!("hands on what it waited for, which is on its way to job {to} in queue `{target}`; {by}")
 }
 
 fn obstacle(queue: &QueueName, task: Option<&TaskName>, why: &Why) -> String {

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeSet;
 
-use queue_storage::model::{Job, Limit, Parked, State, Timestamp};
+use queue_storage::model::{Job, Limit, Node, Parked, State, Timestamp};
 use queue_storage::storage::{Controls, Pause, Usage, WorkerRecord};
 
 use super::{Blocker, MAX_BLOCKERS, Why};
@@ -39,14 +39,15 @@ pub(super) fn why(job: &Job, evidence: &Evidence) -> Why {
     }
     match (job.state, job.due_at.filter(|due| *due > evidence.now)) {
         (State::Running, _) => running(job, evidence),
-        (State::Waiting, _) => {
-            Why::WaitsFor { jobs: evidence.blockers.clone(), others: job.waits_for.len().saturating_sub(MAX_BLOCKERS) }
-        }
+        (State::Waiting, _) => waiting(job, evidence),
         (State::Scheduled, Some(due)) => Why::Scheduled { until: due.into() },
         (State::Retrying, Some(due)) => {
             Why::Retrying { until: due.into(), after: job.attempts, failure: job.failure.clone() }
         }
-        _ => paused(job, evidence).or_else(|| limited(job, evidence)).unwrap_or_else(|| unclaimed(job, evidence)),
+        _ => carried(job, evidence)
+            .or_else(|| paused(job, evidence))
+            .or_else(|| limited(job, evidence))
+            .unwrap_or_else(|| unclaimed(job, evidence)),
     }
 }
 
@@ -61,6 +62,29 @@ fn running(job: &Job, evidence: &Evidence) -> Why {
         asked_to_stop: job.cancel_requested,
         lost_since: lost.map(Into::into),
     }
+}
+
+/// What it waits for. A hold that stands for the rest of its flow does so for a time; one that stands for a job waits as
+/// long as that takes.
+fn waiting(job: &Job, evidence: &Evidence) -> Why {
+    match (&job.node, job.overdue_at()) {
+        (Node::Hold, Some((until, _))) => Why::NotWhole { until: until.into() },
+        (Node::Hold, None) => Why::Elsewhere,
+        (node, _) => Why::WaitsFor {
+            jobs: evidence.blockers.clone(),
+            others: job.waits_for.len().saturating_sub(MAX_BLOCKERS),
+            trigger: job.trigger,
+            node: node.clone(),
+        },
+    }
+}
+
+/// Where what it waited for is on its way to.
+fn carried(job: &Job, evidence: &Evidence) -> Option<Why> {
+    let Node::Relay { shard, to } = &job.node else { return None };
+    let serves = |record: &&WorkerRecord| is_live(record, evidence.now) && record.shards.contains(&job.shard);
+    let carriers = evidence.workers.iter().filter(serves).count();
+    Some(Why::OnItsWay { to: *to, queue: shard.queue.to_string(), carriers })
 }
 
 /// What someone said that keeps it from running, or from living.

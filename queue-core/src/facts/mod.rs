@@ -7,7 +7,7 @@ pub(crate) mod words;
 use std::time::SystemTime;
 
 use queue_storage::model::{
-    Attempt, AttemptEnd, EndReason, Failure, Job, JobId, Parked, Progress, State, Timestamp, WorkerId,
+    Attempt, AttemptEnd, EndReason, Failure, Job, JobId, Node, Parked, Progress, State, Timestamp, Trigger, WorkerId,
 };
 use serde::Serialize;
 
@@ -27,6 +27,12 @@ pub struct JobFacts {
     pub state: State,
     /// The name of its task.
     pub task: String,
+    /// What it is in its flow; not serialised of a task's job.
+    #[serde(serialize_with = "show::node", skip_serializing_if = "Node::is_task")]
+    pub node: Node,
+    /// What it waits for in those before it; not serialised where that is the usual: that all complete.
+    #[serde(serialize_with = "show::trigger", skip_serializing_if = "show::is_usual")]
+    pub trigger: Trigger,
     /// The name of its queue.
     pub queue: String,
     /// Higher runs first.
@@ -95,6 +101,8 @@ impl JobFacts {
             id: job.id,
             state: job.state,
             task: job.task.to_string(),
+            node: job.node.clone(),
+            trigger: job.trigger,
             queue: job.shard.queue.to_string(),
             priority: job.priority,
             tags: job.tags.iter().map(ToString::to_string).collect(),
@@ -158,4 +166,32 @@ impl From<Attempt> for AttemptFacts {
 
 fn time(moment: Option<Timestamp>) -> Option<SystemTime> {
     moment.map(Into::into)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::time::Duration;
+
+    use bytes::Bytes;
+    use queue_storage::model::{NewJob, Shard};
+
+    #[test]
+    fn what_is_not_usual_of_a_flow_is_shown() {
+        let shard = Shard::of("q".parse().unwrap());
+        let shown = |node, trigger| {
+            let mut new = NewJob::new(JobId::from_u128(7), "mail".parse().unwrap(), Bytes::new());
+            (new.node, new.trigger) = (node, trigger);
+            let json =
+                serde_json::to_value(JobFacts::of(&Job::admitted(new, shard.clone(), Timestamp::EPOCH))).unwrap();
+            ["node", "trigger"].map(|key| json.get(key).map(|word| word.as_str().unwrap().to_owned()))
+        };
+        let relay = Node::Relay { shard: shard.clone(), to: JobId::from_u128(8) };
+        let gather = Node::Gather { keep: Duration::ZERO };
+        assert_eq!(shown(Node::Task, Trigger::Completed), [None, None]);
+        assert_eq!(shown(Node::Task, Trigger::Failed), [None, Some("failed".to_owned())]);
+        assert_eq!(shown(gather, Trigger::Ended), [Some("gather".to_owned()), Some("ended".to_owned())]);
+        assert_eq!(shown(Node::Hold, Trigger::Completed), [Some("hold".to_owned()), None]);
+        assert_eq!(shown(relay, Trigger::Ended), [Some("relay".to_owned()), Some("ended".to_owned())]);
+    }
 }

@@ -4,11 +4,17 @@ use std::collections::BTreeMap;
 use std::fmt::Display;
 use std::time::SystemTime;
 
-use queue_storage::model::{Failure, Progress, State, Timestamp};
+use queue_storage::model::{Failure, Node, Progress, State, Timestamp, Trigger};
 use serde::{Serialize, Serializer};
+
+use super::words::{node_word, trigger_word};
 
 pub(crate) fn text<T: Display, S: Serializer>(value: &T, serializer: S) -> Result<S::Ok, S::Error> {
     serializer.collect_str(value)
+}
+
+pub(crate) fn texts<T: Display, S: Serializer>(values: &[T], serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.collect_seq(values.iter().map(ToString::to_string))
 }
 
 pub(crate) fn maybe_text<T: Display, S: Serializer>(value: &Option<T>, serializer: S) -> Result<S::Ok, S::Error> {
@@ -16,6 +22,20 @@ pub(crate) fn maybe_text<T: Display, S: Serializer>(value: &Option<T>, serialize
         Some(value) => serializer.collect_str(value),
         None => serializer.serialize_none(),
     }
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+pub(crate) fn trigger<S: Serializer>(value: &Trigger, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(trigger_word(*value))
+}
+
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+pub(crate) fn is_usual(trigger: &Trigger) -> bool {
+    *trigger == Trigger::default()
+}
+
+pub(crate) fn node<S: Serializer>(value: &Node, serializer: S) -> Result<S::Ok, S::Error> {
+    serializer.serialize_str(node_word(value))
 }
 
 pub(crate) fn time<S: Serializer>(value: &SystemTime, serializer: S) -> Result<S::Ok, S::Error> {

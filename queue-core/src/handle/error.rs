@@ -25,6 +25,7 @@ pub(super) enum WaitErrorKind {
     Gone,
     Unknown,
     Undecodable(String),
+    NotGathered(String),
     Taking(ActError),
     Storage(StorageError),
 }
@@ -53,6 +54,7 @@ impl fmt::Display for Live {
                     "it is parked, because the workers there do not know task `{task}`: add it to `.tasks(tasks![…])`"
                 )
             }
+            (_, Some(Parked::Outbox)) => f.write_str("what it hands on is on its way to another queue"),
             (_, Some(reason)) => write!(f, "it is parked ({reason}): `client.explain(id)` tells for what"),
             (State::Ready, None) => {
                 f.write_str("it is ready, and no worker has taken it yet: `client.explain(id)` tells why")
@@ -84,6 +86,10 @@ impl fmt::Display for Culprit {
 }
 
 impl WaitError {
+    pub(crate) fn storage(id: JobId, error: StorageError) -> Self {
+        Self::new(id, WaitErrorKind::Storage(error))
+    }
+
     pub(super) fn new(id: JobId, kind: WaitErrorKind) -> Self {
         Self { id, kind: Box::new(kind) }
     }
@@ -193,6 +199,9 @@ impl fmt::Display for WaitError {
             WaitErrorKind::Unknown => write!(f, "job {id} was never stored"),
             WaitErrorKind::Undecodable(why) => {
                 write!(f, "job {id} completed, but its result is not of the type asked for: {why}")
+            }
+            WaitErrorKind::NotGathered(why) => {
+                write!(f, "job {id} completed, but what it gathers can't be put together: {why}")
             }
             WaitErrorKind::Taking(error) => write!(f, "job {id} completed, but its result can't be taken: {error}"),
             WaitErrorKind::Storage(error) => write!(f, "can't ask for job {id}: {error}"),

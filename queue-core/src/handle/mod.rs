@@ -10,12 +10,14 @@ use std::fmt;
 use std::marker::PhantomData;
 use std::time::Duration;
 
-use queue_storage::model::{JobId, State};
+use bytes::Bytes;
+use queue_storage::model::{Job, JobId, Node, State};
 use queue_storage::storage::{Lookup, StorageError, Topic};
 
 use crate::client::Client;
 use crate::codec;
 use crate::facts::JobFacts;
+use crate::gather::{Gatherer, Trouble};
 use crate::task::TaskOutput;
 
 pub use error::WaitError;
@@ -96,7 +98,7 @@ impl<Out: TaskOutput> JobHandle<Out> {
     ///
     /// # Errors
     /// The timeout passed first (the error says where the job is; it is not stopped); the job is dead, cancelled or
-    /// expired; it ended and was pruned; what it returned is not an `Out`.
+    /// expired; it ended and was pruned; what it returned is not an `Out`, or what it gathers can't be put together.
     ///
     /// # Cancel safety
     /// Dropping the future ends the wait; the job goes on.
@@ -146,8 +148,8 @@ impl<Out: TaskOutput> JobHandle<Out> {
         };
         Err(self.error(match job.state {
             State::Completed => {
-                let bytes = job.result.as_deref().unwrap_or(codec::NIL);
-                let output = codec::decode(bytes).map_err(|why| self.error(WaitErrorKind::Undecodable(why)));
+                let bytes = self.returned(&job).await?;
+                let output = codec::decode(&bytes).map_err(|why| self.error(WaitErrorKind::Undecodable(why)));
                 return Ok(Ok(output?));
             }
             State::Dead => WaitErrorKind::Dead(job.reason, job.failure),
@@ -158,6 +160,18 @@ impl<Out: TaskOutput> JobHandle<Out> {
             State::Expired => WaitErrorKind::Expired(job.reason),
             _ => return Ok(Err(Live::of(*job))),
         }))
+    }
+
+    /// What the completed job returned; of a gather, what those returned that it waited for.
+    async fn returned(&self, job: &Job) -> Result<Bytes, WaitError> {
+        if !matches!(job.node, Node::Gather { .. }) {
+            return Ok(job.result.clone().unwrap_or_else(|| Bytes::from_static(codec::NIL)));
+        }
+        let gathered = Gatherer::new(&**self.client.storage(), usize::MAX).gathered(self.id).await;
+        gathered.map_err(|trouble| match trouble {
+            Trouble::Storage(error) => self.error(WaitErrorKind::Storage(error)),
+            trouble => self.error(WaitErrorKind::NotGathered(trouble.to_string())),
+        })
     }
 
     /// The job whose end cancelled this one, as far as it is still known.

@@ -39,7 +39,7 @@ pub struct BulkReport {
 }
 
 impl BulkReport {
-    fn note(&mut self, acted: Acted) {
+    pub(crate) fn note(&mut self, acted: Acted) {
         match acted {
             Acted::Done(state) => {
                 self.done += 1;
@@ -83,7 +83,7 @@ pub struct BulkError {
 }
 
 impl BulkError {
-    pub(super) fn new(report: BulkReport, error: StorageError) -> Self {
+    pub(crate) fn new(report: BulkReport, error: StorageError) -> Self {
         Self { report, error }
     }
 

@@ -9,6 +9,7 @@ use queue_storage::model::{Verdict, WorkerId};
 use queue_storage::storage::LeaseTerms;
 
 use super::Worker;
+use super::courier::Desk;
 use super::line;
 use super::slots::Slots;
 use crate::classes::Classes;
@@ -248,7 +249,8 @@ impl WorkerBuilder {
         let engine = Engine::new(WorkerId::generate(), self.client, self.config, registry, data, self.hook);
         engine.client.attach(Arc::new(Immediate::of(&engine)));
         let slots = Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight)));
-        Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots) })
+        let desks = lines.iter().map(|_| Desk::default()).collect();
+        Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots), desks })
     }
 }
 

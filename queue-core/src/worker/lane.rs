@@ -15,6 +15,7 @@ use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 use tokio_util::task::task_tracker::TaskTrackerToken;
 
+use super::courier::Desk;
 use super::outbox::Outbox;
 use super::slots::Slots;
 use super::suspects;
@@ -30,6 +31,7 @@ pub(super) struct Lane {
     pub(super) shards: Arc<[Shard]>,
     pub(super) index: usize,
     pub(super) slots: Arc<Slots>,
+    pub(super) desks: Arc<[Desk]>,
     pub(super) outbox: Arc<Outbox>,
     /// Runs that have not ended.
     pub(super) runs: TaskTracker,
@@ -175,6 +177,9 @@ impl Lane {
             tracing::warn!(lost, queue = %self.shard, "outcomes discarded: their leases were lost meanwhile");
         }
         self.say_unknown(&answer.parked, next);
+        if answer.outbox {
+            self.desks[self.index].note();
+        }
         let claimed = u32::try_from(answer.claimed.len()).unwrap_or(u32::MAX);
         let config = &self.engine.config;
         if self.stop.is_cancelled() {

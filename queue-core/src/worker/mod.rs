@@ -2,6 +2,7 @@
 
 mod banner;
 mod builder;
+mod courier;
 mod drain;
 mod lane;
 mod line;
@@ -22,6 +23,7 @@ pub use builder::{BuildError, WorkerBuilder};
 
 use crate::client::Client;
 use crate::engine::{Backoff, Engine, Lingering};
+use courier::Desk;
 use line::Line;
 use renewer::Renewer;
 use running::Running;
@@ -47,6 +49,8 @@ pub struct Worker {
     engine: Arc<Engine>,
     lines: Vec<Line>,
     slots: Arc<Slots>,
+    /// One for each line.
+    desks: Arc<[Desk]>,
 }
 
 impl Worker {
@@ -126,8 +130,8 @@ impl Worker {
         self.run_until(ended).await
     }
 
-    /// Waits until the queues this worker serves hold nothing that is ready, due or running, on whatever worker: to be
-    /// given to [`run_until`](Self::run_until), alone or beside another reason to stop.
+    /// Waits until the queues this worker serves hold nothing that is ready, due or running, on whatever worker, and nothing
+    /// that is to be handed on to other queues: to be given to [`run_until`](Self::run_until), alone or beside another reason to stop.
     ///
     /// Jobs for later, retries for later among them, are not waited for, nor those that are parked since this worker can't
     /// run them or their task is paused. Jobs of a paused queue are ready and do not run: it waits until that is resumed.
@@ -135,9 +139,9 @@ impl Worker {
     /// # Cancel safety
     /// Dropping the future changes nothing.
     pub fn drained(&self) -> impl Future<Output = ()> + Send + 'static {
-        let (engine, slots) = (Arc::clone(&self.engine), Arc::clone(&self.slots));
+        let (engine, slots, desks) = (Arc::clone(&self.engine), Arc::clone(&self.slots), Arc::clone(&self.desks));
         let shards: Vec<Shard> = self.lines.iter().map(|line| line.shard.clone()).collect();
-        async move { drain::drained(&engine, &slots, &shards).await }
+        async move { drain::drained(&engine, &slots, &desks, &shards).await }
     }
 
     /// Runs jobs until `shutdown` is ready, then stops well: claims no more, lets jobs finish within the grace, gives
@@ -166,7 +170,7 @@ impl Worker {
         }
         let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
         let renewer = Renewer::start(Arc::clone(&self.engine), &shards).map_err(no_thread)?;
-        let mut running = Running::start(&self.engine, &self.slots, &shards);
+        let mut running = Running::start(&self.engine, &self.slots, &self.desks, &shards);
         tokio::select! {
             () = shutdown => {}
             () = running.broken() => {}

@@ -7,6 +7,7 @@ use tokio::task::JoinSet;
 use tokio_util::sync::CancellationToken;
 use tokio_util::task::TaskTracker;
 
+use super::courier::{self, Desk};
 use super::lane::Lane;
 use super::outbox::Outbox;
 use super::slots::Slots;
@@ -17,6 +18,8 @@ use crate::keeper::pruner;
 pub(super) struct Running {
     lanes: JoinSet<()>,
     keepers: JoinSet<()>,
+    /// They go on while jobs end.
+    couriers: JoinSet<()>,
     /// Lanes that may have a claim in flight.
     claiming: TaskTracker,
     runs: TaskTracker,
@@ -35,10 +38,10 @@ impl Drop for AbortRuns {
 }
 
 impl Running {
-    pub(super) fn start(engine: &Arc<Engine>, slots: &Arc<Slots>, shards: &Arc<[Shard]>) -> Self {
+    pub(super) fn start(engine: &Arc<Engine>, slots: &Arc<Slots>, desks: &Arc<[Desk]>, shards: &Arc<[Shard]>) -> Self {
         let (stop, last) = (CancellationToken::new(), CancellationToken::new());
         let (runs, claiming) = (TaskTracker::new(), TaskTracker::new());
-        let mut lanes = JoinSet::new();
+        let (mut lanes, mut couriers) = (JoinSet::new(), JoinSet::new());
         for (index, shard) in shards.iter().enumerate() {
             let lane = Lane {
                 engine: Arc::clone(engine),
@@ -46,6 +49,7 @@ impl Running {
                 shards: Arc::clone(shards),
                 index,
                 slots: Arc::clone(slots),
+                desks: Arc::clone(desks),
                 outbox: Arc::new(Outbox::default()),
                 runs: runs.clone(),
                 stop: stop.clone(),
@@ -53,10 +57,11 @@ impl Running {
                 last: last.clone(),
             };
             lanes.spawn(lane.run());
+            couriers.spawn(courier::carry_for_ever(Arc::clone(engine), shard.clone(), Arc::clone(desks), index));
         }
         let mut keepers = JoinSet::new();
         keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
-        Self { lanes, keepers, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
+        Self { lanes, keepers, couriers, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
     }
 
     /// Waits for a lane to end although nobody stopped it, which only a panic can do; the panic goes on here.
@@ -110,6 +115,7 @@ impl Running {
                 tracing::warn!("the storage does not answer: outcomes not written are lost, their jobs will run again");
             }
         }
+        self.couriers.abort_all();
         tracing::info!(worker = %engine.id, "worker stopped");
     }
 }

@@ -1,0 +1,95 @@
+//! All jobs of a flow, from the last one back.
+
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+
+use futures_util::stream::{self, StreamExt};
+use queue_storage::model::{Envelope, Job, JobId, Node};
+use queue_storage::storage::{Lookup, StorageError};
+
+use crate::client::Client;
+use crate::flow::{HANDLERS, OF, RELAY};
+
+/// How many jobs are asked for at once.
+const AT_ONCE: usize = 32;
+
+/// The stored jobs of a flow.
+pub(super) struct Walk {
+    /// Each behind those it waits for; across shards a hold behind its relay, which is behind what it tells of.
+    pub(super) jobs: Vec<Job>,
+    /// Whom each waits for, as the flow was built: a hold stands for the job it is told of.
+    pub(super) before: HashMap<JobId, Vec<JobId>>,
+    /// Jobs that handle the end of others, by these.
+    pub(super) handlers: BTreeMap<JobId, Vec<JobId>>,
+    /// Jobs of the flow that are not stored any more.
+    pub(super) gone: BTreeSet<JobId>,
+}
+
+impl Walk {
+    /// Reads the flow that ends with this job.
+    pub(super) async fn read(client: &Client, end: JobId) -> Result<Self, StorageError> {
+        let mut walk =
+            Self { jobs: Vec::new(), before: HashMap::new(), handlers: BTreeMap::new(), gone: BTreeSet::new() };
+        let mut found: HashMap<JobId, Job> = HashMap::new();
+        let (mut seen, mut next) = (BTreeSet::from([end]), vec![end]);
+        while !next.is_empty() {
+            let looks = stream::iter(next).map(async |id| (id, client.storage().get(id).await));
+            let looks: Vec<_> = looks.buffer_unordered(AT_ONCE).collect().await;
+            next = Vec::new();
+            for (id, look) in looks {
+                let Lookup::Found(job) = look? else {
+                    walk.gone.insert(id);
+                    continue;
+                };
+                let others = walk.note(&job);
+                found.insert(id, *job);
+                next.extend(others.into_iter().filter(|id| seen.insert(*id)));
+            }
+        }
+        walk.order(end, found);
+        Ok(walk)
+    }
+
+    /// Notes whom a job waits for and who handles its end; all jobs that it names.
+    fn note(&mut self, job: &Job) -> Vec<JobId> {
+        let headers = Envelope::decode(&job.envelope).map(|envelope| envelope.headers).unwrap_or_default();
+        let ids = |name: &str| -> Vec<JobId> {
+            headers.get(name).into_iter().flat_map(|ids| ids.split(' ')).filter_map(|id| id.parse().ok()).collect()
+        };
+        let mut before = job.waits_for.clone();
+        if job.node == Node::Hold {
+            before.extend(ids(RELAY));
+            before.extend(ids(OF));
+        }
+        let handlers = ids(HANDLERS);
+        let named = before.iter().chain(&handlers).copied().collect();
+        self.before.insert(job.id, before);
+        if !handlers.is_empty() {
+            self.handlers.insert(job.id, handlers);
+        }
+        named
+    }
+
+    /// Puts each job behind those it waits for.
+    fn order(&mut self, end: JobId, mut found: HashMap<JobId, Job>) {
+        let roots: Vec<JobId> = std::iter::once(end).chain(self.handlers.values().flatten().copied()).collect();
+        let mut entered = BTreeSet::new();
+        for root in roots {
+            // A stack of its own: a pipeline may be as long as it likes.
+            let mut stack = vec![(root, false)];
+            while let Some((id, left)) = stack.pop() {
+                if left {
+                    self.jobs.extend(found.remove(&id));
+                } else if entered.insert(id) {
+                    stack.push((id, true));
+                    let before = self.before.get(&id).into_iter().flatten().rev();
+                    stack.extend(before.filter(|id| !entered.contains(id)).map(|id| (*id, false)));
+                }
+            }
+        }
+    }
+
+    /// Every job that handles the end of another.
+    pub(super) fn all_handlers(&self) -> BTreeSet<JobId> {
+        self.handlers.values().flatten().copied().collect()
+    }
+}
