@@ -6,11 +6,11 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
-use queue::storage::model::{JobId, Key, Shard, WorkerId};
+use queue::storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue::storage::storage::{
-    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage,
-    JobQuery, Listener, Lookup, Maintain, Notify, Operate, Renewal, Renewed, Retention, SettleAnswer, Step, Storage,
-    StorageError, Topic, Usage, WorkerRecord,
+    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
+    JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Renewal, Renewed, Retention, SettleAnswer,
+    Step, Storage, StorageError, Topic, Usage, WorkerRecord,
 };
 use tokio::sync::watch;
 
@@ -23,7 +23,10 @@ enum Method {
     Exchange,
     Renew,
     Prune,
+    Outbox,
+    Deliver,
     Get,
+    Inputs,
     List,
     Counts,
     Shards,
@@ -36,14 +39,17 @@ enum Method {
 }
 
 /// The methods' names, in their order.
-const NAMES: [&str; 16] = [
+const NAMES: [&str; 19] = [
     "enqueue",
     "register",
     "deregister",
     "exchange",
     "renew",
     "prune",
+    "outbox",
+    "deliver",
     "get",
+    "inputs",
     "list",
     "counts",
     "shards",
@@ -155,12 +161,24 @@ impl Maintain for Counting {
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
         self.pass(Method::Prune, self.inner.prune(shard, retention)).await
     }
+
+    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+        self.pass(Method::Outbox, self.inner.outbox(shard, sent)).await
+    }
+
+    async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
+        self.pass(Method::Deliver, self.inner.deliver(shard, deliveries)).await
+    }
 }
 
 #[async_trait]
 impl Operate for Counting {
     async fn get(&self, id: JobId) -> Result<Lookup, StorageError> {
         self.pass(Method::Get, self.inner.get(id)).await
+    }
+
+    async fn inputs(&self, id: JobId) -> Result<Option<Inputs>, StorageError> {
+        self.pass(Method::Inputs, self.inner.inputs(id)).await
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {

@@ -61,6 +61,9 @@ pub(crate) struct Run {
     /// 5 never binds and 1 does.
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..))]
     pub(crate) limit: Option<u32>,
+    /// What `flows` measures.
+    #[arg(long)]
+    pub(crate) shape: Option<Shape>,
     /// The worker of `latency` is a process of its own.
     #[arg(long)]
     pub(crate) processes: bool,
@@ -91,8 +94,34 @@ pub(crate) enum Measure {
     ScheduleBurst,
     /// What a worker costs that has nothing to do.
     Idle,
+    /// Pipelines of three, one group with a callback, and pipelines that go from queue to queue: what they cost.
+    Flows,
     /// What a waiting job takes, in the server's memory or in the file; no worker runs.
     Memory,
+}
+
+/// What jobs are tied into.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, ValueEnum)]
+pub(crate) enum Shape {
+    /// Pipelines of three steps.
+    Pipeline,
+    /// The same jobs, tied to nothing.
+    Alone,
+    /// One group, with a callback that gets what all members return.
+    Group,
+    /// Pipelines of two steps, the second in another queue.
+    Across,
+}
+
+impl Shape {
+    pub(crate) fn name(self) -> &'static str {
+        match self {
+            Self::Pipeline => "pipeline",
+            Self::Alone => "alone",
+            Self::Group => "group",
+            Self::Across => "across",
+        }
+    }
 }
 
 impl Measure {
@@ -105,6 +134,7 @@ impl Measure {
             Self::Latency => "latency",
             Self::ScheduleBurst => "schedule-burst",
             Self::Idle => "idle",
+            Self::Flows => "flows",
             Self::Memory => "memory",
         }
     }
@@ -148,6 +178,10 @@ impl Run {
             (self.fails.is_some() && !drains, "--fails is for --measure drain"),
             (self.results && !drains, "--results is for --measure drain"),
             (self.limit.is_some() && !drains, "--limit is for --measure drain"),
+            (
+                self.shape.is_some() != (self.measure == Measure::Flows),
+                "--shape is for --measure flows, which needs it",
+            ),
             (self.processes && !waits, "--processes is for --measure latency"),
             (self.processes && in_memory, "no other process sees memory: use a file or a server with --processes"),
             (

@@ -7,7 +7,7 @@ use queue::BoxError;
 use serde::Serialize;
 
 use crate::meter::Spent;
-use crate::options::Run;
+use crate::options::{Run, Shape};
 use crate::probe::{Slow, Snapshot};
 use crate::times::Times;
 
@@ -43,6 +43,8 @@ struct Variant {
     results: Option<bool>,
     #[serde(skip_serializing_if = "Option::is_none")]
     processes: Option<u8>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    shape: Option<&'static str>,
 }
 
 /// Declares the figures with their units and digits.
@@ -115,6 +117,7 @@ impl Report {
                 fails: run.fails,
                 results: run.results.then_some(true),
                 processes: run.processes.then_some(2),
+                shape: run.shape.map(Shape::name),
             },
             seconds,
             figures,

@@ -11,6 +11,9 @@ use crate::clock;
 /// The queue of every measured job.
 pub(crate) const QUEUE: &str = "bench";
 
+/// Where the second step of a pipeline across queues goes.
+pub(crate) const OTHER: &str = "bench-other";
+
 /// Sees every run.
 #[derive(Debug, Default)]
 pub(crate) struct Runs {
@@ -81,6 +84,27 @@ pub(crate) async fn flaky(payload: String, runs: Data<Runs>, ctx: Context) -> Re
 #[task(queue = "bench", retries = 1)]
 pub(crate) async fn echo(payload: String, runs: Data<Runs>, ctx: Context) -> Result<String, TaskError> {
     runs.attempt(&ctx).map(|()| payload)
+}
+
+/// A number.
+#[task(queue = "bench")]
+pub(crate) async fn number(n: u64, runs: Data<Runs>) -> Result<u64, TaskError> {
+    runs.see();
+    Ok(n)
+}
+
+/// One more than the step before.
+#[task(queue = "bench")]
+pub(crate) async fn more(n: u64, runs: Data<Runs>) -> Result<u64, TaskError> {
+    runs.see();
+    Ok(n + 1)
+}
+
+/// What all members of a group add up to.
+#[task(queue = "bench")]
+pub(crate) async fn sum(all: Vec<u64>, runs: Data<Runs>) -> Result<u64, TaskError> {
+    runs.see();
+    Ok(all.iter().sum())
 }
 
 #[cfg(test)]

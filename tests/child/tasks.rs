@@ -82,6 +82,41 @@ pub(crate) async fn work(job: u64, micros: [u64; 3], effects: Data<Effects>) -> 
     name
 }
 
+/// A member of a flow: its number.
+#[task]
+pub(crate) async fn leaf(job: u64, effects: Data<Effects>) -> Result<u64, Infallible> {
+    Guard::begin(&effects, job).end()?;
+    Ok(job)
+}
+
+/// One more than the step before.
+#[task]
+pub(crate) async fn step(before: u64, job: u64, effects: Data<Effects>) -> Result<u64, Infallible> {
+    Guard::begin(&effects, job).end()?;
+    Ok(before + 1)
+}
+
+/// What all members returned, as it came.
+#[task]
+pub(crate) async fn fold(all: Vec<u64>, job: u64, effects: Data<Effects>) -> Result<Vec<u64>, Infallible> {
+    Guard::begin(&effects, job).end()?;
+    Ok(all)
+}
+
+/// What all groups returned, as it came.
+#[task]
+pub(crate) async fn folds(all: Vec<Vec<u64>>, job: u64, effects: Data<Effects>) -> Result<Vec<Vec<u64>>, Infallible> {
+    Guard::begin(&effects, job).end()?;
+    Ok(all)
+}
+
+/// Where two ways meet.
+#[task]
+pub(crate) async fn meet(both: (u64, u64), job: u64, effects: Data<Effects>) -> Result<u64, Infallible> {
+    Guard::begin(&effects, job).end()?;
+    Ok(both.0 * 1_000 + both.1)
+}
+
 /// Runs until its gate is opened.
 #[task]
 pub(crate) async fn hold(job: u64, effects: Data<Effects>) -> Result<String, Infallible> {

@@ -2,6 +2,7 @@
 
 mod drain;
 mod enqueue;
+mod flows;
 mod footprint;
 mod idle;
 mod latency;
@@ -22,6 +23,10 @@ pub(crate) use processes::serve;
 pub(crate) async fn measure(run: &Run, target: &Target) -> Result<Report, BoxError> {
     let before = Before::of(target).await?;
     let report = once(run, target).await?;
+    if run.measure == Measure::Flows {
+        // What ties jobs together is counted with them: the measure checks what came of it.
+        return Ok(report);
+    }
     let only_enqueued =
         matches!(run.measure, Measure::Enqueue | Measure::EnqueueConcurrent | Measure::EnqueueBulk | Measure::Memory);
     let jobs = if run.measure == Measure::Memory { run.jobs() + footprint::WARM_UP } else { run.jobs() };
@@ -39,6 +44,7 @@ async fn once(run: &Run, target: &Target) -> Result<Report, BoxError> {
         Measure::Latency => latency::latency(run, target).await,
         Measure::ScheduleBurst => schedule::burst(run, target).await,
         Measure::Idle => idle::idle(run, target).await,
+        Measure::Flows => flows::flows(run, target).await,
         Measure::Memory => footprint::footprint(run, target).await,
     }
 }

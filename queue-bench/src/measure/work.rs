@@ -8,7 +8,7 @@ use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
 use crate::target::Target;
-use crate::tasks::{QUEUE, Runs, echo, flaky, noop};
+use crate::tasks::{QUEUE, Runs, echo, flaky, more, noop, number, sum};
 
 /// A measure that waits this long for jobs that do nothing has failed.
 const PATIENCE: Duration = Duration::from_secs(600);
@@ -22,13 +22,17 @@ pub(super) struct Working {
 
 impl Working {
     pub(super) fn start(concurrency: u32, target: &Target, runs: Runs) -> Result<Self, BoxError> {
+        Self::serving(&[QUEUE], concurrency, target, runs)
+    }
+
+    /// One that serves these queues.
+    pub(super) fn serving(queues: &[&str], concurrency: u32, target: &Target, runs: Runs) -> Result<Self, BoxError> {
         let runs = Arc::new(runs);
-        let worker = Worker::builder(&target.client)
-            .tasks(tasks![noop, flaky, echo])
+        let builder = Worker::builder(&target.client)
+            .tasks(tasks![noop, flaky, echo, number, more, sum])
             .data_arc(Arc::clone(&runs))
-            .queue(QUEUE)
-            .concurrency(concurrency)
-            .build()?;
+            .concurrency(concurrency);
+        let worker = queues.iter().fold(builder, |builder, queue| builder.queue(*queue)).build()?;
         let (stop, stopped) = oneshot::channel::<()>();
         let worker = tokio::spawn(worker.run_until(async {
             let _ = stopped.await;

@@ -6,6 +6,7 @@ mod cancelling;
 mod controlling;
 mod ends;
 mod evolution;
+mod flows;
 mod handles;
 mod idle;
 mod immediate;

@@ -107,7 +107,7 @@ async fn arguments_are_replaced_and_headers_stay(place: Place) {
 
 async fn a_step_with_an_argument_of_its_own_takes_no_result(place: Place) {
     let job = greet::new("a").then(shout::after("!")).enqueue(&place.client).await.unwrap();
-    job.replace_arguments(shout { text: "quiet".into(), mark: ".".into() }).await.unwrap();
+    job.job().replace_arguments(shout { text: "quiet".into(), mark: ".".into() }).await.unwrap();
     assert_eq!(running(&place, tasks![greet, shout], job.wait(PATIENCE)).await.unwrap(), "quiet.");
 }
 
@@ -146,7 +146,7 @@ async fn what_another_job_needs_is_not_revived(place: Place) {
     let step = first.then(shout::after("!").delay(HOUR)).enqueue(&place.client).await.unwrap();
     let first = place.client.handle::<greet>(id).await.unwrap();
     running(&place, tasks![greet], first.wait(PATIENCE)).await.unwrap();
-    assert_eq!(step.status().await.unwrap().state(), Some(State::Scheduled));
+    assert_eq!(step.job().status().await.unwrap().state(), Some(State::Scheduled));
     let error = first.revive().await.unwrap_err();
     assert_eq!(error.refused_in(), Some(State::Completed));
     assert!(error.to_string().contains("but a live job needs what it returned"), "{error}");
@@ -401,7 +401,7 @@ async fn what_can_not_be_moved(place: Place) {
     let first = greet::new("a");
     let id = first.id();
     let step = first.then(shout::after("!")).enqueue(&place.client).await.unwrap();
-    let error = step.move_to("other").await.unwrap_err();
+    let error = step.job().move_to("other").await.unwrap_err();
     assert!(error.is_invalid() && error.to_string().contains("takes the results of other jobs"), "{error}");
     assert!(place.client.move_job(id, "default").await.unwrap_err().is_invalid());
     assert!(place.client.move_job(id, "a b").await.unwrap_err().is_invalid());

@@ -5,13 +5,14 @@ use std::time::Duration;
 use queue::{State, TaskError, Unique, task, tasks};
 
 use super::ends::running;
+use super::worker;
 use crate::support::{PATIENCE, Place, on_every_storage};
 
 on_every_storage!(
     each_output_is_the_next_first_argument,
     a_dead_step_cancels_what_follows,
     a_whole_call_is_a_step_that_ignores_the_output,
-    steps_in_two_queues_are_refused,
+    steps_in_several_queues,
     a_step_after_nothing,
     a_pipeline_that_is_kept_out_changes_nothing,
 );
@@ -68,8 +69,8 @@ async fn a_dead_step_cancels_what_follows(place: Place) {
     let last = pipeline.enqueue(&place.client).await.unwrap();
     let error = running(&place, tasks![fails, label, fetch], last.wait(PATIENCE)).await.unwrap_err();
     assert!(error.is_cancelled());
-    assert_eq!(error.culprit(), Some(culprit_of(&place, &last).await));
-    assert!(error.to_string().contains("of task `label`, which it waited for, did not complete"), "{error}");
+    assert_eq!(error.culprit(), Some(culprit));
+    assert!(error.to_string().contains("of task `fails`, which it waited for, did not complete"), "{error}");
     let dead = place.client.handle::<fails>(culprit).await.unwrap();
     assert_eq!(dead.status().await.unwrap().state(), Some(State::Dead));
     let counts = place.client.counts("default").await.unwrap();
@@ -86,20 +87,17 @@ async fn a_step_after_nothing(place: Place) {
     assert_eq!(running(&place, tasks![quiet, after_quiet], last.wait(PATIENCE)).await.unwrap(), 5);
 }
 
-async fn steps_in_two_queues_are_refused(place: Place) {
-    let pipeline = fetch::new("a").then(scale::after(1u32).queue("other"));
-    let error = pipeline.enqueue(&place.client).await.unwrap_err();
-    assert_eq!(
-        error.to_string(),
-        "step 2 of the pipeline, `scale`, is in queue `other`, but the pipeline starts in `default`: all steps of a \
-         pipeline are in one queue; put the step there with `.queue(\"default\")`"
-    );
-    assert_eq!(place.client.counts("default").await.unwrap().enqueued, 0);
-}
-
-/// The step before the last: what cancelled it.
-async fn culprit_of<Out>(place: &Place, last: &queue::JobHandle<Out>) -> queue::JobId {
-    place.client.job(last.id()).await.unwrap().found().unwrap().waits_for[0]
+/// Each step in a queue of its own, the last where the first was.
+async fn steps_in_several_queues(place: Place) {
+    let pipeline = fetch::new("ab").then(scale::after(2u32).queue("slow")).then(label::after("sum"));
+    let ids = pipeline.ids();
+    let last = pipeline.enqueue(&place.client).await.unwrap();
+    let worker = worker(&place, tasks![fetch, scale, label]).queue("default").queue("slow").build().unwrap();
+    let mut result = None;
+    worker.run_until(async { result = Some(last.wait(PATIENCE).await) }).await.unwrap();
+    assert_eq!(result.unwrap().unwrap(), "sum=390");
+    assert_eq!(place.client.job(ids[1]).await.unwrap().found().unwrap().shard.queue.as_str(), "slow");
+    assert_eq!(place.client.counts("slow").await.unwrap().live(), 0);
 }
 
 async fn a_pipeline_that_is_kept_out_changes_nothing(place: Place) {

@@ -6,6 +6,7 @@ mod cancels;
 mod crowd;
 mod drain;
 mod enqueuers;
+mod flows;
 mod frozen;
 mod kills;
 mod limits;

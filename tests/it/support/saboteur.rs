@@ -6,11 +6,11 @@ use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
 use queue::Storage;
-use queue_storage::model::{JobId, Key, Shard, WorkerId};
+use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::{
-    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, JobPage,
-    JobQuery, Listener, Lookup, Maintain, Notify, Operate, Renewal, Renewed, Retention, Step, StorageError, Topic,
-    Usage, WorkerRecord,
+    Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
+    JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Renewal, Renewed, Retention, Step,
+    StorageError, Topic, Usage, WorkerRecord,
 };
 
 /// Which way a call is lost.
@@ -128,12 +128,24 @@ impl Maintain for Saboteur {
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
         self.inner.prune(shard, retention).await
     }
+
+    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+        self.inner.outbox(shard, sent).await
+    }
+
+    async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
+        self.inner.deliver(shard, deliveries).await
+    }
 }
 
 #[async_trait]
 impl Operate for Saboteur {
     async fn get(&self, id: JobId) -> Result<Lookup, StorageError> {
         self.inner.get(id).await
+    }
+
+    async fn inputs(&self, id: JobId) -> Result<Option<Inputs>, StorageError> {
+        self.inner.inputs(id).await
     }
 
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError> {

@@ -14,8 +14,8 @@ use queue_redis::{RedisOptions, RedisStorage};
 use queue_servers::Redis;
 use queue_storage::clock::{Clock, ManualClock};
 use queue_storage::model::{
-    CallerId, Conflict, EndReason, Failure, FailureKind, Fence, Job, JobId, Key, Limit, NewJob, Progress, Rate,
-    Settled, Settlement, Shard, Timestamp, Unique, When, WhenFull, Window, WorkerId,
+    CallerId, Conflict, EndReason, Ending, Failure, FailureKind, Fence, Input, Job, JobId, Key, Limit, NewJob, Node,
+    Progress, Rate, Settled, Settlement, Shard, Timestamp, Trigger, Unique, When, WhenFull, Window, WorkerId,
 };
 use queue_storage::storage::{
     Act, Acted, Claim, Control, Enqueue, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, Maintain, Operate,
@@ -179,6 +179,39 @@ impl Story {
         assert_eq!(claimed.iter().map(|one| number(one.job.id)).collect::<Vec<_>>(), [33, 31]);
         self.enqueue(2, 3, vec![last]).await;
     }
+
+    /// Jobs tied into flows: each trigger and each node, waiting and not, and what was delivered.
+    async fn flow(&self) {
+        let there = Shard { queue: "there".parse().unwrap(), index: 3 };
+        let to = JobId::from_u128(0x019b_76da_a800_7000_8000_0000_0000_0000).at_home(&there);
+        let relay = Node::Relay { shard: there, to };
+        let gather = Node::Gather { keep: 3600 * SECOND };
+        let ties = [
+            (40, Trigger::Completed, vec![1, 10], gather.clone()),
+            (41, Trigger::Completed, vec![], Node::Hold),
+            (42, Trigger::Failed, vec![41], Node::Task),
+            (43, Trigger::Ended, vec![41, 7], gather),
+            (44, Trigger::Ended, vec![10], relay.clone()),
+            (45, Trigger::Ended, vec![41], relay),
+            (46, Trigger::Completed, vec![], Node::Hold),
+            (47, Trigger::Completed, vec![46, 1], Node::Task),
+            (48, Trigger::Failed, vec![4], Node::Task),
+            (49, Trigger::Ended, vec![7], Node::Task),
+        ];
+        let tied = ties.map(|(n, trigger, waits_for, node)| {
+            let mut job = job(n);
+            (job.trigger, job.node) = (trigger, node);
+            job.waits_for = waits_for.into_iter().map(id).collect();
+            job.expires = (n == 41).then_some(When::In(3600 * SECOND));
+            job
+        });
+        self.enqueue(2, 4, tied.into()).await;
+        let mut far = Ending::new(to, "t".parse().unwrap(), State::Dead);
+        far.failure = Some(Failure::new(FailureKind::Error, "far away"));
+        far.keep_until = Some(self.clock.now() + 7200 * SECOND);
+        let delivered = self.storage.deliver(&shard(), &[(id(46), Input::Failed(far.into()))]).await.unwrap();
+        assert_eq!(delivered, [Some(State::Cancelled)]);
+    }
 }
 
 /// A line in which the ear of a worker is always the same.
@@ -262,6 +295,7 @@ async fn tell() -> Story {
     let progress = vec![(id(13), Progress::new(3, 4, "on its way"))];
     story.storage.renew(Renewal { worker: story.worker(2), shard: shard(), leases, progress }).await.unwrap();
     story.crowd().await;
+    story.flow().await;
     story.meddle().await;
     story.storage.deregister(story.worker(1)).await.unwrap();
     story.prune().await;
@@ -293,6 +327,16 @@ const JOBS: &[&str] = &[
     "34 ready t sequence=22 priority=203 parked=rate_window for=key:api opens=70 limits=key:api enqueued=10",
     "31 running t sequence=23 priority=202 unique=key:once+Forever limits=task:t enqueued=10 started=10 until=20 delivered=false worker=2",
     "32 ready t sequence=24 priority=201 parked=limit_full for=task:t unique=key:hourly+For(3600s) limits=task:t enqueued=10",
+    "40 completed t node=gather+3600s enqueued=10 ended=10 keep=3610 after=[1, 10]",
+    "41 waiting t expires=3610 node=hold enqueued=10",
+    "42 waiting t trigger=Failed enqueued=10 after=[41]",
+    "43 waiting t node=gather+3600s trigger=Ended enqueued=10 after=[41, 7]",
+    "44 ready t sequence=30 parked=outbox node=relay+there#3+01KDVDNA00E0080000000000QK trigger=Ended enqueued=10 after=[10]",
+    "45 waiting t node=relay+there#3+01KDVDNA00E0080000000000QK trigger=Ended enqueued=10 after=[41]",
+    "46 cancelled t node=hold enqueued=10 ended=10 keep=7210 reason=dependency culprit=0 failure=far away (None)",
+    "47 cancelled t enqueued=10 ended=10 keep=7210 reason=dependency culprit=0 after=[46, 1]",
+    "48 cancelled t trigger=Failed enqueued=10 ended=10 keep=3600 reason=not_needed after=[4]",
+    "49 ready t sequence=36 trigger=Ended enqueued=10 after=[7]",
 ];
 
 /// A failure with its type; of one that the server wrote, whose worker vanished.
@@ -300,6 +344,14 @@ fn told(failure: &Failure) -> String {
     match failure.message.strip_prefix("worker 1G0000000") {
         Some(_) => "crash: worker 1".into(),
         None => format!("{failure} ({:?})", failure.error_type),
+    }
+}
+
+fn told_node(node: &Node) -> String {
+    match node {
+        Node::Gather { keep } => format!("gather+{keep:?}"),
+        Node::Relay { shard, to } => format!("relay+{shard}+{to}"),
+        other => format!("{other:?}").to_lowercase(),
     }
 }
 
@@ -327,6 +379,8 @@ fn shown(job: &Job) -> String {
     add("unique", job.unique.as_ref().map(|unique| format!("{}+{:?}", unique.key, unique.window)));
     let keys = |limits: &[Limit]| limits.iter().map(|limit| limit.key().to_string()).collect::<Vec<_>>().join("+");
     add("limits", (!job.limits.is_empty()).then(|| keys(&job.limits)));
+    add("node", (!job.node.is_task()).then(|| told_node(&job.node)));
+    add("trigger", (job.trigger != Trigger::Completed).then(|| format!("{:?}", job.trigger)));
     add("attempts", unless_zero(job.attempts));
     add("crashes", unless_zero(job.crashes));
     add("suspect", job.suspect.then(String::new));
@@ -442,7 +496,7 @@ async fn an_enqueuer_needs_no_more_than_the_page_says() {
         assert_eq!(storage.enqueue(call).await.unwrap().len(), count);
     }
     assert_eq!(server.cli(&["EXISTS", "queue:{default}:sleepers", "queue:{default}:interest"]), "0");
-    assert_eq!(server.cli(&["LLEN", "queue:{default}:follow"]), "1");
+    assert_eq!(server.cli(&["EXISTS", "queue:{default}:follow"]), "0");
 }
 
 #[tokio::test]
@@ -465,7 +519,26 @@ async fn today_reads_and_goes_on_with_the_bytes_of_layout_1() {
         story.clock.advance(60 * SECOND);
     }
     let counts = story.storage.counts(&shard()).await.unwrap();
-    assert_eq!((counts.live(), counts.parked, counts.enqueued), (2, 2, 24), "{counts:?}");
-    assert_eq!((counts.ended.completed, counts.ended.dead, counts.ended.cancelled), (18, 2, 1), "{counts:?}");
+    assert_eq!((counts.live(), counts.parked, counts.enqueued), (7, 3, 34), "{counts:?}");
+    assert_eq!((counts.ended.completed, counts.ended.dead, counts.ended.cancelled), (20, 2, 4), "{counts:?}");
     assert_eq!(counts.ended.expired, 1, "{counts:?}");
+    flows_go_on(&story).await;
+}
+
+/// Whom flows wait for comes, and what they hand on is carried away.
+async fn flows_go_on(story: &Story) {
+    let parcels = async |sent: &[JobId]| {
+        let parcels = story.storage.outbox(&shard(), sent).await.unwrap().parcels;
+        parcels.into_iter().map(|one| (number(one.relay), one.input)).collect::<Vec<_>>()
+    };
+    let done = Input::Returned((&b"\xa4done"[..]).into());
+    assert_eq!(parcels(&[]).await, [(44, done.clone())]);
+    let inputs = story.storage.inputs(id(40)).await.unwrap().unwrap().inputs;
+    assert_eq!(inputs, [Input::Returned((&b"\x2a"[..]).into()), done]);
+    let delivered = story.storage.deliver(&shard(), &[(id(41), Input::Nothing)]).await.unwrap();
+    assert_eq!(delivered, [Some(State::Completed)]);
+    assert_eq!(parcels(&[id(44)]).await, [(45, Input::Nothing)]);
+    let states: Vec<_> = story.jobs().await.iter().filter(|job| number(job.id) > 40).map(|job| job.state).collect();
+    let [x, c] = [State::Cancelled, State::Completed];
+    assert_eq!(states, [c, x, c, c, State::Ready, x, x, x, c]);
 }
