@@ -15,6 +15,10 @@ use tokio::sync::Semaphore;
 use crate::codec;
 use crate::failed::Failed;
 
+/// What a hold is called that stands for a job of another queue, and the header by which it names that job.
+pub(crate) const HOLD: &str = "queue:hold";
+pub(crate) const OF: &str = "queue.of";
+
 /// How many gathers are asked for at once.
 const MAX_FETCHES: usize = 16;
 
@@ -126,6 +130,19 @@ impl<'a> Gatherer<'a> {
         Ok(found.map_or_else(|| Failed::of(ending), |job| Failed::of_job(&job)))
     }
 
+    /// How the job ended that a hold stands for, as far as it is still known.
+    async fn behind(&self, ending: &Ending) -> Result<Failed, Trouble> {
+        let hold = self.storage.get(ending.job).await?.found();
+        let headers = hold.and_then(|hold| Envelope::decode(&hold.envelope).ok()).map(|envelope| envelope.headers);
+        let of = headers.and_then(|headers| headers.get(OF)?.parse().ok());
+        let Some(of) = of else { return self.origin(ending).await };
+        let failed = |job: &Job| job.state.is_end() && job.state != State::Completed;
+        match self.storage.get(of).await?.found().filter(failed) {
+            Some(job) => Ok(Failed::of_job(&job)),
+            None => self.origin(ending).await,
+        }
+    }
+
     fn assemble<'b>(
         &'b self,
         intake: Intake,
@@ -157,6 +174,10 @@ impl<'a> Gatherer<'a> {
             parts.push(match input {
                 Input::Returned(value) => self.counted(value)?,
                 Input::Nothing => Part::Value(Bytes::from_static(codec::NIL)),
+                Input::Failed(ending) if ending.task.as_str() == HOLD => {
+                    asked.push(Box::pin(async move { Ok((at, Part::Failed(Box::new(self.behind(ending).await?)))) }));
+                    placeholder()
+                }
                 Input::Failed(ending) => Part::Failed(Box::new(Failed::of(ending))),
                 Input::Gathered(id) => {
                     asked.push(Box::pin(async move { Ok((at, self.part_of_gather(*id, depth).await?)) }));

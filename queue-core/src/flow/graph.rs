@@ -124,7 +124,8 @@ impl Graph {
 
     /// Adds a step that takes what an end hands on; the new end.
     pub(crate) fn follow(&mut self, tail: &Tail, mut draft: Draft) -> Tail {
-        let (waits_for, intake, trigger) = self.intake(tail, Some(&draft.shard()));
+        let home = draft.shard();
+        let (waits_for, intake, trigger) = self.intake(tail, Some(&home), Some(&home));
         draft.take(intake, waits_for.is_empty());
         let id = draft.id;
         self.add(Knot::task(draft, waits_for, trigger));
@@ -133,7 +134,7 @@ impl Graph {
 
     /// Adds a job that handles an end.
     pub(crate) fn handle(&mut self, tail: &Tail, mut draft: Draft, trigger: Trigger) {
-        let of = self.point(tail);
+        let of = self.point_near(tail, Some(&draft.shard()));
         draft.take(Intake { form: Form::One, told: true }, false);
         let id = draft.id;
         self.add(Knot::task(draft, vec![of], trigger));
@@ -144,15 +145,20 @@ impl Graph {
 
     /// The one job that hands on what an end does.
     pub(crate) fn point(&mut self, tail: &Tail) -> JobId {
+        self.point_near(tail, None)
+    }
+
+    fn point_near(&mut self, tail: &Tail, near: Option<&Shard>) -> JobId {
         if let Tail::One(id) = tail {
             return *id;
         }
-        let (waits_for, intake, trigger) = self.intake(tail, None);
-        self.gather(waits_for, intake, trigger)
+        let (waits_for, intake, trigger) = self.intake(tail, None, near);
+        self.gather(waits_for, intake, trigger, near)
     }
 
-    /// What a job that takes an end waits for, and how it makes one value of that. `home` is where it is to live.
-    fn intake(&mut self, tail: &Tail, home: Option<&Shard>) -> (Vec<JobId>, Intake, Trigger) {
+    /// What a job that takes an end waits for, and how it makes one value of that. `home` is where it is to live, `near`
+    /// where what gathers nothing is.
+    fn intake(&mut self, tail: &Tail, home: Option<&Shard>, near: Option<&Shard>) -> (Vec<JobId>, Intake, Trigger) {
         let tails = match tail {
             Tail::One(id) => return (vec![*id], Intake::default(), Trigger::Completed),
             Tail::Told(id) => return (vec![*id], Intake { form: Form::One, told: true }, Trigger::Ended),
@@ -163,7 +169,7 @@ impl Graph {
             .iter()
             .map(|tail| match tail {
                 Tail::Told(id) if told => *id,
-                other => self.point(other),
+                other => self.point_near(other, near),
             })
             .collect();
         let trigger = if told { Trigger::Ended } else { Trigger::Completed };
@@ -180,7 +186,7 @@ impl Graph {
     }
 
     fn chunks(&mut self, ids: &[JobId], intake: Intake, trigger: Trigger) -> Vec<JobId> {
-        ids.chunks(WIDTH).map(|chunk| self.gather(chunk.to_vec(), intake, trigger)).collect()
+        ids.chunks(WIDTH).map(|chunk| self.gather(chunk.to_vec(), intake, trigger, None)).collect()
     }
 
     /// Whether these jobs live together in another shard, so that they had better be gathered before they are told of.
@@ -192,8 +198,10 @@ impl Graph {
             && ids.iter().all(|id| shard(id) == first)
     }
 
-    fn gather(&mut self, waits_for: Vec<JobId>, intake: Intake, trigger: Trigger) -> JobId {
+    fn gather(&mut self, waits_for: Vec<JobId>, intake: Intake, trigger: Trigger, near: Option<&Shard>) -> JobId {
         let home = waits_for.first().and_then(|id| self.places.get(id)).map(|at| self.knots[*at].shard());
+        // One of nothing had better not need a worker of a queue that nothing else of the flow is in.
+        let home = home.or_else(|| near.cloned()).or_else(|| self.knots.last().map(Knot::shard));
         let home = home.unwrap_or_else(|| Shard::of(queue_storage::model::QueueName::default()));
         let mut word = vec![b'g', intake.into(), trigger as u8];
         word.extend(waits_for.iter().flat_map(|id| id.as_u128().to_be_bytes()));

@@ -18,7 +18,7 @@ use crate::task::Task;
 pub(crate) use graph::{Graph, Knot, Tail, What};
 pub use group::{Group, group};
 pub use into::{IntoFlow, join};
-pub(crate) use plan::{HANDLERS, OF, Plan, RELAY, knot, plan};
+pub(crate) use plan::{HANDLERS, Plan, RELAY, knot, plan};
 
 /// Jobs tied together, whose end hands on an `Out`: what `call.then(step)` and [`join`] return.
 ///

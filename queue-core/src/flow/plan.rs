@@ -16,14 +16,14 @@ use queue_storage::model::{Envelope, JobId, NameError, NewJob, Node, Shard, Task
 use queue_storage::storage::{MAX_ENQUEUE, MAX_WAITS_FOR};
 
 use crate::client::MAX_CALL_BYTES;
+use crate::gather::{HOLD, OF};
 use crate::ids::derived;
 
 /// A flow that is not stored whole within this time is cancelled.
 const SEALED_WITHIN: Duration = Duration::from_secs(600);
 
-/// The headers of a hold that name the job it stands for and the relay that delivers to it, and that of any job which
-/// names those that handle its end.
-pub(crate) const OF: &str = "queue.of";
+/// The header of a hold that names the relay which delivers to it, and that of any job which names those that handle its
+/// end.
 pub(crate) const RELAY: &str = "queue.relay";
 pub(crate) const HANDLERS: &str = "queue.handlers";
 
@@ -133,7 +133,7 @@ impl Planner {
         let mut relay_job = knot(relay, "queue:relay", node, Envelope::default())?;
         (relay_job.waits_for, relay_job.trigger) = (vec![of], Trigger::Ended);
         let headers = BTreeMap::from([(OF.to_owned(), of.to_string()), (RELAY.to_owned(), relay.to_string())]);
-        let hold_job = knot(hold, "queue:hold", Node::Hold, Envelope { headers, ..Envelope::default() })?;
+        let hold_job = knot(hold, HOLD, Node::Hold, Envelope { headers, ..Envelope::default() })?;
         self.push(level, there.clone(), relay_job);
         self.push(level + 1, here.clone(), hold_job);
         self.holds.insert((of, here.clone()), hold);

@@ -1,14 +1,19 @@
 //! Calling a flow off, and trying again what failed of it.
 
 use std::collections::{BTreeSet, HashMap};
+use std::time::Duration;
 
 use queue_storage::model::{EndReason, Job, JobId, Node, Shard, State};
-use queue_storage::storage::{Act, Edit, MAX_ACT};
+use queue_storage::storage::{Act, Edit, MAX_ACT, StorageError};
 
 use super::handle::FlowHandle;
 use super::walk::Walk;
 use crate::client::Client;
 use crate::operate::{BulkError, BulkReport};
+
+/// How long a courier may take to say that a parcel has arrived, and how often one looks whether it has.
+const TOLD_WITHIN: Duration = Duration::from_secs(5);
+const LOOK_EVERY: Duration = Duration::from_millis(10);
 
 impl<Out> FlowHandle<Out> {
     /// Calls the whole flow off: its handlers first, so that none of them runs for it, then every job that has not ended.
@@ -37,11 +42,14 @@ impl<Out> FlowHandle<Out> {
         deeds.done().await
     }
 
-    /// Tries again what failed: each job that is dead, has expired or was called off runs again, as by
+    /// Tries again what failed: each job that is dead or has expired runs again, as by
     /// [`Client::revive`](crate::Client::revive), and each that was cancelled for it waits again. What has completed stays as
     /// it is, and what it returned is kept for this as long as the failed jobs are. Handlers that have run do not run again.
     ///
-    /// Nothing to do for a flow of which nothing failed.
+    /// Nothing to do for a flow of which nothing failed. What can't be tried again now is counted as
+    /// [refused](BulkReport::refused), and another try does it later: a job whose handler is still to run, until that has
+    /// ended; a job that takes ends and failed over them, until those it waits for have ended again. A flow that was
+    /// [called off](Self::cancel) is not put together again: build it anew.
     ///
     /// # Errors
     /// The storage can't be asked; what was done until then is done, doing it again does the rest.
@@ -55,10 +63,8 @@ impl<Out> FlowHandle<Out> {
         let followed = |job: &Job| job.state == State::Cancelled && job.reason == Some(EndReason::Dependency);
         let relays = untold(&walk, followed);
         let mut deeds = Deeds::new(self.client());
-        // What a relay told has arrived, though whoever carried it may not have said so yet.
         for relay in jobs.iter().filter(|job| relays.contains(&job.id) && job.state == State::Ready) {
-            let told = self.client().storage().outbox(&relay.shard, &[relay.id]).await;
-            told.map_err(|error| BulkError::new(BulkReport::default(), error))?;
+            told(self.client(), relay).await.map_err(|error| BulkError::new(BulkReport::default(), error))?;
         }
         // Holds wait again before any relay delivers to them.
         for job in jobs.iter().filter(|job| job.node == Node::Hold && followed(job)) {
@@ -80,6 +86,20 @@ impl<Out> FlowHandle<Out> {
         let walk = Walk::read(self.client(), self.id()).await;
         walk.map_err(|error| BulkError::new(BulkReport::default(), error))
     }
+}
+
+/// Waits until a relay has left the outbox. What it told has arrived, though whoever carried it may not have said so yet, and
+/// is to say it of this time and not of the next. When nobody does, this does.
+async fn told(client: &Client, relay: &Job) -> Result<(), StorageError> {
+    let (storage, clock) = (client.storage(), client.clock());
+    let deadline = clock.now() + TOLD_WITHIN;
+    while clock.now() < deadline {
+        match storage.get(relay.id).await?.found() {
+            Some(now) if now.state == State::Ready => clock.sleep_until(clock.now() + LOOK_EVERY).await,
+            _ => return Ok(()),
+        }
+    }
+    storage.outbox(&relay.shard, &[relay.id]).await.map(drop)
 }
 
 /// The relays that are to tell again: those of holds that were cancelled, and of holds that wait although they have told.

@@ -7,7 +7,8 @@ use queue_storage::model::{Envelope, Job, JobId, Node};
 use queue_storage::storage::{Lookup, StorageError};
 
 use crate::client::Client;
-use crate::flow::{HANDLERS, OF, RELAY};
+use crate::flow::{HANDLERS, RELAY};
+use crate::gather::OF;
 
 /// How many jobs are asked for at once.
 const AT_ONCE: usize = 32;

@@ -4,9 +4,10 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue::{
-    Client, EndReason, Failed, IntoFlow, JobId, State, Storage, TaskError, TaskResultExt, Worker, group, join, task,
-    tasks,
+    Client, EndReason, Failed, Flow, IntoFlow, JobId, State, Storage, TaskError, TaskResultExt, Worker, group, join,
+    task, tasks,
 };
+use queue_storage::conformance::invariants;
 
 use super::ends::running;
 use super::worker;
@@ -18,12 +19,14 @@ on_every_storage!(
     a_group_is_awaited_as_a_list,
     a_chord_of_thousands,
     an_empty_group_hands_on_an_empty_list,
+    an_empty_group_needs_no_queue_of_its_own,
     groups_of_groups_of_pipelines,
     unlike_calls_side_by_side,
     a_diamond,
     a_step_takes_the_output_of_any_earlier_one,
     a_dead_member_cancels_the_callback,
     ends_are_told,
+    ends_are_told_from_queue_to_queue,
     told_and_untold_side_by_side,
     a_failure_handler_runs_when_it_is_needed,
     a_completion_handler_runs_either_way,
@@ -39,6 +42,7 @@ on_every_storage!(
     a_flow_is_one_flow_however_often_it_is_enqueued,
     a_flow_from_a_job_that_has_ended,
     a_pipeline_costs_no_more_calls_than_its_jobs,
+    flows_complete_whoever_is_dropped,
 );
 
 #[task]
@@ -186,6 +190,21 @@ async fn an_empty_group_hands_on_an_empty_list(place: Place) {
     assert_eq!(running(&place, all(), both).await, (3, "[[], [1]]".to_owned()));
 }
 
+/// A worker of the queue that the flow is in does all of it.
+async fn an_empty_group_needs_no_queue_of_its_own(place: Place) {
+    let none = group(Vec::<queue::Call<number>>::new());
+    let rows = [none.clone(), group([number::new(1u64).queue("slow")])];
+    let beside = group(rows).then(flat::after().queue("slow")).enqueue(&place.client).await.unwrap();
+    let alone = group([none.clone(), none]).then(flat::after().queue("slow")).enqueue(&place.client).await.unwrap();
+    let worker = worker(&place, all()).queue("slow").build().unwrap();
+    let both = async {
+        assert_eq!(beside.wait(PATIENCE).await.unwrap(), "[[], [1]]");
+        assert_eq!(alone.wait(PATIENCE).await.unwrap(), "[[], []]");
+    };
+    worker.run_until(both).await.unwrap();
+    assert_eq!(place.client.counts("default").await.unwrap().enqueued, 0);
+}
+
 async fn groups_of_groups_of_pipelines(place: Place) {
     let row = |from: u64| group((from..from + 3).map(|n| number::new(n).then(double::after())));
     let rows = group([row(0), row(10)]).then(flat::after()).enqueue(&place.client).await.unwrap();
@@ -247,6 +266,22 @@ async fn ends_are_told(place: Place) {
         let expected: Vec<_> = (0..250).map(|n| format!("dead fails: not {n}")).collect();
         assert_eq!(told, expected.join(", "));
         assert_eq!(off.wait(PATIENCE).await.unwrap(), "cancelled number: -");
+    })
+    .await;
+}
+
+/// What is told is how the job ended, not what stood for it here.
+async fn ends_are_told_from_queue_to_queue(place: Place) {
+    let members = [
+        fails::new(1u64).into_flow(),
+        fails::new(2u64).queue("slow").into_flow(),
+        fails::new(3u64).queue("slow").then(double::after().queue("far")),
+        number::new(4u64).queue("far").into_flow(),
+    ];
+    let flow = group(members).settled().then(ends::after()).enqueue(&place.client).await.unwrap();
+    running_queues(&place, async {
+        let told = "dead fails: not 1, dead fails: not 2, cancelled double: -, 4";
+        assert_eq!(flow.wait(PATIENCE).await.unwrap(), told);
     })
     .await;
 }
@@ -499,4 +534,54 @@ async fn a_pipeline_costs_no_more_calls_than_its_jobs(place: Place) {
     }
     assert!(calls[0] <= calls[1], "{calls:?}");
     assert_eq!(place.client.counts("default").await.unwrap().ended.completed, 6);
+}
+
+/// Workers that are dropped in the middle of everything, as a process that is killed leaves its jobs: each flow completes
+/// all the same, with every value in its place.
+async fn flows_complete_whoever_is_dropped(place: Place) {
+    const MEMBERS: u64 = 2_000;
+    let mut rng = fastrand::Rng::new();
+    let keep = Duration::from_secs(3_600);
+    let crowd = group((0..MEMBERS).map(|n| number::new(n).keep(keep))).then(list::after());
+    let crowd = crowd.enqueue(&place.client).await.unwrap();
+    let row = |from: u64| group((from..from + 12).map(number::new)).then(sum::after(0u64));
+    let nested = group((0..12).map(row)).then(list::after()).enqueue(&place.client).await.unwrap();
+    let mut small = Vec::new();
+    for n in 0..10u64 {
+        let queue = |at: u64| if (n + at).is_multiple_of(2) { "default" } else { "slow" };
+        let chain = |flow: Flow<u64>, at| flow.then(double::after().queue(queue(at)));
+        small.push((1..10).fold(number::new(n).into_flow(), chain).then(text::after()));
+        let top = number::new(n).queue(queue(0));
+        let sides = join((top.clone().then(double::after().queue(queue(1))), top.then(text::after())));
+        small.push(sides.then(pair::after()));
+    }
+    let mut ends = Vec::new();
+    for flow in small {
+        ends.push(flow.enqueue(&place.client).await.unwrap());
+    }
+    let builder = || worker(&place, all()).queue("default").queue("slow").lease(Duration::from_millis(300));
+    for _ in 0..20 {
+        let life = builder().crash_limit(None).build().unwrap();
+        let dies = Duration::from_millis(rng.u64(5..60));
+        assert!(tokio::time::timeout(dies, life.run_until(std::future::pending())).await.is_err());
+    }
+    let last = builder().crash_limit(None).build().unwrap();
+    last.run_until(async {
+        assert_eq!(crowd.wait(PATIENCE).await.unwrap(), (0..MEMBERS).collect::<Vec<_>>());
+        let rows: Vec<u64> = (0..12).map(|from| (from..from + 12).sum()).collect();
+        assert_eq!(nested.wait(PATIENCE).await.unwrap(), rows);
+        for (n, pair) in (0u64..).zip(ends.chunks(2)) {
+            assert_eq!(pair[0].wait(PATIENCE).await.unwrap(), format!("<{}>", n << 9));
+            assert_eq!(pair[1].wait(PATIENCE).await.unwrap(), format!("{}<{n}>", n * 2));
+        }
+        let nothing = async || {
+            let counts = [place.client.counts("default").await.unwrap(), place.client.counts("slow").await.unwrap()];
+            counts.iter().all(|counts| counts.live() == 0).then_some(counts)
+        };
+        let counts = eventually("nothing waits", nothing).await;
+        assert!(counts.iter().all(|counts| counts.ended.completed == counts.ended.total()), "{counts:?}");
+    })
+    .await
+    .unwrap();
+    invariants(&*place.storage).await;
 }
