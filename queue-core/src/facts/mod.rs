@@ -81,7 +81,8 @@ pub struct JobFacts {
     /// Why it ended, unless it completed.
     #[serde(serialize_with = "show::maybe_text")]
     pub reason: Option<EndReason>,
-    /// The job whose end cancelled this one.
+    /// The job that did not complete, so that this one was cancelled; the first of them all where several were, one for the
+    /// other.
     #[serde(serialize_with = "show::maybe_text")]
     pub culprit: Option<JobId>,
     /// What went wrong last.

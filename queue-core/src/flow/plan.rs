@@ -5,8 +5,9 @@
 //! and delivered to when the last job is stored. So a flow starts as a whole; and one whose client went away half-way is
 //! cancelled, through the same edges by which any failure goes.
 //!
-//! An edge from shard to shard is a relay there and a hold here. Relays are stored before the holds that they deliver to:
-//! jobs go in the order of their *level*, which is how many times what comes to them has changed the shard.
+//! An edge from shard to shard is a relay there and a hold here. Relays are stored before the holds that they deliver to, so
+//! that no hold is left without one: jobs go in the order of their *level*, which is how many times what comes to them has
+//! changed the shard. Nothing ends before the gate opens but what was stored before the flow, whose relays tell again.
 
 use std::collections::{BTreeMap, HashMap};
 use std::time::Duration;
