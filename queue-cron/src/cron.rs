@@ -1,6 +1,5 @@
 //! A cron expression as people hold it.
 
-use std::borrow::Cow;
 use std::fmt;
 use std::hash::{Hash, Hasher};
 use std::str::FromStr;
@@ -119,7 +118,7 @@ impl Cron {
         self.due().after(moment)
     }
 
-    /// The last moment before another at which it was due.
+    /// The last moment before another at which it was due; `None` before the year -9999, and as far beyond 9999.
     #[must_use]
     pub fn previous(&self, moment: SystemTime) -> Option<SystemTime> {
         self.due().before(moment)
@@ -209,7 +208,7 @@ impl Serialize for Cron {
 
 impl<'de> Deserialize<'de> for Cron {
     fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
-        let expression = Cow::<'de, str>::deserialize(deserializer)?;
+        let expression = String::deserialize(deserializer)?;
         Self::new(&expression).map_err(serde::de::Error::custom)
     }
 }

@@ -4,7 +4,8 @@ use std::collections::BTreeSet;
 
 use jiff::civil::Date;
 
-use crate::items::{Field, Item};
+use crate::items::Field;
+use crate::kinds::Item;
 
 /// How day of month and day of week go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

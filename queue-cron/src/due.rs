@@ -19,7 +19,7 @@ pub(crate) struct Due<'a> {
 impl Due<'_> {
     pub(crate) fn after(self, moment: SystemTime) -> Option<SystemTime> {
         let passed = floor(moment)?;
-        system(if self.wild { self.wild_from(passed + 1) } else { self.fixed_after(passed) }?)
+        system(if self.wild { self.wild_from(passed.checked_add(1)?) } else { self.fixed_after(passed) }?)
     }
 
     pub(crate) fn before(self, moment: SystemTime) -> Option<SystemTime> {

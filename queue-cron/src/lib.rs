@@ -68,10 +68,12 @@
 mod cron;
 mod days;
 mod due;
+mod entry;
 mod error;
 mod every;
 mod fields;
 mod items;
+mod kinds;
 mod parse;
 mod pattern;
 #[cfg(feature = "cron")]

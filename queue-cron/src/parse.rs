@@ -4,7 +4,8 @@ use std::ops::Range;
 
 use crate::days::Days;
 use crate::error::{CronError, Fault};
-use crate::items::{Field, KINDS};
+use crate::items::Field;
+use crate::kinds::KINDS;
 use crate::pattern::Pattern;
 use crate::zone::TimeZone;
 

@@ -21,10 +21,10 @@ fn the_field_is_marked() {
     let said = "bad cron expression: `FIR` is no day of week
   0 9 * * MON-FIR
               ^^^ day of week
-allowed: 0-7 (0 and 7 are Sunday) or SUN-SAT, `*`, ranges `MON-FRI`, steps `*/2` and `1-5/2`, lists `1,3`, `5#2` (second Friday), `5L` (last Friday)
-hint: the user and the command of a crontab line are no part of an expression";
+allowed: 0-7 (0 and 7 are Sunday) or SUN-SAT, `*`, ranges `MON-FRI`, steps `*/2` and `1-5/2`, lists `1,3`, `5#2` (second Friday), `5L` (last Friday)";
     assert_eq!(error.to_string(), said);
     assert_eq!((error.expression(), error.problem()), ("0 9 * * MON-FIR", "`FIR` is no day of week"));
+    assert_eq!(error.hint(), None);
     assert!(format!("{error:?}").contains("12..15"), "{error:?}");
 }
 
@@ -101,6 +101,7 @@ fn days_that_move() {
     refused("0 0 * * [15W]", Some("day of week"), &["`W` is for the day of month"]);
     refused("0 0 * * [5#6]", Some("day of week"), &["a first to a fifth"]);
     refused("0 0 * * [5#0]", Some("day of week"), &["a first to a fifth"]);
+    refused("0 0 * * [5#+2]", Some("day of week"), &["a first to a fifth"]);
     refused("0 0 * * [5#]", Some("day of week"), &["a first to a fifth"]);
     refused("0 0 [5#2] * *", Some("day of month"), &["`#` is for weekdays"]);
     refused("0 0 * * [9]#2", Some("day of week"), &["0 to 7"]);

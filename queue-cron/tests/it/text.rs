@@ -84,6 +84,11 @@ fn equal_ones_hash_equally_and_zones_count() {
     assert_eq!(TimeZone::default().to_string(), "UTC");
 }
 
+#[test]
+fn a_machine_without_a_database_of_zones_has_ours() {
+    jiff::tz::TimeZoneDatabase::bundled().get("Australia/Lord_Howe").unwrap();
+}
+
 #[cfg(feature = "jiff")]
 #[test]
 fn zones_go_to_jiff_and_back() {

@@ -40,6 +40,7 @@ fn values(field: &str, min: i8, max: i8) -> BTreeSet<i8> {
 }
 
 struct Walker {
+    seconds: BTreeSet<i8>,
     minutes: BTreeSet<i8>,
     hours: BTreeSet<i8>,
     days: BTreeSet<i8>,
@@ -51,14 +52,16 @@ struct Walker {
 
 impl Walker {
     fn new(text: &str) -> Self {
-        let [minute, hour, day, month, weekday] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
+        let text = if text.split(' ').count() == 5 { format!("0 {text}") } else { text.to_owned() };
+        let [second, minute, hour, day, month, weekday] = text.split(' ').collect::<Vec<_>>().try_into().unwrap();
         Self {
+            seconds: values(second, 0, 59),
             minutes: values(minute, 0, 59),
             hours: values(hour, 0, 23),
             days: values(day, 1, 31),
             months: values(month, 1, 12),
             weekdays: values(weekday, 0, 7),
-            fixed: !minute.contains('*') && !hour.contains('*'),
+            fixed: ![second, minute, hour].iter().any(|field| field.contains('*')),
             both: day.contains('*') || weekday.contains('*'),
         }
     }
@@ -71,25 +74,28 @@ impl Walker {
     }
 
     fn shown_matches(&self, shown: DateTime) -> bool {
-        self.minutes.contains(&shown.minute()) && self.hours.contains(&shown.hour()) && self.date_matches(shown.date())
+        self.seconds.contains(&shown.second())
+            && self.minutes.contains(&shown.minute())
+            && self.hours.contains(&shown.hour())
+            && self.date_matches(shown.date())
     }
 
-    /// All that is due after `from` and up to `to`, both whole minutes: minute for minute, with the face of the clock in
-    /// sight four hours before.
-    fn due(&self, zone: &TimeZone, from: i64, to: i64) -> Vec<i64> {
+    /// All that is due after `from` and up to `to`, both whole steps: step for step, with the face of the clock in sight
+    /// four hours before.
+    fn due(&self, zone: &TimeZone, from: i64, to: i64, step: usize) -> Vec<i64> {
         let shown = |unix| zone.to_datetime(Timestamp::from_second(unix).unwrap());
         let early = from - 4 * 3600;
         let mut latest = shown(early);
         let mut due = BTreeSet::new();
-        for unix in (early + 60..=to).step_by(60) {
+        for unix in (early..=to).step_by(step).skip(1) {
             let now = shown(unix);
-            // The faces that count at this minute: its own, and if times are fixed those just leapt over.
-            let mut face = if self.fixed { latest + 1.minute() } else { now };
+            // The faces that count at this step: its own, and if times are fixed those just leapt over.
+            let mut face = if self.fixed { latest + (step as i64).seconds() } else { now };
             while face <= now {
                 if self.shown_matches(face) {
                     due.insert(unix);
                 }
-                face += 1.minute();
+                face += (step as i64).seconds();
             }
             latest = latest.max(now);
         }
@@ -124,25 +130,27 @@ fn expression(rng: &mut Rng) -> String {
     format!("{minute} {hour} {day} {} {weekday}", field(rng, 1, 12, 8))
 }
 
-fn walk(rng: &mut Rng, zone: &str, day: &str) {
-    let text = expression(rng);
+fn walk(text: &str, zone: &str, from: i64, to: i64, step: usize) {
     let Ok(ours) = text.parse::<queue_cron::Cron>() else {
-        assert!(never(&text), "{text} is refused, but there are dates");
+        assert!(never(text), "{text} is refused, but there are dates");
         return;
     };
     let ours = ours.in_tz(zone).unwrap();
-    let zone = TimeZone::get(zone).unwrap();
-    let midnight = day.parse::<Date>().unwrap().to_zoned(zone.clone()).unwrap().timestamp().as_second();
-    let from = midnight + rng.i64(0..28 * 60) * 60;
-    let to = from + rng.i64(6..30) * 3600;
-    let walked = Walker::new(&text).due(&zone, from, to);
+    let walked = Walker::new(text).due(&TimeZone::get(zone).unwrap(), from, to, step);
     let found: Vec<_> = ours.upcoming(moment(from)).map(unix).take_while(|unix| *unix <= to).collect();
-    assert_eq!(found, walked, "{text} in {} from {from} to {to}", ours.zone());
+    assert_eq!(found, walked, "{text} in {zone} from {from} to {to}");
 
     let steps = std::iter::successors(ours.previous(moment(to + 1)), |last| ours.previous(*last));
     let mut back: Vec<_> = steps.map(unix).take_while(|unix| *unix > from).collect();
     back.reverse();
-    assert_eq!(back, walked, "{text} in {} backwards from {to} to {from}", ours.zone());
+    assert_eq!(back, walked, "{text} in {zone} backwards from {to} to {from}");
+}
+
+/// A zone, and the midnight before the clocks there change.
+fn place(n: usize) -> (&'static str, i64) {
+    let (zone, days) = PLACES[n % PLACES.len()];
+    let day: Date = days[n / PLACES.len() % days.len()].parse().unwrap();
+    (zone, day.in_tz(zone).unwrap().timestamp().as_second())
 }
 
 /// Whether none of the dates of a calendar's cycle matches.
@@ -156,8 +164,22 @@ fn never(text: &str) -> bool {
 fn a_walk_over_each_minute_finds_the_same() {
     let mut rng = Rng::with_seed(20_240_310);
     for n in 0..3_000 {
-        let (zone, days) = PLACES[n % PLACES.len()];
-        walk(&mut rng, zone, days[n / PLACES.len() % days.len()]);
+        let (zone, midnight) = place(n);
+        let from = midnight + rng.i64(0..28 * 60) * 60;
+        let to = from + rng.i64(6..30) * 3600;
+        walk(&expression(&mut rng), zone, from, to, 60);
+    }
+}
+
+#[test]
+fn a_walk_over_each_second_finds_the_same() {
+    let mut rng = Rng::with_seed(60);
+    for n in 0..120 {
+        let (zone, midnight) = place(n);
+        let from = midnight + rng.i64(21 * 3600..28 * 3600);
+        let text =
+            format!("{} {} {} * * *", field(&mut rng, 0, 59, 2), field(&mut rng, 0, 59, 2), field(&mut rng, 0, 4, 2));
+        walk(&text, zone, from, from + rng.i64(1..7_200), 1);
     }
 }
 
