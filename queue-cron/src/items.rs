@@ -16,9 +16,6 @@ pub(crate) struct Field {
 impl Field {
     /// Reads a field that stands at a byte of the expression.
     pub(crate) fn read(kind: &'static Kind, text: &str, at: usize) -> Result<Self, Fault> {
-        if text.is_empty() {
-            return Err(kind.fault(at..at, format!("the {} is empty", kind.name)).hint("`*` is every value"));
-        }
         let mut items = Vec::new();
         let mut start = at;
         for entry in text.split(',') {

@@ -12,6 +12,9 @@ use crate::zone::TimeZone;
 /// No expression that says something is longer.
 const LONGEST: usize = 512;
 
+/// The second of an expression that names none: 0 alone.
+const FULL_MINUTE: u64 = 1;
+
 /// What an expression says.
 #[derive(Debug)]
 pub(crate) struct Parsed {
@@ -100,15 +103,17 @@ fn words(text: &str) -> Vec<Range<usize>> {
 }
 
 fn fields(expression: &str, words: &[Range<usize>]) -> Result<Parsed, Fault> {
-    let skipped = match words {
-        [_, _, _, _, _] => 1,
-        [_, _, _, _, _, _] => 0,
-        _ => return Err(wrong_number(expression, words)),
+    let kinds = match words.len() {
+        5 => &KINDS[1..],
+        6 => &KINDS,
+        _ => &[],
     };
-    let read =
-        KINDS[skipped..].iter().zip(words).map(|(kind, at)| Field::read(kind, &expression[at.clone()], at.start));
+    let read = kinds.iter().zip(words).map(|(kind, at)| Field::read(kind, &expression[at.clone()], at.start));
     let read = read.collect::<Result<Vec<_>, _>>()?;
-    combine(read, &words[words.len() - 3])
+    let Some((second, rest)) = read.split_last_chunk() else {
+        return Err(wrong_number(expression, words));
+    };
+    combine(second.first(), rest, &words[words.len() - 3])
 }
 
 fn wrong_number(expression: &str, words: &[Range<usize>]) -> Fault {
@@ -125,31 +130,28 @@ fn wrong_number(expression: &str, words: &[Range<usize>]) -> Fault {
     }
 }
 
-/// Makes one of five fields, or of six; `day` is where the day of month stands.
-fn combine(mut fields: Vec<Field>, day: &Range<usize>) -> Result<Parsed, Fault> {
-    let second = match fields.len() {
-        6 => fields.remove(0),
-        _ => Field::read(&KINDS[0], "0", 0)?,
-    };
-    let [minute, hour, day_of_month, month, weekday] = &fields[..] else {
-        return Err(wrong_number("", &[]));
-    };
-    let days = Days::new(day_of_month, month, weekday);
+/// Makes one of the fields; `at` is where the day of month stands.
+fn combine(second: Option<&Field>, rest: &[Field; 5], at: &Range<usize>) -> Result<Parsed, Fault> {
+    let [minute, hour, day, month, weekday] = rest;
+    let days = Days::new(day, month, weekday);
     // Any year will do: the calendar repeats, and a search sees all of it.
     if days.from(jiff::civil::date(2000, 1, 1)).is_none() {
-        return Err(KINDS[3].fault(day.clone(), "there is no such date, in no year").hint(
+        return Err(KINDS[3].fault(at.clone(), "there is no such date, in no year").hint(
             "February has 28 or 29 days; April, June, September and November have 30; `L` is the last day of any month",
         ));
     }
-    let mut text = format!("{minute} {hour} {day_of_month} {month} {weekday}");
-    if second.to_string() != "0" {
-        text.insert_str(0, &format!("{second} "));
-    }
+    let second = second.filter(|second| second.values() != FULL_MINUTE);
+    let seconds = second.map_or(String::new(), |second| format!("{second} "));
     Ok(Parsed {
         zone: TimeZone::UTC,
-        text,
-        wild: [&second, minute, hour].into_iter().any(Field::starred),
-        pattern: Pattern { days, hours: hour.values(), minutes: minute.values(), seconds: second.values() },
+        text: format!("{seconds}{minute} {hour} {day} {month} {weekday}"),
+        wild: second.into_iter().chain([minute, hour]).any(Field::starred),
+        pattern: Pattern {
+            days,
+            hours: hour.values(),
+            minutes: minute.values(),
+            seconds: second.map_or(FULL_MINUTE, Field::values),
+        },
     })
 }
 
