@@ -10,7 +10,10 @@ const FLOORS: [(&str, &[&str]); 7] = [
     ("queue-storage", &["error", "model", "clock", "storage", "memory", "conformance"]),
     (
         "queue-cron",
-        &["error", "kinds", "entry", "items", "days", "pattern", "zone", "due", "parse", "fields", "cron", "every", "quartz"],
+        &[
+            "error", "kinds", "entry", "items", "days", "pattern", "zone", "due", "parse", "fields", "cron", "every",
+            "quartz",
+        ],
     ),
     (
         "queue-core",

@@ -54,6 +54,20 @@ fn new_york_shows_1_o_clock_twice() {
 }
 
 #[test]
+fn while_an_hour_is_shown_again_its_first_showing_is_past() {
+    let new_york = |expression| cron(expression).in_tz("America/New_York").unwrap();
+    let fixed = new_york("10,40 1 * * *");
+    for now in ["2024-11-03T01:00-05:00", "2024-11-03T01:20-05:00", "2024-11-03T01:50-05:00", "2024-11-03T02:00-05:00"]
+    {
+        assert_eq!(fixed.previous(at(now)), Some(at("2024-11-03T01:40-04:00")), "{now}");
+        assert_eq!(fixed.next_after(at(now)), Some(at("2024-11-04T01:10-05:00")), "{now}");
+    }
+    let wild = new_york("10,40 * * * *");
+    assert_eq!(wild.previous(at("2024-11-03T01:20-05:00")), Some(at("2024-11-03T01:10-05:00")));
+    assert_eq!(wild.previous(at("2024-11-03T01:10-05:00")), Some(at("2024-11-03T01:40-04:00")));
+}
+
+#[test]
 fn lord_howe_moves_by_half_an_hour() {
     let zone = "Australia/Lord_Howe";
     due("15 2 * * *", zone, "2024-10-06T00:00+10:30", "2024-10-06T12:00+11:00", &["2024-10-06T02:30+11:00"]);
