@@ -9,7 +9,7 @@ use crate::kinds::Item;
 
 /// How day of month and day of week go together.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Rule {
+enum Rule {
     Both,
     Either,
 }
@@ -17,12 +17,12 @@ pub(crate) enum Rule {
 /// The dates of a pattern.
 #[derive(Debug, Clone)]
 pub(crate) struct Days {
-    pub(crate) rule: Rule,
+    rule: Rule,
     /// Every year where there is none.
-    pub(crate) years: Option<BTreeSet<i16>>,
-    pub(crate) months: u64,
-    pub(crate) days: u64,
-    pub(crate) weekdays: u64,
+    years: Option<BTreeSet<i16>>,
+    months: u64,
+    days: u64,
+    weekdays: u64,
     of_month: Vec<Item>,
     of_week: Vec<Item>,
 }
@@ -49,11 +49,13 @@ impl Days {
 
     /// Plain values that must all match.
     #[cfg(feature = "cron")]
-    pub(crate) fn plain(years: Option<BTreeSet<i16>>, months: u64, days: u64, weekdays: u64) -> Self {
+    pub(crate) fn plain(years: BTreeSet<i16>, months: u64, days: u64, weekdays: u64) -> Self {
+        let years = Some(years);
         Self { rule: Rule::Both, years, months, days, weekdays, of_month: Vec::new(), of_week: Vec::new() }
     }
 
-    /// The first matching date from a date on. It looks through all of the calendar's 400 years, after which nothing new comes.
+    /// The first matching date from a date on. It looks through all of the calendar's 400 years: nothing new comes
+    /// after.
     pub(crate) fn from(&self, date: Date) -> Option<Date> {
         let mut month = date;
         loop {

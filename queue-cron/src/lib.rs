@@ -4,8 +4,8 @@
 //! * [`Every`]: an interval.
 //! * `Quartz` (feature `cron`): a `cron::Schedule`, as it is.
 //!
-//! Each tells the next moment after one and the last before one. Nothing here reads a clock, and the only thing read from
-//! outside is the database of time zones, of the machine or built in.
+//! Each tells the next moment after one and the last before one. Nothing here reads a clock, and the only thing read
+//! from outside is the database of time zones, of the machine or built in.
 //!
 //! ```
 //! use std::time::{Duration, UNIX_EPOCH};
@@ -40,12 +40,12 @@
 //! `@yearly` and `@annually` stand for all the fields. `CRON_TZ=Europe/Berlin` in front says the zone.
 //!
 //! **Both days.** As in Vixie's cron: if both day of month and day of week are restricted, a date matches when *either*
-//! does; `0 0 13 * 5` is each 13th and each Friday. A field is restricted unless one of its items starts with `*`, so in
-//! `0 0 */2 * 1` both must match: Mondays on odd days.
+//! does; `0 0 13 * 5` is each 13th and each Friday. A field is restricted unless one of its items starts with `*`, so
+//! in `0 0 */2 * 1` both must match: Mondays on odd days.
 //!
 //! **What is refused.** Everything that other crons read in two ways, or take and never run: dates that never come
-//! (`31 2`), ranges that run backwards, a step after a single value (`5/15`), steps of 0 and steps that never get anywhere,
-//! empty entries of lists, `?`, a seventh field. [`CronError`] marks the place and says what to write.
+//! (`31 2`), ranges that run backwards, a step after a single value (`5/15`), steps of 0 and steps that never get
+//! anywhere, empty entries of lists, `?`, a seventh field. [`CronError`] marks the place and says what to write.
 //!
 //! # When clocks change
 //!
@@ -54,13 +54,14 @@
 //! new time immediately." To be exact:
 //!
 //! * An expression is *fixed* if no item of its minute or hour starts with `*`, nor of its second if it has one:
-//!   `30 2 * * *`, `0,30 1-3 * * *`. [`Cron::is_fixed`] tells. For a fixed one each time on the clock's face counts once:
+//!   `30 2 * * *`, `0,30 1-3 * * *`. [`Cron::is_fixed`] tells. For a fixed one each time on the clock's face counts
+//!   once:
 //!   * a time that is **leapt over** is due at the first moment after the leap. Several of them are due there once, and
 //!     not besides what is due then anyway;
 //!   * a time that is **shown twice** is due the first time.
-//! * All others go by what the clock shows: what is **leapt over** is left out, and what is **shown twice** is due twice.
-//!   So `*/15 * * * *` and `30 * * * *` keep their pace. Mind that `*/10 2 * * *` goes by the clock too: in a night
-//!   without a 2 o'clock it is not due at all, where `0,10,20,30,40,50 2 * * *` is.
+//! * All others go by what the clock shows: what is **leapt over** is left out, and what is **shown twice** is due
+//!   twice. So `*/15 * * * *` and `30 * * * *` keep their pace. Mind that `*/10 2 * * *` goes by the clock too: in a
+//!   night without a 2 o'clock it is not due at all, where `0,10,20,30,40,50 2 * * *` is.
 //!
 //! Debian's cron takes a leap of more than three hours for somebody setting the clock. Here clocks change only by the
 //! zone's own rules, so the rule holds for leaps of any length, as for the day that Samoa left out in 2011.

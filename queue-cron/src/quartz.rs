@@ -108,7 +108,7 @@ impl From<Schedule> for Quartz {
         let weekdays = bits(schedule.days_of_week()) >> 1;
         Self {
             pattern: Pattern {
-                days: Days::plain(Some(years), bits(schedule.months()), bits(schedule.days_of_month()), weekdays),
+                days: Days::plain(years, bits(schedule.months()), bits(schedule.days_of_month()), weekdays),
                 hours: bits(schedule.hours()),
                 minutes: bits(schedule.minutes()),
                 seconds: bits(schedule.seconds()),

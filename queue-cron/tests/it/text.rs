@@ -80,6 +80,7 @@ fn equal_ones_hash_equally_and_zones_count() {
     let set: HashSet<Cron> = ["0 0 * * 7", "@weekly", "CRON_TZ=Asia/Tokyo @weekly"].into_iter().map(cron).collect();
     assert_eq!(set.len(), 2);
     assert_eq!(format!("{:?}", cron("@weekly")), "Cron(\"0 0 * * 0\")");
+    assert_ne!(cron("@weekly"), cron("CRON_TZ=Asia/Tokyo @weekly"));
     assert_eq!(cron("@weekly").zone(), &TimeZone::UTC);
     assert_eq!(TimeZone::default().to_string(), "UTC");
 }
