@@ -220,6 +220,7 @@ macro_rules! __conformance_cases {
                 the_needed_are_not_revived
                 the_revived_have_their_inputs
                 the_revived_need_their_inputs
+                the_called_off_have_their_inputs
                 the_revived_wait_for_nobody
                 the_revived_remember_no_more_than_others
             }
@@ -301,7 +302,7 @@ macro_rules! __conformance_cases {
                 results_are_kept_while_needed
                 nothing_is_remembered_too
                 a_late_reader_keeps_the_result
-                who_is_called_off_needs_nothing
+                who_is_called_off_keeps_what_it_waited_for
             }
             prune {
                 each_is_kept_its_time
@@ -563,7 +564,8 @@ macro_rules! __conformance_cases {
             kept {
                 the_dead_keep_what_they_took
                 the_cancelled_for_others_keep_the_rest
-                others_let_go
+                only_the_completed_let_go
+                the_unneeded_let_go
                 a_dead_letter_is_let_go_of
                 a_dead_letter_is_always_listed
                 a_dead_letter_is_read_late
@@ -610,6 +612,8 @@ macro_rules! __conformance_cases {
                 what_is_impossible_is_invalid
                 what_it_tells_of
                 a_dead_letter_on_its_way
+                a_receipt_is_of_its_time
+                they_are_recalled_in_bounds
             }
             rearm {
                 the_cancelled_wait_again
@@ -618,6 +622,12 @@ macro_rules! __conformance_cases {
                 a_gather_waits_again
                 a_hold_waits_again
                 a_relay_is_reached_again
+                however_it_ended
+                who_still_waited_waits_again
+                who_took_ends_waits_for_them_again
+                what_was_called_off_is_put_together_again
+                what_is_not_followed_yet_hinders_nobody
+                an_expired_hold_is_refused
                 from_the_top_down
                 others_are_refused
                 who_is_needed_is_refused
@@ -633,6 +643,28 @@ macro_rules! __conformance_cases {
                 opened_anew_flows_go_on
                 two_views_are_one
                 a_repeat_fills_it_once
+            }
+            ticks {
+                a_schedule_is_stored_as_it_came
+                a_stale_change_changes_nothing
+                a_removed_one_may_come_again
+                what_is_due_is_told
+                those_of_one_moment_go_by_name
+                a_tick_takes_its_jobs_in
+                each_change_stands_alone
+                of_many_one_ticks
+                exchanges_tell_of_ticks
+                sleepers_are_told_of_schedules
+                what_is_due_hides_no_other
+                due_ones_are_handed_out_in_bounds
+                pages_have_a_largest_weight
+                schedules_are_shown_in_pages
+                a_schedule_lives_in_its_shard
+                nothing_else_touches_schedules
+                the_clock_may_go_back
+                a_call_of_changes_is_checked
+                opened_anew_schedules_are_there
+                two_views_know_the_same
             }
             random {
                 lives

@@ -6,7 +6,7 @@ use super::flows::{gone, value};
 use super::notify::sleeper;
 use super::stage::{DAY, HOUR, MINUTE, Stage, at_most, boom, cancel, completed, died, hear, secs};
 use crate::model::{EndReason, Ending, Input, JobId, NewJob, State, Trigger, When};
-use crate::storage::{Act, Acted, Admission, Edit, MAX_DELIVER, MAX_UPKEEP, Topic};
+use crate::storage::{Act, Acted, Admission, Edit, KEEP_TOLD, MAX_DELIVER, MAX_UPKEEP, Topic};
 
 /// How a job of some other shard ended, for the fault of another.
 fn ending(stage: &Stage) -> Ending {
@@ -60,8 +60,8 @@ pub(super) async fn a_hold_expires(stage: &Stage) {
     assert_eq!(stage.deliver(id, Input::Nothing).await, Some(State::Expired), "too late");
 }
 
-/// A delivered hold completes, with the result if there is one, and hands it on; it is kept while it is needed and no
-/// longer.
+/// A delivered hold completes, with the result if there is one, and hands it on; it is kept for a while, and while it is
+/// needed.
 pub(super) async fn a_delivery_completes_it(stage: &Stage) {
     let mut worker = stage.worker().await;
     for input in [Input::Nothing, value(b"from afar"), value(b"")] {
@@ -73,7 +73,8 @@ pub(super) async fn a_delivery_completes_it(stage: &Stage) {
         let job = stage.get(id).await;
         let result = if let Input::Returned(result) = &input { Some(result.clone()) } else { None };
         assert_eq!((job.state, job.result, job.reason, job.started_at), (State::Completed, result, None, None));
-        assert_eq!((job.keep_until, job.worker, job.sequence), (job.ended_at, None, None));
+        let kept = job.ended_at.map(|ended| ended + KEEP_TOLD);
+        assert_eq!((job.keep_until, job.worker, job.sequence), (kept, None, None));
         stage.advance(HOUR).await;
         stage.prune_all().await;
         let run = worker.claim_one().await;
@@ -101,7 +102,7 @@ pub(super) async fn a_delivered_failure_is_carried(stage: &Stage) {
         assert_eq!((job.state, &job.reason), (State::Cancelled, &Some(EndReason::Dependency)));
         assert_eq!((job.culprit, &job.failure, &job.result), (Some(told.origin()), &told.failure, &None));
         let (kept, ended) = (job.keep_until.unwrap(), job.ended_at.unwrap());
-        stage.assert_same_time(kept, told.keep_until.unwrap_or(ended).max(ended));
+        stage.assert_same_time(kept, told.keep_until.unwrap_or(ended).max(ended + KEEP_TOLD));
         stage.assert_cancelled_for(next, told.origin()).await;
         let run = stage.worker().await.claim_one().await;
         assert_eq!((run.job.id, &run.inputs), (always, &vec![stage.failed(id).await]));
@@ -197,7 +198,8 @@ pub(super) async fn a_delivery_wakes(stage: &Stage) {
     assert_eq!(stage.state(soon).await, State::Scheduled);
 }
 
-/// People call a hold off and delete it as any job, and who waits for it is cancelled; edited or run again it is not.
+/// People call a hold off and delete it as any job, and who waits for it is cancelled; edited or run again it is not, but
+/// waits again.
 pub(super) async fn people_act_on_it(stage: &Stage) {
     let [a, b, c] = stage.enqueue([stage.hold(), stage.hold(), stage.hold()]).await;
     let [after_a, after_b] = stage.enqueue([stage.job_after([a]), stage.job_after([b])]).await;
@@ -211,12 +213,14 @@ pub(super) async fn people_act_on_it(stage: &Stage) {
     stage.assert_cancelled_for(after_a, a).await;
     stage.assert_cancelled_for(after_b, b).await;
     stage.deliver(c, value(b"x")).await;
-    for act in [Act::Edit(Edit::new()), Act::Revive(Edit::new()), Act::Rearm, cancel()] {
+    for act in [Act::Edit(Edit::new()), Act::Revive(Edit::new()), cancel()] {
         for id in [a, c] {
             let state = stage.state(id).await;
             assert_eq!(stage.act(id, &act).await, Acted::Refused(state), "{act:?}");
         }
     }
+    let again = stage.act_on(&[a, c], &Act::Rearm).await;
+    assert_eq!(again, [Acted::Done(State::Waiting), Acted::Refused(State::Completed)]);
     assert_eq!(stage.act(c, &Act::Delete).await, Acted::Done(State::Completed));
     assert!(!stage.is_kept(c).await);
 }

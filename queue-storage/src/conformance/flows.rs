@@ -5,7 +5,7 @@ use bytes::Bytes;
 use super::actors::TestWorker;
 use super::stage::{HOUR, MINUTE, Stage, cancel, died, returned, terms};
 use crate::model::{EndReason, Ending, Input, JobId, NewJob, Node, Settlement, State, Trigger, When};
-use crate::storage::{Control, LeaseTerms, Outbox, Retention, Revocation};
+use crate::storage::{Control, LeaseTerms, Outbox, Receipt, Retention, Revocation};
 
 impl Stage {
     /// A job that is reached by this trigger.
@@ -34,8 +34,18 @@ impl Stage {
         self.storage().deliver(self.shard(), &[(id, input)]).await.expect("deliver")[0]
     }
 
-    /// What stands in the outbox, once these have been sent.
+    /// What stands in the outbox, once these relays have been sent as they stand there.
     pub(super) async fn outbox(&self, sent: &[JobId]) -> Outbox {
+        let mut receipts = Vec::new();
+        for relay in sent {
+            let job = self.storage().get(*relay).await.expect("get").found();
+            receipts.push(Receipt { relay: *relay, sequence: job.and_then(|job| job.sequence).unwrap_or(0) });
+        }
+        self.receive(&receipts).await
+    }
+
+    /// What stands in the outbox, once these parcels have arrived.
+    pub(super) async fn receive(&self, sent: &[Receipt]) -> Outbox {
         self.storage().outbox(self.shard(), sent).await.expect("outbox")
     }
 

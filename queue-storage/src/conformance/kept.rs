@@ -87,9 +87,10 @@ pub(super) async fn the_cancelled_for_others_keep_the_rest(stage: &Stage) {
     assert_eq!(all_kept(stage, parents).await, [false; 3]);
 }
 
-/// Who completed, was called off, was revoked or expired needs nothing any more, and who was not needed neither.
-pub(super) async fn others_let_go(stage: &Stage) {
-    for how in [How::Completed, How::Cancelled, How::Expired, How::Revoked, How::CalledOff] {
+/// However a job ended that did not complete, it keeps what it waited for until it is removed; who completed needs nothing
+/// any more.
+pub(super) async fn only_the_completed_let_go(stage: &Stage) {
+    for how in How::ALL {
         let stage = stage.beside(&format!("lets-go-{how:?}"));
         let mut worker = stage.worker().await;
         let [first] = stage.enqueue([stage.job_with(9)]).await;
@@ -97,11 +98,28 @@ pub(super) async fn others_let_go(stage: &Stage) {
         worker.run_one(returned(b"x", Duration::ZERO)).await;
         assert_eq!(stage.state(id).await, State::Ready);
         how.end(&stage, &mut worker, id).await;
+        worker.work_off().await;
         stage.advance(secs(2)).await;
         stage.prune_all().await;
-        assert_eq!((stage.is_kept(first).await, stage.is_kept(id).await), (false, true), "{how:?}");
-        assert_eq!(stage.inputs(id).await, [Input::Gone]);
+        assert_eq!((stage.is_kept(first).await, stage.is_kept(id).await), (!how.is_good(), true), "{how:?}");
+        let input = if how.is_good() { Input::Gone } else { value(b"x") };
+        assert_eq!(stage.inputs(id).await, [input]);
+        stage.act(id, &Act::Delete).await;
+        stage.prune_all().await;
+        assert!(!stage.is_kept(first).await, "{how:?}");
     }
+}
+
+/// Who was not needed needs nothing of those it waited for: a trace of which there are too many goes before it.
+pub(super) async fn the_unneeded_let_go(stage: &Stage) {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_when(Trigger::Failed, [first])]).await;
+    let mut worker = stage.worker().await;
+    worker.run_one(completed()).await;
+    worker.work_off().await;
+    assert_eq!(stage.get(id).await.reason, Some(EndReason::NotNeeded));
+    assert_eq!(stage.prune(at_most(0, 9)).await.done, 1);
+    assert_eq!((stage.is_kept(first).await, stage.is_kept(id).await), (false, true));
 }
 
 /// A dead letter is held for those who wait for it only until they were told, and then goes as any; who has not run by

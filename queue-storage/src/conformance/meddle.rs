@@ -7,7 +7,7 @@ use bytes::Bytes;
 
 use super::random::Play;
 use super::stage::{key, pace, secs, tag, task};
-use crate::model::{JobId, Node, State, When};
+use crate::model::{Job, JobId, Node, State, When};
 use crate::storage::{Act, Acted, Control, Controls, Edit, Exchanged, Pause, Revocation, Scope};
 
 /// What people did since the last check.
@@ -80,7 +80,7 @@ impl Play<'_> {
             (Some(state), Act::Edit(_)) if state.is_end() => acted == Acted::Refused(state),
             (Some(_), Act::Edit(_)) => matches!(acted, Acted::Done(_)),
             (Some(state), Act::Rearm) => {
-                let fits = state == State::Cancelled || state == State::Completed && is_relay;
+                let fits = self.jobs.get(&id).is_some_and(Job::may_wait_again);
                 acted == Acted::Refused(state) || (fits && matches!(acted, Acted::Done(_)))
             }
         };

@@ -67,6 +67,7 @@ mod slots;
 mod strangers;
 mod suspects;
 mod throttle;
+mod ticks;
 mod time;
 mod triggers;
 mod twins;

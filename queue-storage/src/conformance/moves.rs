@@ -21,7 +21,7 @@ pub(super) async fn every_legal_move_is_made(stage: &Stage) {
             made += 1;
         }
     }
-    assert!(made >= 44, "only {made} moves");
+    assert!(made >= 47, "only {made} moves");
 }
 
 /// Whether an edit leads so: it makes nothing wait for others, and nothing fail.
@@ -58,7 +58,8 @@ async fn make(stage: &Stage, mv: Move, from: State, to: State) -> (State, State)
         Move::Deliver if from == State::Waiting => deliver(stage, to).await,
         Move::Deliver => send(stage, &mut worker).await,
         Move::Rearm if from == State::Completed => rearm_a_relay(stage, &mut worker).await,
-        Move::Rearm => rearm(stage, &mut worker).await,
+        Move::Rearm => rearm(stage, &mut worker, from).await,
+        Move::Recall => recall(stage, &mut worker).await,
     }
 }
 
@@ -87,6 +88,15 @@ async fn send(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
     (before, stage.state(id).await)
 }
 
+async fn recall(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+    let id = relayed(stage, worker).await;
+    let before = stage.state(id).await;
+    let first = stage.get(id).await.waits_for[0];
+    stage.act(first, &Act::Revive(Edit::new())).await;
+    stage.outbox(&[]).await;
+    (before, stage.state(id).await)
+}
+
 async fn rearm_a_relay(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
     let id = relayed(stage, worker).await;
     stage.outbox(&[id]).await;
@@ -97,10 +107,16 @@ async fn rearm_a_relay(stage: &Stage, worker: &mut TestWorker) -> (State, State)
     (before, stage.state(id).await)
 }
 
-async fn rearm(stage: &Stage, worker: &mut TestWorker) -> (State, State) {
+async fn rearm(stage: &Stage, worker: &mut TestWorker, from: State) -> (State, State) {
     let [first] = stage.enqueue([stage.job()]).await;
-    let [id] = stage.enqueue([stage.job_after([first])]).await;
-    worker.run_one(died()).await;
+    let expires = (from == State::Expired).then_some(When::In(MINUTE));
+    let [id] = stage.enqueue([NewJob { expires, ..stage.job_after([first]) }]).await;
+    worker.run_one(if from == State::Cancelled { died() } else { completed() }).await;
+    match from {
+        State::Dead => drop(worker.run_one(died()).await),
+        _ => stage.advance(MINUTE).await,
+    }
+    worker.upkeep().await;
     let before = stage.state(id).await;
     stage.act(first, &Act::Revive(Edit::new())).await;
     stage.act(id, &Act::Rearm).await;

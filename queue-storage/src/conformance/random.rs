@@ -13,9 +13,11 @@ use super::meddle::Done;
 use super::nodes::{any_trigger, check_inputs, check_worked_off};
 use super::stage::{HALF, Stage, at_most, boom, completed, died, retry_in, returned, secs, tag, terms};
 use super::stage::{key, rate, rate_at_cost, slots, slots_now_or_never};
-use crate::model::{Claimed, EndReason, Fence, Job, JobId, Move, NewJob, Progress, Settled, Settlement, State, When};
+use crate::model::{
+    Claimed, EndReason, Fence, Job, JobId, Move, NewJob, Node, Progress, Settled, Settlement, State, When,
+};
 use crate::model::{Conflict, Limit, Tag, Unique, Window, WorkerId};
-use crate::storage::{Admission, Control, Exchanged, LeaseTerms, Renewal, Renewed, Retention, SettleAnswer};
+use crate::storage::{Admission, Control, Exchanged, LeaseTerms, Receipt, Renewal, Renewed, Retention, SettleAnswer};
 
 const SEEDS: usize = 6;
 const STEPS: usize = 150;
@@ -84,6 +86,8 @@ pub(super) struct Play<'a> {
     /// Jobs taken in, once more for each revival.
     pub(super) acknowledged: u64,
     pub(super) done: Done,
+    /// What has arrived, as may be said again.
+    pub(super) receipts: Vec<Receipt>,
     last_fence: Fence,
 }
 
@@ -97,6 +101,7 @@ impl<'a> Play<'a> {
             jobs: BTreeMap::new(),
             acknowledged: 0,
             done: Done::default(),
+            receipts: Vec::new(),
             last_fence: Fence(0),
         };
         for _ in 0..3 {
@@ -328,10 +333,12 @@ impl<'a> Play<'a> {
 }
 
 fn check_step(before: &Job, after: &Job) {
-    assert!(leads(before.state, after.state), "no moves lead there: {before:?} to {after:?}");
+    let recalled = matches!(before.node, Node::Relay { .. });
+    assert!(leads(before.state, after.state, recalled), "no moves lead there: {before:?} to {after:?}");
     assert_eq!((after.enqueued_at, after.priority), (before.enqueued_at, before.priority));
     assert!(after.crashes >= before.crashes && after.lapses >= before.lapses, "{before:?} to {after:?}");
-    assert!(after.sequence >= before.sequence, "places are kept or given anew: {before:?} to {after:?}");
+    let waits = recalled && after.state == State::Waiting;
+    assert!(waits || after.sequence >= before.sequence, "places are kept or given anew: {before:?} to {after:?}");
     if before.state.is_end() {
         assert_eq!(after, before, "an ended job is as it was");
     }
@@ -339,12 +346,15 @@ fn check_step(before: &Job, after: &Job) {
     assert!(before.first_started_at.is_none() || after.first_started_at == before.first_started_at);
 }
 
-/// Whether some moves that no person makes lead from one state to another.
-fn leads(from: State, to: State) -> bool {
+/// Whether some moves that no person makes lead from one state to another, of a job that may be recalled or of one that
+/// may not.
+fn leads(from: State, to: State, recalled: bool) -> bool {
+    let by_people = |mv: &Move| matches!(mv, Move::Revive | Move::Reschedule | Move::Rearm);
+    let moves = || Move::ALL.into_iter().filter(|mv| !by_people(mv) && (recalled || *mv != Move::Recall));
     let mut reached = vec![from];
     let mut at = 0;
     while let Some(&state) = reached.get(at) {
-        for mv in Move::ALL.into_iter().filter(|mv| !matches!(mv, Move::Revive | Move::Reschedule | Move::Rearm)) {
+        for mv in moves() {
             for &next in mv.row().1 {
                 if mv.allows(state, next) && !reached.contains(&next) {
                     reached.push(next);

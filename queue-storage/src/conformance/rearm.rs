@@ -1,7 +1,9 @@
-//! Rearming: jobs that were cancelled for others wait for them again.
+//! Rearming: ended jobs that waited for others wait for them again.
+
+use std::time::Duration;
 
 use super::acts::{ended, revive};
-use super::flows::{call_off, gone, value};
+use super::flows::{How, call_off, gone, value};
 use super::stage::{DAY, HOUR, MINUTE, Stage, at_most, boom, cancel, completed, died, returned, secs, tag};
 use crate::model::{Conflict, Ending, Input, JobId, NewJob, Node, State, Trigger, When, Window};
 use crate::storage::{Act, Acted, Admission, JobQuery, MAX_UPKEEP};
@@ -190,7 +192,147 @@ pub(super) async fn from_the_top_down(stage: &Stage) {
     assert_eq!((counts.enqueued, counts.ended.cancelled, counts.ended.dead, counts.live()), (9, 4, 1, 1));
 }
 
-/// A job that ended in any other way does not wait again, nor one that has not ended, nor one that never waited.
+/// However a job ended that did not complete, it waits again, knows nothing of its runs but their history, and is reached
+/// with what it waited for, which it kept. Nothing expires any more what had expired.
+pub(super) async fn however_it_ended(stage: &Stage) {
+    for how in How::ALL.into_iter().filter(|how| !how.is_good()) {
+        let stage = stage.beside(&format!("rearm-{how:?}"));
+        let mut worker = stage.worker().await;
+        let [first] = stage.enqueue([stage.job_with(9)]).await;
+        let limited = NewJob { deadline: Some(When::In(DAY)), waits_for: vec![first], ..how.job(&stage) };
+        let [id] = stage.enqueue([limited]).await;
+        worker.run_one(returned(b"x", Duration::ZERO)).await;
+        how.end(&stage, &mut worker, id).await;
+        let before = stage.get(id).await;
+        stage.advance(MINUTE).await;
+        stage.prune_all().await;
+        assert_eq!(rearm(&stage, id).await, State::Ready, "{how:?}: what it waits for has completed");
+        let job = stage.get(id).await;
+        assert_eq!((job.attempts, job.crashes, job.lapses, job.suspect), (0, 0, 0, false), "{how:?}");
+        assert_eq!((job.first_started_at, job.started_at, job.worker), (None, None, None), "{how:?}");
+        assert_eq!((&job.failure, &job.reason, job.culprit, job.ended_at), (&None, &None, None, None), "{how:?}");
+        assert_eq!(job.history, before.attempts_made(), "{how:?}");
+        let expired = how == How::Expired;
+        assert_eq!(
+            (job.deadline, job.deadline_at.is_none()),
+            (before.deadline.filter(|_| !expired), expired),
+            "{how:?}"
+        );
+        stage.advance(MINUTE * 2).await;
+        let run = worker.claim_one().await;
+        assert_eq!((run.job.id, &run.inputs[..]), (id, &[value(b"x")][..]), "{how:?}");
+        assert_eq!(run.job.first_started_at, run.job.started_at, "{how:?}");
+        worker.finish(&run, completed()).await;
+        refused(&stage, id).await;
+    }
+}
+
+/// Who was called off, or expired, while it still waited waits on for those that have not ended.
+pub(super) async fn who_still_waited_waits_again(stage: &Stage) {
+    let [good, open] = stage.enqueue([stage.job_with(1), stage.job()]).await;
+    let late = NewJob { deadline: Some(When::At(stage.now().await + MINUTE)), ..stage.job_after([good, open]) };
+    let keep = NewJob { node: Node::Gather { keep: MINUTE }, ..stage.gather(Trigger::Completed, [good, open]) };
+    let ids: [JobId; 3] = stage.enqueue([late, stage.job_after([good, open]), keep]).await;
+    let mut worker = stage.worker().await;
+    worker.run_one(returned(b"good", Duration::ZERO)).await;
+    for id in &ids[1..] {
+        call_off(stage, *id).await;
+    }
+    stage.advance(MINUTE).await;
+    worker.upkeep().await;
+    stage.prune_all().await;
+    assert_eq!(stage.states(ids).await, [State::Expired, State::Cancelled, State::Cancelled]);
+    for id in ids {
+        assert_eq!(rearm(stage, id).await, State::Waiting);
+        refused(stage, id).await;
+    }
+    worker.upkeep().await;
+    assert_eq!(stage.states(ids).await, [State::Waiting; 3]);
+    worker.run_one(returned(b"at last", HOUR)).await;
+    assert_eq!(stage.states(ids).await, [State::Ready, State::Ready, State::Completed]);
+    let inputs = [value(b"good"), value(b"at last")];
+    assert_eq!(stage.inputs(ids[2]).await, inputs);
+    for run in worker.claim(9).await {
+        assert_eq!(run.inputs, inputs);
+    }
+}
+
+/// Who took ends and failed over them waits for the ends that those come to next; what it was told of is forgotten.
+pub(super) async fn who_took_ends_waits_for_them_again(stage: &Stage) {
+    let [bad, other] = stage.enqueue([stage.job_with(1), stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_when(Trigger::Ended, [bad, other])]).await;
+    let mut worker = stage.worker().await;
+    worker.run_one(died()).await;
+    worker.run_one(returned(b"kept", Duration::ZERO)).await;
+    assert_eq!(worker.run_one(died()).await, id);
+    assert_eq!(stage.act(bad, &revive()).await, Acted::Done(State::Ready));
+    assert_eq!(rearm(stage, id).await, State::Waiting);
+    assert_eq!(stage.act(bad, &revive()).await, Acted::Refused(State::Ready));
+    worker.run_one(returned(b"mended", Duration::ZERO)).await;
+    let run = worker.claim_one().await;
+    assert_eq!((run.job.id, run.inputs), (id, vec![value(b"mended"), value(b"kept")]));
+}
+
+/// A flow that was called off from its end back waits again from its beginning on, and runs through; with a hold in it.
+pub(super) async fn what_was_called_off_is_put_together_again(stage: &Stage) {
+    let [first, hold] = stage.enqueue([stage.job(), stage.hold()]).await;
+    let [second] = stage.enqueue([stage.job_after([first])]).await;
+    let [all] = stage.enqueue([stage.gather(Trigger::Completed, [second, hold])]).await;
+    let [last] = stage.enqueue([stage.job_after([all])]).await;
+    for id in [last, all, second, hold, first] {
+        call_off(stage, id).await;
+    }
+    let waiting = [hold, second, all, last];
+    assert_eq!(stage.act(first, &revive()).await, Acted::Done(State::Ready));
+    assert_eq!(stage.act_on(&waiting, &Act::Rearm).await, [Acted::Done(State::Waiting); 4]);
+    let mut worker = stage.worker().await;
+    assert_eq!(worker.run_one(completed()).await, first);
+    assert_eq!(worker.run_one(returned(b"here", HOUR)).await, second);
+    assert_eq!(stage.deliver(hold, value(b"there")).await, Some(State::Completed));
+    assert_eq!(worker.claim_one().await.inputs, [Input::Gathered(all)]);
+    assert_eq!(stage.inputs(all).await, [value(b"here"), value(b"there")]);
+    let counts = stage.counts().await;
+    assert_eq!((counts.enqueued, counts.ended.cancelled, counts.live()), (10, 5, 1));
+}
+
+/// Those that were called off need nothing, however many they are, and though no worker has followed them yet.
+pub(super) async fn what_is_not_followed_yet_hinders_nobody(stage: &Stage) {
+    let firsts = stage.enqueue_many(150).await;
+    let gathers = [(); 3].map(|()| stage.gather(Trigger::Completed, firsts.clone()));
+    let gathers = stage.enqueue(gathers).await;
+    let all = [&gathers[..], &firsts].concat();
+    for some in all.chunks(100) {
+        stage.act_on(some, &cancel()).await;
+    }
+    for some in firsts.chunks(100) {
+        assert_eq!(stage.act_on(some, &revive()).await, vec![Acted::Done(State::Ready); some.len()]);
+    }
+    assert_eq!(stage.act_on(&gathers, &Act::Rearm).await, [Acted::Done(State::Waiting); 3]);
+    let mut worker = stage.worker().await;
+    let runs = worker.claim(150).await;
+    worker.exchange(runs.iter().map(|run| super::actors::settled(run, completed())).collect(), 0, 0).await;
+    worker.work_off().await;
+    assert_eq!(stage.states(gathers).await, [State::Completed; 3]);
+    assert_eq!(stage.counts().await.live(), 0);
+}
+
+/// Nobody is to deliver any more to a hold that expired: it does not wait again. One that was called off does.
+pub(super) async fn an_expired_hold_is_refused(stage: &Stage) {
+    let hold = || NewJob { expires: Some(When::In(HOUR)), ..stage.hold() };
+    let [expired, off] = stage.enqueue([hold(), hold()]).await;
+    let [next] = stage.enqueue([stage.job_after([expired])]).await;
+    call_off(stage, off).await;
+    stage.advance(HOUR).await;
+    stage.worker().await.upkeep().await;
+    assert_eq!(stage.states([expired, off]).await, [State::Expired, State::Cancelled]);
+    refused(stage, expired).await;
+    assert_eq!(rearm(stage, next).await, State::Cancelled, "what it waits for has expired still");
+    assert_eq!(rearm(stage, off).await, State::Waiting);
+    stage.assert_same_time(stage.get(off).await.expires_at.unwrap(), stage.now().await + HOUR);
+    assert_eq!(stage.deliver(off, Input::Nothing).await, Some(State::Completed));
+}
+
+/// A job that completed does not wait again, nor one that has not ended, nor one that never waited.
 pub(super) async fn others_are_refused(stage: &Stage) {
     for (id, _) in ended(stage).await {
         refused(stage, id).await;
@@ -203,8 +345,6 @@ pub(super) async fn others_are_refused(stage: &Stage) {
     for id in [running, waiting, ready, later] {
         refused(stage, id).await;
     }
-    call_off(stage, waiting).await;
-    refused(stage, waiting).await;
     assert_eq!(stage.act(stage.job().id, &Act::Rearm).await, Acted::Missing);
 }
 

@@ -8,7 +8,7 @@ use super::flows::{How, call_off, gone, value};
 use super::notify::sleeper;
 use super::stage::{DAY, HOUR, MINUTE, Stage, at_most, boom, cancel, completed, died, hear, returned, secs, slots};
 use crate::model::{Conflict, EndReason, Input, JobId, NewJob, Node, Parked, Settlement, State, Trigger, When, Window};
-use crate::storage::{Act, Acted, Admission, Edit, MAX_CLAIM_BYTES, MAX_UPKEEP, Parcel};
+use crate::storage::{Act, Acted, Admission, Edit, KEEP_TOLD, MAX_CLAIM_BYTES, MAX_UPKEEP, Parcel, Receipt};
 
 /// A relay of each job to a hold that is somewhere else.
 async fn relays(stage: &Stage, of: &[JobId]) -> Vec<JobId> {
@@ -31,9 +31,10 @@ pub(super) async fn every_end_reaches_it(stage: &Stage) {
         assert!(worker.upkeep().await.outbox, "{how:?}");
         let input = if how.is_good() { value(b"good") } else { stage.failed(first).await };
         let outbox = stage.outbox(&[]).await;
-        assert_eq!(outbox.parcels, [Parcel::new(id, there.shard().clone(), to, input)]);
-        assert!(!outbox.more);
         let job = stage.get(id).await;
+        let place = (id, job.sequence.unwrap());
+        assert_eq!(outbox.parcels, [Parcel::new(place, there.shard().clone(), to, input)]);
+        assert!(!outbox.more);
         assert_eq!((job.state, job.parked.clone()), (State::Ready, Some(Parked::Outbox)), "{how:?}");
         assert!(job.parked_at.is_some() && job.sequence.is_some() && job.lease.is_none());
         assert_eq!(stage.counts().await.parked, 1);
@@ -92,7 +93,7 @@ pub(super) async fn an_outbox_hands_out_so_many(stage: &Stage) {
     worker.work_off().await;
     let first = stage.outbox(&[]).await;
     assert_eq!((first.parcels.len(), first.more), (most, true));
-    let too_many: Vec<_> = left.iter().copied().take(most + 1).collect();
+    let too_many: Vec<_> = left.iter().map(|relay| Receipt { relay: *relay, sequence: 1 }).take(most + 1).collect();
     assert!(stage.storage().outbox(stage.shard(), &too_many).await.unwrap_err().is_invalid());
     assert_eq!(stage.outbox(&[]).await, first, "nothing was changed");
     let sent: Vec<_> = first.parcels.iter().map(|parcel| parcel.relay).collect();
@@ -128,8 +129,8 @@ pub(super) async fn an_outbox_has_a_largest_weight(stage: &Stage) {
     assert_eq!((rest.parcels.len(), rest.more, rest.parcels[0].relay), (1, false, ids[4]));
 }
 
-/// A relay that was sent has completed; it is kept as long as the failure that it told of, and after a completion no
-/// longer. What it waited for it needs no more.
+/// A relay that was sent has completed; it is kept for a while, and as long as the failure that it told of. What it waited
+/// for it needs no more.
 pub(super) async fn the_sent_complete(stage: &Stage) {
     let [good, bad] = stage.enqueue([stage.job_with(2), stage.job_with(1)]).await;
     let ids = relays(stage, &[good, bad]).await;
@@ -147,10 +148,13 @@ pub(super) async fn the_sent_complete(stage: &Stage) {
         assert_eq!((job.state, &job.reason, &job.result), (State::Completed, &None, &None));
         assert_eq!((&job.parked, job.parked_at, job.worker), (&None, None, None));
     }
-    assert_eq!(jobs[0].keep_until, jobs[0].ended_at);
+    assert_eq!(jobs[0].keep_until, jobs[0].ended_at.map(|ended| ended + KEEP_TOLD));
     assert_eq!(jobs[1].keep_until, stage.get(bad).await.keep_until);
     assert!(!worker.upkeep().await.outbox);
-    stage.advance(secs(2)).await;
+    stage.advance(KEEP_TOLD - secs(5)).await;
+    stage.prune_all().await;
+    assert_eq!([stage.is_kept(good).await, stage.is_kept(ids[0]).await], [false, true]);
+    stage.advance(secs(7)).await;
     stage.prune_all().await;
     assert_eq!(
         [stage.is_kept(good).await, stage.is_kept(ids[0]).await, stage.is_kept(ids[1]).await],
@@ -266,8 +270,7 @@ pub(super) async fn what_it_tells_of(stage: &Stage) {
     assert_eq!((ending.job, ending.origin(), ending.failure.clone()), (a, a, Some(boom())));
 }
 
-/// A dead letter is not kept for its relay: revived, it is open in the outbox until it has ended again; pruned, it is
-/// gone there.
+/// A dead letter is not kept for its relay: while it runs again nobody is told of it, and pruned, it is gone in the outbox.
 pub(super) async fn a_dead_letter_on_its_way(stage: &Stage) {
     let [a, b] = stage.enqueue([stage.job(), stage.job()]).await;
     let ids = relays(stage, &[a, b]).await;
@@ -278,10 +281,74 @@ pub(super) async fn a_dead_letter_on_its_way(stage: &Stage) {
     assert_eq!(stage.act(a, &revive()).await, Acted::Done(State::Ready));
     stage.act(b, &Act::Delete).await;
     let inputs = async || stage.outbox(&[]).await.parcels.into_iter().map(|parcel| parcel.input).collect::<Vec<_>>();
-    assert_eq!(inputs().await, [Input::Open(State::Ready), Input::Gone]);
+    assert_eq!(inputs().await, [Input::Gone]);
+    let job = stage.get(ids[0]).await;
+    assert_eq!((job.state, job.sequence, &job.parked, job.parked_at), (State::Waiting, None, &None, None));
+    let counts = stage.counts().await;
+    assert_eq!((counts.enqueued, counts.parked, counts.live()), (5, 1, 3));
     worker.run_one(returned(b"at last", HOUR)).await;
-    assert_eq!(inputs().await, [value(b"at last"), Input::Gone]);
+    assert_eq!(inputs().await, [Input::Gone, value(b"at last")]);
     stage.outbox(&ids).await;
     let job = stage.get(ids[1]).await;
-    assert_eq!((job.state, job.keep_until), (State::Completed, job.ended_at));
+    assert_eq!((job.state, job.keep_until), (State::Completed, job.ended_at.map(|ended| ended + KEEP_TOLD)));
+}
+
+/// What is said of a parcel is said of the time at which its relay stood in the outbox: late, or twice, it changes nothing
+/// of what the relay has to tell since.
+pub(super) async fn a_receipt_is_of_its_time(stage: &Stage) {
+    let [first] = stage.enqueue([stage.job()]).await;
+    let id = relays(stage, &[first]).await[0];
+    let mut worker = stage.worker().await;
+    let mut late = Vec::new();
+    for time in 0..3 {
+        worker.run_one(died()).await;
+        let parcel = stage.outbox(&[]).await.parcels.remove(0);
+        assert_eq!(stage.receive(&late).await.parcels, std::slice::from_ref(&parcel), "for the {time}. time");
+        assert!(late.iter().all(|one: &Receipt| one.sequence < parcel.sequence), "{late:?} and {parcel:?}");
+        late.push(parcel.receipt());
+        if time == 0 {
+            // Said by none: it is recalled.
+            assert_eq!(stage.act(first, &revive()).await, Acted::Done(State::Ready));
+            assert_eq!(stage.posted().await, []);
+            assert_eq!(stage.receive(&late).await.parcels, []);
+            assert_eq!(stage.state(id).await, State::Waiting);
+        } else {
+            assert_eq!(stage.receive(&[parcel.receipt(), parcel.receipt()]).await.parcels, []);
+            assert_eq!(stage.act(first, &revive()).await, Acted::Done(State::Ready));
+            assert_eq!(stage.act(id, &Act::Rearm).await, Acted::Done(State::Waiting));
+        }
+    }
+    worker.run_one(returned(b"at last", HOUR)).await;
+    let parcel = stage.receive(&late).await.parcels.remove(0);
+    assert_eq!(parcel.input, value(b"at last"));
+    let strange = [0, parcel.sequence + 1, u64::MAX].map(|sequence| Receipt { relay: id, sequence });
+    assert_eq!(stage.receive(&strange).await.parcels, std::slice::from_ref(&parcel));
+    assert_eq!(stage.receive(&[parcel.receipt()]).await.parcels, []);
+    assert_eq!((stage.state(id).await, stage.counts().await.live()), (State::Completed, 0));
+}
+
+/// Those whose jobs run again leave the outbox by bounded steps, and hinder nobody behind them.
+pub(super) async fn they_are_recalled_in_bounds(stage: &Stage) {
+    let [first, other] = stage.enqueue([stage.job_with(1), stage.job()]).await;
+    let most = MAX_UPKEEP as usize;
+    relays(stage, &vec![first; most + 30]).await;
+    let last = relays(stage, &[other]).await[0];
+    let mut worker = stage.worker().await;
+    worker.run_one(died()).await;
+    worker.work_off().await;
+    worker.run_one(completed()).await;
+    stage.act(first, &revive()).await;
+    let outbox = stage.outbox(&[]).await;
+    assert_eq!((outbox.parcels.len(), outbox.more, stage.counts().await.parked), (0, true, 31));
+    assert_eq!((stage.posted().await, stage.counts().await.parked), (vec![last], 1));
+    assert!(worker.upkeep().await.outbox);
+    stage.outbox(&[last]).await;
+    assert!(!worker.upkeep().await.outbox);
+    worker.run_one(returned(b"x", secs(0))).await;
+    worker.work_off().await;
+    stage.advance(MINUTE * 2).await;
+    stage.prune_all().await;
+    let outbox = stage.outbox(&[]).await;
+    assert_eq!((outbox.parcels.len(), outbox.more, stage.counts().await.parked), (most, true, 130));
+    assert!(outbox.parcels.iter().all(|one| one.input == value(b"x")), "it is kept for them");
 }

@@ -6,7 +6,7 @@ use bytes::Bytes;
 
 use super::acts::{ended, revive};
 use super::stage::{DAY, HOUR, MINUTE, Stage, at_most, completed, died, retry_in, returned, secs, snooze_in, terms};
-use crate::model::{Input, NewJob, Progress, Settlement, State, When};
+use crate::model::{Input, NewJob, Progress, Settlement, State, Trigger, When};
 use crate::storage::{Act, Acted, Edit, JobQuery, LeaseTerms, Retention};
 
 /// An ended job runs again as if it were new: counters at zero, nothing left of its end, and nothing expires it.
@@ -146,17 +146,33 @@ pub(super) async fn the_revived_have_their_inputs(stage: &Stage) {
     assert!(!stage.is_kept(first).await, "nobody needs it any more");
 }
 
-/// A job that was called off needs nothing any more, and can't be revived once that is gone.
+/// A job can't be revived once what it waited for is gone: a dead letter is kept for nobody.
 pub(super) async fn the_revived_need_their_inputs(stage: &Stage) {
     let [first] = stage.enqueue([stage.job()]).await;
+    let [id] = stage.enqueue([stage.job_when(Trigger::Ended, [first])]).await;
+    let mut worker = stage.worker().await;
+    worker.run_one(died()).await;
+    worker.work_off().await;
+    assert_eq!(stage.prune(at_most(9, 0)).await.done, 1);
+    worker.run_one(died()).await;
+    let before = stage.get(id).await;
+    for act in [revive(), Act::Rearm] {
+        assert_eq!(stage.act(id, &act).await, Acted::Refused(State::Dead));
+        assert_eq!(stage.get(id).await, before);
+    }
+}
+
+/// A job that was called off is revived with what it waited for.
+pub(super) async fn the_called_off_have_their_inputs(stage: &Stage) {
+    let [first] = stage.enqueue([stage.job()]).await;
     let [id] = stage.enqueue([stage.job_after([first])]).await;
-    stage.worker().await.run_one(returned(b"lost", Duration::ZERO)).await;
+    let mut worker = stage.worker().await;
+    worker.run_one(returned(b"kept", Duration::ZERO)).await;
     stage.cancel(id).await;
     stage.advance(secs(1)).await;
     stage.prune(Retention::default()).await;
-    let before = stage.get(id).await;
-    assert_eq!(stage.act(id, &revive()).await, Acted::Refused(State::Cancelled));
-    assert_eq!(stage.get(id).await, before);
+    assert_eq!(stage.act(id, &revive()).await, Acted::Done(State::Ready));
+    assert_eq!(worker.claim_one().await.inputs, [Input::Returned(Bytes::from_static(b"kept"))]);
 }
 
 /// A job that was cancelled for the end of another can be revived when that other has completed after all.

@@ -254,21 +254,22 @@ pub(super) async fn a_late_reader_keeps_the_result(stage: &Stage) {
     assert_eq!((run.job.id, run.inputs), (id, vec![Input::Returned(Bytes::from_static(b"old"))]));
 }
 
-/// A waiting job that is cancelled, deleted or expired needs nothing any more.
-pub(super) async fn who_is_called_off_needs_nothing(stage: &Stage) {
+/// A waiting job that is deleted needs nothing any more; one that is cancelled or expired keeps what it may need again.
+pub(super) async fn who_is_called_off_keeps_what_it_waited_for(stage: &Stage) {
     for act in [Some(cancel()), Some(Act::Delete), None] {
         let [first, other] = stage.enqueue([stage.job_with(1), stage.job()]).await;
         let deadline = act.is_none().then_some(When::At(stage.now().await + MINUTE));
         let [id] = stage.enqueue([NewJob { deadline, ..stage.job_after([first, other]) }]).await;
         let mut worker = stage.worker().await;
         worker.run_one(returned(b"needed", Duration::ZERO)).await;
+        let deleted = act == Some(Act::Delete);
         if let Some(act) = act {
             stage.act(id, &act).await;
         }
-        stage.advance(HOUR).await;
+        stage.advance(MINUTE).await;
         worker.upkeep().await;
         stage.prune(Retention::default()).await;
-        assert_eq!((stage.is_kept(first).await, stage.state(other).await), (false, State::Ready));
+        assert_eq!((stage.is_kept(first).await, stage.state(other).await), (!deleted, State::Ready));
         worker.run_one(completed()).await;
         assert_eq!(worker.claim(9).await, []);
     }

@@ -94,23 +94,22 @@ impl Line {
         let when = edit.when.unwrap_or(When::Now);
         let (state, due_at) = when.start(now);
         let sequence = (state == State::Ready).then(|| self.next_sequence());
+        self.begin_anew(id);
+        self.shift(id, Move::Revive, hints, |job| {
+            made_anew(job);
+            (job.state, job.when, job.due_at, job.sequence) = (state, when, due_at, sequence);
+            (job.expires, job.deadline, job.expires_at, job.deadline_at) = (None, None, None, None);
+            apply(job, edit);
+        })
+    }
+
+    /// An ended job is taken in once more: its key is free, and what it waited for is kept for it.
+    pub(super) fn begin_anew(&mut self, id: JobId) {
         self.enqueued += 1;
         if let Some(job) = self.jobs.get(&id) {
             self.limits.disown(job, true);
         }
         self.read(id);
-        self.shift(id, Move::Revive, hints, |job| {
-            remember_last(job);
-            (job.state, job.when, job.due_at, job.sequence) = (state, when, due_at, sequence);
-            (job.attempts, job.crashes, job.lapses, job.suspect) = (0, 0, 0, false);
-            (job.ended_at, job.keep_until, job.reason, job.culprit) = (None, None, None, None);
-            job.started_at = None;
-            (job.failure, job.result, job.progress, job.worker) = (None, None, None, None);
-            job.first_started_at = None;
-            (job.expires, job.deadline, job.expires_at, job.deadline_at) = (None, None, None, None);
-            job.unique = None;
-            apply(job, edit);
-        })
     }
 
     pub(super) fn edit(
@@ -136,9 +135,14 @@ impl Line {
     }
 }
 
-/// The run that an ended job ended with joins its history.
-fn remember_last(job: &mut Job) {
+/// Nothing is left of how an ended job ended and of what it has been through, but its history, which its last run joins.
+pub(super) fn made_anew(job: &mut Job) {
     job.history = job.attempts_made();
+    (job.attempts, job.crashes, job.lapses, job.suspect) = (0, 0, 0, false);
+    (job.ended_at, job.keep_until, job.reason, job.culprit) = (None, None, None, None);
+    (job.started_at, job.first_started_at) = (None, None);
+    (job.failure, job.result, job.progress, job.worker) = (None, None, None, None);
+    job.unique = None;
 }
 
 /// Where a live job goes that is to start then: its state, when it is due, and whether it gets a new place in line.

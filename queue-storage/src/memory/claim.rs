@@ -110,7 +110,7 @@ fn exchange(
     line.expire(now, worker.lease.keep_ended, hints)?;
     line.reclaim(worker.id, workers, now, hints)?;
     line.follow_edges(now, hints)?;
-    let fence = Fence((line.fence + 1).max(u64::try_from(now.as_micros()).unwrap_or(0)));
+    let fence = Fence(line.next_fence(now));
     let claim = line.claim(worker, call, fence, now, hints)?;
     let claimed = claim.jobs.iter().map(|claimed| claimed.job.id).collect();
     let last = LastExchange { number: call.number, settled: settled.clone(), fence, claimed };
@@ -121,6 +121,6 @@ fn exchange(
     let look_again = if claim.more { Some(Duration::ZERO) } else { line.look_again(worker, now) };
     let died = std::mem::take(&mut hints.died);
     let Taken { jobs, suspects_left, parked, .. } = claim;
-    let outbox = !line.outbox.is_empty();
-    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox })
+    let (outbox, ticks) = (!line.outbox.is_empty(), line.schedules.are_due(now));
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox, ticks })
 }

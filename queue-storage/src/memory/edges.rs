@@ -1,9 +1,10 @@
 //! Jobs that wait for jobs: edges followed, what is kept for whom, and what goes from shard to shard.
 
 use super::Hints;
+use super::act::made_anew;
 use super::line::Line;
 use crate::model::{EndReason, Ending, Input, Job, JobId, Move, Node, Parked, State, Timestamp, Trigger};
-use crate::storage::{MAX_CLAIM_BYTES, MAX_UPKEEP, Outbox, Parcel, StorageError};
+use crate::storage::{KEEP_TOLD, MAX_CLAIM_BYTES, MAX_UPKEEP, Outbox, Parcel, Receipt, StorageError};
 
 impl Line {
     /// Notes whom a waiting job waits for.
@@ -159,15 +160,13 @@ impl Line {
 
     /// Lets a job wait again.
     pub(super) fn rearm(&mut self, id: JobId, now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
-        self.enqueued += 1;
-        if let Some(job) = self.jobs.get(&id) {
-            self.limits.disown(job, true);
-        }
-        self.read(id);
+        self.begin_anew(id);
         self.shift(id, Move::Rearm, hints, |job| {
+            if job.state == State::Expired {
+                (job.expires, job.deadline) = (None, None);
+            }
+            made_anew(job);
             (job.state, job.sequence, job.due_at) = (State::Waiting, None, None);
-            (job.ended_at, job.keep_until, job.reason, job.culprit) = (None, None, None, None);
-            (job.failure, job.unique) = (None, None);
             job.set_limits(now);
         })?;
         if let Some(job) = self.jobs.get(&id).cloned() {
@@ -176,26 +175,20 @@ impl Line {
         self.follow_back(id, now, hints)
     }
 
-    /// Whether a job was cancelled for others, or told of them, and could wait for them again.
+    /// Whether a job could wait again, all that it waited for is there, and nobody needs it.
     pub(super) fn is_rearmable(&self, id: JobId) -> bool {
-        let fits = |job: &Job| {
-            matches!(
-                (job.state, &job.node, &job.reason),
-                (State::Cancelled, _, Some(EndReason::Dependency | EndReason::NotNeeded))
-                    | (State::Completed, Node::Relay { .. }, _)
-            )
-        };
         let whole = |job: &Job| job.waits_for.iter().all(|parent| self.jobs.contains_key(parent));
-        self.jobs.get(&id).is_some_and(|job| fits(job) && whole(job)) && !self.is_needed(id)
+        self.jobs.get(&id).is_some_and(|job| job.may_wait_again() && whole(job)) && !self.is_needed(id)
     }
 
     /// Completes relays whose parcels were delivered.
-    pub(super) fn sent(&mut self, sent: &[JobId], now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
-        for &id in sent {
-            let Some(job) = self.jobs.get(&id).filter(|job| job.parked == Some(Parked::Outbox)) else { continue };
+    pub(super) fn sent(&mut self, sent: &[Receipt], now: Timestamp, hints: &mut Hints) -> Result<(), StorageError> {
+        for &Receipt { relay: id, sequence } in sent {
+            let stands = |job: &&Job| job.parked == Some(Parked::Outbox) && job.sequence == Some(sequence);
+            let Some(job) = self.jobs.get(&id).filter(stands) else { continue };
             let keep = match self.inputs(job).pop() {
-                Some(Input::Failed(ending)) => ending.keep_until.unwrap_or(now).max(now),
-                _ => now,
+                Some(Input::Failed(ending)) => kept_with(&ending, now),
+                _ => now + KEEP_TOLD,
             };
             self.shift(id, Move::Deliver, hints, |job| {
                 (job.state, job.ended_at, job.keep_until) = (State::Completed, Some(now), Some(keep));
@@ -206,21 +199,39 @@ impl Line {
     }
 
     /// What stands in the outbox.
-    pub(super) fn outbox(&self) -> Outbox {
+    pub(super) fn outbox(&mut self, hints: &mut Hints) -> Result<Outbox, StorageError> {
         let mut outbox = Outbox::default();
         let mut bytes = 0;
-        for (_, id) in &self.outbox {
-            if outbox.parcels.len() == MAX_UPKEEP as usize || bytes >= MAX_CLAIM_BYTES {
+        let first: Vec<_> = self.outbox.iter().take(MAX_UPKEEP as usize + 1).copied().collect();
+        for (at, (sequence, id)) in first.into_iter().enumerate() {
+            if at == MAX_UPKEEP as usize || bytes >= MAX_CLAIM_BYTES {
                 outbox.more = true;
                 break;
             }
-            let Some(job) = self.jobs.get(id) else { continue };
-            if let (Node::Relay { shard, to }, Some(input)) = (&job.node, self.inputs(job).pop()) {
-                bytes += if let Input::Returned(result) = &input { result.len() } else { 0 };
-                outbox.parcels.push(Parcel::new(*id, shard.clone(), *to, input));
+            let Some(job) = self.jobs.get(&id) else { continue };
+            match (&job.node, self.inputs(job).pop()) {
+                (_, Some(Input::Open(_))) => self.recall(id, hints)?,
+                (Node::Relay { shard, to }, Some(input)) => {
+                    bytes += if let Input::Returned(result) = &input { result.len() } else { 0 };
+                    outbox.parcels.push(Parcel::new((id, sequence), shard.clone(), *to, input));
+                }
+                _ => {}
             }
         }
-        outbox
+        Ok(outbox)
+    }
+
+    /// Lets a relay wait once more whose job has not ended any more.
+    fn recall(&mut self, id: JobId, hints: &mut Hints) -> Result<(), StorageError> {
+        self.read(id);
+        self.shift(id, Move::Recall, hints, |job| {
+            (job.state, job.sequence) = (State::Waiting, None);
+            (job.parked, job.parked_at) = (None, None);
+        })?;
+        if let Some(job) = self.jobs.get(&id).cloned() {
+            self.await_all(&job);
+        }
+        Ok(())
     }
 
     /// Delivers to a hold.
@@ -236,12 +247,12 @@ impl Line {
             return Ok(Some(job.state));
         }
         self.shift(id, Move::Deliver, hints, |job| {
-            (job.state, job.ended_at, job.keep_until) = (State::Completed, Some(now), Some(now));
+            (job.state, job.ended_at, job.keep_until) = (State::Completed, Some(now), Some(now + KEEP_TOLD));
             match input {
                 Input::Returned(result) => job.result = Some(result.clone()),
                 Input::Failed(ending) => {
                     job.state = State::Cancelled;
-                    job.keep_until = Some(ending.keep_until.unwrap_or(now).max(now));
+                    job.keep_until = Some(kept_with(ending, now));
                     (job.reason, job.culprit) = (Some(EndReason::Dependency), Some(ending.origin()));
                     job.failure = ending.failure.clone();
                 }
@@ -250,4 +261,9 @@ impl Line {
         })?;
         Ok(self.jobs.get(&id).map(|job| job.state))
     }
+}
+
+/// Until when a relay or a hold is kept that has told of this.
+fn kept_with(ending: &Ending, now: Timestamp) -> Timestamp {
+    ending.keep_until.unwrap_or(now).max(now + KEEP_TOLD)
 }

@@ -44,7 +44,13 @@ fn take_in(
     Ok(answer)
 }
 
-fn admit(line: &mut Line, new: NewJob, now: Timestamp, hints: &mut Hints) -> Result<Admission, StorageError> {
+/// Takes one job in.
+pub(super) fn admit(
+    line: &mut Line,
+    new: NewJob,
+    now: Timestamp,
+    hints: &mut Hints,
+) -> Result<Admission, StorageError> {
     let stored = |id: &JobId| line.jobs.get(id).map(|job| job.state);
     if let Some(state) = stored(&new.id) {
         return Ok(Admission::Duplicate(state));

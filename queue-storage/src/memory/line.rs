@@ -6,6 +6,7 @@ use std::time::Duration;
 
 use super::Hints;
 use super::limits::{Limits, Standing};
+use super::schedules::Schedules;
 use crate::model::{
     CallerId, Fence, Job, JobId, Key, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
 };
@@ -52,6 +53,7 @@ pub(super) struct Line {
     pub(super) stops: HashMap<JobId, Duration>,
     pub(super) controls: Controls,
     pub(super) limits: Limits,
+    pub(super) schedules: Schedules,
     pub(super) sequence: u64,
     pub(super) fence: u64,
     pub(super) seen: Option<Timestamp>,
@@ -110,6 +112,7 @@ impl Line {
             stops: HashMap::new(),
             controls: Controls::default(),
             limits: Limits::default(),
+            schedules: Schedules::default(),
             sequence: 0,
             fence: 0,
             seen: None,
@@ -172,6 +175,11 @@ impl Line {
     pub(super) fn next_sequence(&mut self) -> u64 {
         self.sequence += 1;
         self.sequence
+    }
+
+    /// The next number of a claim or of a schedule's change; kept where it is used.
+    pub(super) fn next_fence(&self, now: Timestamp) -> u64 {
+        (self.fence + 1).max(u64::try_from(now.as_micros()).unwrap_or(0))
     }
 
     /// Stores a job under every index its state asks for.

@@ -5,9 +5,12 @@ use std::time::Duration;
 use async_trait::async_trait;
 
 use super::line::Line;
-use super::{Hints, Inner, MemoryStorage};
+use super::{Hints, Inner, MemoryStorage, line_of};
 use crate::model::{Input, JobId, Shard, State, Timestamp};
-use crate::storage::{MAX_PRUNE, MAX_UPKEEP, Maintain, Outbox, Retention, Step, StorageError, check_delivery};
+use crate::storage::{
+    MAX_PRUNE, MAX_UPKEEP, Maintain, Outbox, Receipt, Retention, ScheduleChange, Step, StorageError, Ticked,
+    check_delivery, check_ticks,
+};
 
 /// After this long without a call, what is remembered of a worker or caller is dropped.
 const FORGET_AFTER: Duration = Duration::from_secs(86_400);
@@ -38,16 +41,16 @@ impl Maintain for MemoryStorage {
         Ok(Step { done, more, died: hints.died })
     }
 
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {
         if sent.len() > MAX_UPKEEP as usize {
             let count = sent.len();
-            return Err(StorageError::invalid(format!("{count} relays in one call; the most is {MAX_UPKEEP}")));
+            return Err(StorageError::invalid(format!("{count} receipts in one call; the most is {MAX_UPKEEP}")));
         }
         let mut hints = Hints::default();
         let (mut inner, now) = self.lock()?;
         let Some(line) = inner.lines.get_mut(shard) else { return Ok(Outbox::default()) };
         line.sent(sent, now, &mut hints)?;
-        let outbox = line.outbox();
+        let outbox = line.outbox(&mut hints)?;
         drop(inner);
         self.tell(shard, &hints);
         Ok(outbox)
@@ -63,6 +66,18 @@ impl Maintain for MemoryStorage {
         drop(inner);
         self.tell(shard, &hints);
         states
+    }
+
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError> {
+        check_ticks(shard, changes)?;
+        let mut hints = Hints::default();
+        let (mut inner, now) = self.lock()?;
+        let line = line_of(&mut inner.lines, shard);
+        let changed = changes.iter().map(|change| line.change(change, now, &mut hints)).collect::<Result<_, _>>()?;
+        let (due, more) = line.schedules.due(now);
+        drop(inner);
+        self.tell(shard, &hints);
+        Ok(Ticked { now, changed, due, more })
     }
 }
 

@@ -14,6 +14,7 @@ mod maintain;
 mod notify;
 mod operate;
 mod pick;
+mod schedules;
 mod steps;
 
 use std::collections::BTreeMap;

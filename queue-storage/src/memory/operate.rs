@@ -5,11 +5,12 @@ use std::ops::Bound::{Excluded, Included, Unbounded};
 use async_trait::async_trait;
 
 use super::line::Line;
+use super::schedules::Schedules;
 use super::{Hints, MemoryStorage, line_of};
 use crate::model::{Job, JobId, Key, Shard, State, Timestamp};
 use crate::storage::{
-    Act, Acted, Control, Controls, Counts, Cursor, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, StorageError,
-    Usage, WorkerRecord,
+    Act, Acted, Control, Controls, Counts, Cursor, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, SchedulePage,
+    ScheduleQuery, StorageError, Usage, WorkerRecord,
 };
 
 #[async_trait]
@@ -71,7 +72,12 @@ impl Operate for MemoryStorage {
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
         let (inner, _) = self.lock()?;
-        Ok(inner.lines.values().filter(|line| line.enqueued > 0).map(|line| line.shard.clone()).collect())
+        Ok(inner
+            .lines
+            .values()
+            .filter(|line| line.enqueued > 0 || line.schedules.any)
+            .map(|line| line.shard.clone())
+            .collect())
     }
 
     async fn workers(&self) -> Result<Vec<WorkerRecord>, StorageError> {
@@ -115,6 +121,13 @@ impl Operate for MemoryStorage {
         let mut controls = inner.lines.get(shard).map(|line| line.controls.clone()).unwrap_or_default();
         controls.lapse(now);
         Ok(controls)
+    }
+
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError> {
+        query.check()?;
+        let (inner, now) = self.lock()?;
+        let none = Schedules::default();
+        Ok(inner.lines.get(shard).map_or(&none, |line| &line.schedules).page(query, now))
     }
 
     async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {

@@ -148,7 +148,8 @@ impl Line {
         let next_end = ends.find(|end| !end.is_zero());
         let watch = worker.lease.watch_every();
         let watch = (!self.leases.is_empty()).then(|| next_end.map_or(watch, |end| end.min(watch)));
-        [due, resumed, opens, admits, watch].into_iter().flatten().min()
+        let ticks = self.schedules.next_after(now).map(|at| at - now);
+        [due, resumed, opens, admits, watch, ticks].into_iter().flatten().min()
     }
 }
 

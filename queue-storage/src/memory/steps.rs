@@ -52,7 +52,8 @@ impl Line {
         let (settled, look_again) = (last.settled.clone(), self.look_again(worker, now));
         self.exchanges.insert(worker.id, last);
         let (suspects_left, outbox) = (!self.suspects.is_empty(), !self.outbox.is_empty());
-        Exchanged { settled, claimed, look_again, suspects_left, outbox, ..Exchanged::default() }
+        let ticks = self.schedules.are_due(now);
+        Exchanged { settled, claimed, look_again, suspects_left, outbox, ticks, ..Exchanged::default() }
     }
 
     pub(super) fn acknowledge(&mut self, worker: WorkerId, last: &LastExchange) {

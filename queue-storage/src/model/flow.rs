@@ -41,7 +41,7 @@ pub enum Node {
     Hold,
     /// The other end of a hold in another shard: when it is reached it stands in the shard's
     /// [outbox](crate::storage::Maintain::outbox), as [`Parked::Outbox`](super::Parked::Outbox), until what it waited for
-    /// has been delivered there. It waits for one job, by [`Trigger::Ended`], and nothing ends it before that.
+    /// has been delivered there, or runs again. It waits for one job, by [`Trigger::Ended`], and nothing ends it before that.
     Relay {
         /// Where that hold is.
         shard: Shard,

@@ -293,6 +293,11 @@ name! {
 }
 
 name! {
+    /// The name of a schedule: 1 to 128 bytes of letters, digits and `_-.:/`. It means something within one queue only.
+    ScheduleName, "schedule"
+}
+
+name! {
     /// Keeps applications that share one storage apart: 1 to 128 bytes of letters, digits and `_-.:/`.
     Namespace, "namespace"
 }

@@ -297,13 +297,27 @@ impl Job {
         attempts
     }
 
-    /// Whether the ended job still needs what it waited for: until it is removed, so that it can be run again, or read.
+    /// Whether the ended job still needs what it waited for: until it is removed, so that it can run, or wait, again, or be
+    /// read. One that completed without being a gather, or was not needed, does not.
     #[must_use]
     pub fn keeps_inputs(&self) -> bool {
         match self.state {
             State::Completed => matches!(self.node, Node::Gather { .. }),
-            State::Dead => true,
-            State::Cancelled => self.reason == Some(EndReason::Dependency),
+            State::Dead | State::Expired => true,
+            State::Cancelled => self.reason != Some(EndReason::NotNeeded),
+            _ => false,
+        }
+    }
+
+    /// Whether the ended job can be let to [wait again](crate::storage::Act::Rearm), as far as it says itself: one that
+    /// waited for others and did not complete, a hold that was cancelled, a completed relay.
+    #[must_use]
+    pub fn may_wait_again(&self) -> bool {
+        let waited = !self.waits_for.is_empty() || !self.node.is_task();
+        match self.state {
+            State::Completed => matches!(self.node, Node::Relay { .. }),
+            State::Expired => waited && self.node != Node::Hold,
+            State::Cancelled | State::Dead => waited,
             _ => false,
         }
     }

@@ -20,7 +20,9 @@ pub use delays::Delays;
 pub use envelope::{Envelope, EnvelopeError, Form, Intake, Overrides};
 pub use fingerprint::Fingerprint;
 pub use flow::{Ending, Input, Node, Trigger};
-pub use id::{CallerId, Fence, IdError, JobId, Key, NameError, Namespace, QueueName, Shard, Tag, TaskName, WorkerId};
+pub use id::{
+    CallerId, Fence, IdError, JobId, Key, NameError, Namespace, QueueName, ScheduleName, Shard, Tag, TaskName, WorkerId,
+};
 pub use job::{Claimed, EndReason, Failure, FailureKind, Job, LEVEL, Lease, MAX_TAGS, NewJob, Parked};
 pub use limit::{Conflict, Limit, MAX_LIMITS, Rate, Unique, WhenFull, Window};
 pub use outcome::{Outcome, Verdict};

@@ -120,11 +120,13 @@ pub enum Move {
     Deliver,
     /// Someone lets an ended job wait again for those it waited for.
     Rearm,
+    /// What it was to tell of runs again: a relay leaves the outbox and waits for that.
+    Recall,
 }
 
 impl Move {
     /// Every move.
-    pub const ALL: [Self; 15] = [
+    pub const ALL: [Self; 16] = [
         Self::Reach,
         Self::Promote,
         Self::Claim,
@@ -140,6 +142,7 @@ impl Move {
         Self::Reschedule,
         Self::Deliver,
         Self::Rearm,
+        Self::Recall,
     ];
 
     /// The row of the table: the states it may start from, and the states it may end in.
@@ -163,7 +166,8 @@ impl Move {
             Self::Revive => (&[Completed, Cancelled, Expired, Dead], &[Ready, Scheduled]),
             Self::Reschedule => (&[Waiting, Scheduled, Ready, Retrying], &[Waiting, Scheduled, Ready, Retrying]),
             Self::Deliver => (&[Waiting, Ready], &[Completed, Cancelled]),
-            Self::Rearm => (&[Completed, Cancelled], &[Waiting]),
+            Self::Rearm => (&[Completed, Cancelled, Expired, Dead], &[Waiting]),
+            Self::Recall => (&[Ready], &[Waiting]),
         }
     }
 

@@ -35,12 +35,13 @@ pub enum Act {
     /// waited for is stored and has ended, completed if that is its [`Trigger`](crate::model::Trigger): it starts with
     /// those inputs, and they are kept for it. What is no task's is refused.
     Revive(Edit),
-    /// Lets a job wait again for those that it waited for, after one that did not complete was revived: a job that was
-    /// cancelled with [`EndReason::Dependency`](crate::model::EndReason::Dependency) or
-    /// [`EndReason::NotNeeded`](crate::model::EndReason::NotNeeded), or a completed relay. It is as if it were new, but for
-    /// its id, when it was taken in and its place in lists; it is unique no more, its key being free. It counts as taken in once more. What has
-    /// ended of those it waits for is followed at once, so it may be cancelled again, or be reached.
-    /// Refused while a live job needs it, or a stored gather that has completed, and unless all that it waited for is stored.
+    /// Lets an ended job wait again for what it [waited for](crate::model::Job::may_wait_again): a job that waited for
+    /// others and did not complete, whatever ended it, a hold that was cancelled, or a completed relay. It is as if it were
+    /// new, but for its id, when it was taken in, its place in lists and its history; it is unique no more, its key being
+    /// free. Its limits stay, and are counted anew; but nothing expires any more what had expired. It counts as taken in once
+    /// more. What has ended of those it waits for is followed at once, so it may be cancelled again, or be reached.
+    /// Refused while a live job needs it, or a stored gather that has completed, and unless all that it waited for is
+    /// stored. A hold that expired is refused: nobody is to deliver to it any more.
     Rearm,
     /// Changes a job of a task that is live and does not run.
     Edit(Edit),

@@ -164,6 +164,8 @@ pub struct Exchanged {
     pub died: Vec<JobId>,
     /// Whether something stands in the shard's [outbox](super::Maintain::outbox) after this call.
     pub outbox: bool,
+    /// Whether a schedule of the shard is [due](super::Maintain::tick).
+    pub ticks: bool,
 }
 
 /// What became of a settlement.
@@ -279,7 +281,7 @@ pub enum Renewed {
 ///    `look_again` told, signals the worker's [`Topic::Worker`](super::Topic::Worker) listener, if it had one before the call; so does a call
 ///    that parks a job, or leaves ready jobs unclaimed. A storage may signal no more sleepers than the jobs can use.
 ///    `look_again` is the earliest of: the next due job; the next overdue job; the end of a pause of the shard, this
-///    worker or a task; the opening of the rate of the whole shard, while jobs are in line; the next lease end (no sooner than the end of a silence's
+///    worker or a task; the next schedule that is to be due; the opening of the rate of the whole shard, while jobs are in line; the next lease end (no sooner than the end of a silence's
 ///    grace); [`LeaseTerms::watch_every`] while any lease stands. It is zero when this call stopped at a bound of steps 3
 ///    to 6 with more to do.
 ///

@@ -148,10 +148,10 @@ pub trait Enqueue: Send + Sync {
     /// called for a day may be dropped.
     ///
     /// **Waiting jobs.** A job with [`waits_for`](NewJob::waits_for) becomes `waiting`; what has ended of that is followed at
-    /// once, as its [`Trigger`] says. A job that is waited for is kept until the waiting one has completed, or was
-    /// cancelled by someone, or has expired, and, where that may still be needed
-    /// ([`Job::keeps_inputs`](crate::model::Job::keeps_inputs)), until it is removed, whatever its own retention says; but
-    /// a dead letter only until its edges have been followed. A [hold](Node::Hold) waits for what is delivered to it; what its [`expires`](NewJob::expires) counts, counts from now.
+    /// once, as its [`Trigger`] says. A job that is waited for is kept until the waiting one has completed or was
+    /// not needed, and, where it may still be needed after another end
+    /// ([`Job::keeps_inputs`](crate::model::Job::keeps_inputs)), until that one is removed, whatever its own retention says;
+    /// but a dead letter only until its edges have been followed. A [hold](Node::Hold) waits for what is delivered to it; what its [`expires`](NewJob::expires) counts, counts from now.
     ///
     /// **Unique jobs.** What is said under [`Unique`](crate::model::Unique) is decided here, each job after those before it
     /// in the call, and once more than a duplicate is looked for: if another job holds the key, the new one is not taken

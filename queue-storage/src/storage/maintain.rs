@@ -4,7 +4,7 @@ use async_trait::async_trait;
 
 use std::time::Duration;
 
-use super::StorageError;
+use super::{ScheduleChange, StorageError, Ticked};
 use crate::model::{Input, JobId, Shard, State};
 
 /// The most jobs one step of upkeep moves.
@@ -47,28 +47,50 @@ pub struct Step {
 /// The most holds delivered to in one call.
 pub const MAX_DELIVER: usize = 100;
 
+/// How long relays and holds that have told what they had to tell are kept at least, so that whoever stores their flow a
+/// second time meanwhile, after a lost answer say, finds them.
+pub const KEEP_TOLD: Duration = Duration::from_secs(60);
+
 /// What is on its way from one shard to another.
 #[derive(Clone, Debug, PartialEq)]
 #[non_exhaustive]
 pub struct Parcel {
     /// The relay that stands in the outbox.
     pub relay: JobId,
+    /// Its place there, which is its [sequence](crate::model::Job::sequence): a higher one each time that it comes to
+    /// stand there.
+    pub sequence: u64,
     /// Where it goes.
     pub shard: Shard,
     /// The hold it is for.
     pub to: JobId,
-    /// What the job before the relay hands on now; of a gather it names the gather, and whoever delivers it gathers. A
-    /// dead letter is not kept for it: where that was revived this is open, and to be delivered when it has ended; where
-    /// that has gone, so has what it failed with.
+    /// What the job before the relay hands on now, never open; of a gather it names the gather, and whoever delivers it
+    /// gathers. A dead letter is not kept for it: where that has gone, so has what it failed with.
     pub input: Input,
 }
 
 impl Parcel {
     /// A parcel.
     #[must_use]
-    pub fn new(relay: JobId, shard: Shard, to: JobId, input: Input) -> Self {
-        Self { relay, shard, to, input }
+    pub fn new((relay, sequence): (JobId, u64), shard: Shard, to: JobId, input: Input) -> Self {
+        Self { relay, sequence, shard, to, input }
     }
+
+    /// What is told once it has arrived.
+    #[must_use]
+    pub fn receipt(&self) -> Receipt {
+        Receipt { relay: self.relay, sequence: self.sequence }
+    }
+}
+
+/// That a parcel has arrived: the one that a relay stood in the outbox for at this place, and none that it stands there
+/// for at another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Receipt {
+    /// The relay.
+    pub relay: JobId,
+    /// The place at which it stood.
+    pub sequence: u64,
 }
 
 /// Some of what stands in an outbox.
@@ -116,30 +138,53 @@ pub trait Maintain: Send + Sync {
     /// *Unavailable*.
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError>;
 
-    /// What stands in the outbox of a shard: up to [`MAX_UPKEEP`] parcels, oldest first, and no further once they hold
-    /// [`MAX_CLAIM_BYTES`](super::MAX_CLAIM_BYTES). They stay there until they are told to have been delivered: so what is
-    /// lost on the way is handed out again, and what arrives twice arrives once, since a hold is delivered to once.
+    /// What stands in the outbox of a shard: the first [`MAX_UPKEEP`] relays, oldest first, and no further once their
+    /// parcels hold [`MAX_CLAIM_BYTES`](super::MAX_CLAIM_BYTES). They stay there until they are told to have been delivered:
+    /// so what is lost on the way is handed out again, and what arrives twice arrives once, since a hold is delivered to
+    /// once. A relay among them whose job is to run again, as a dead letter may, is not handed out: it leaves the outbox,
+    /// and waits until that has ended once more.
     ///
-    /// `sent` names relays whose parcels have been delivered, at most [`MAX_UPKEEP`]: first of all they complete, kept as
-    /// long as what they told of if that did not complete, and else no longer than now.
-    /// Nothing to do for one that does not stand in the outbox.
+    /// `sent` tells which parcels have been delivered, at most [`MAX_UPKEEP`]: first of all their relays complete, kept for
+    /// [`KEEP_TOLD`], and as long as what they told of if that did not complete.
+    /// Nothing to do for one that does not stand in the outbox, or stands there at another place: it has something else to
+    /// tell since.
     ///
     /// What puts a parcel there **wakes** sleepers of the shard as an enqueue does, unless it is an exchange: that tells
     /// its caller ([`Exchanged::outbox`](super::Exchanged::outbox)).
     ///
     /// # Errors
-    /// *Invalid*: more than that are named. *Unavailable*.
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError>;
+    /// *Invalid*: more than that are told. *Unavailable*.
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError>;
 
     /// Delivers to holds of a shard, at most [`MAX_DELIVER`]: one that waits completes, with the result if there is one,
     /// or is cancelled for a failure, with [`EndReason::Dependency`](crate::model::EndReason::Dependency), the
     /// [origin](crate::model::Ending::origin) of that as its culprit, and the failure itself; then edges are followed as in
-    /// step 3 of an exchange. A completed one is kept while it is needed and no longer, a cancelled one as long as what
-    /// failed. Answers for each the state it is in then, `None` for one that is not stored.
+    /// step 3 of an exchange. It is kept for [`KEEP_TOLD`], a completed one while it is needed, a cancelled one as long as
+    /// what failed. Answers for each the state it is in then, `None` for one that is not stored.
     ///
     /// Nothing to do for a hold that has ended, or what is no hold. **Wakes** sleepers of the shard as an enqueue does.
     ///
     /// # Errors
     /// *Invalid*: more than [`MAX_DELIVER`], or an input that is open, gone or gathered. *Unavailable*.
     async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError>;
+
+    /// Changes schedules of the shard, each by compare-and-set and in one step with what its tick enqueues; then tells
+    /// which are due: up to [`MAX_UPKEEP`], those due first at first, by name where that is the same, and no further once
+    /// their data holds [`MAX_CLAIM_BYTES`](super::MAX_CLAIM_BYTES).
+    ///
+    /// **Each change on its own**, in order: one whose schedule has the version it names is applied, as it is one that
+    /// names none and whose schedule is not stored; any other is [`Changed::Stale`](super::Changed::Stale) and changes nothing. So of those who
+    /// carry out one tick, one does. Jobs are taken in as [`Enqueue::enqueue`](super::Enqueue::enqueue) takes them in, save
+    /// that nothing is remembered of a caller: a repeat finds the version changed.
+    ///
+    /// A schedule that was due stays due until it is changed. Whether one is, and when the next is to be, is told by
+    /// exchanges: [`Exchanged::ticks`](super::Exchanged::ticks), [`look_again`](super::Exchanged::look_again). Pauses of the
+    /// shard say nothing of schedules.
+    ///
+    /// **Wakes** sleepers of the shard as an enqueue does, and when a schedule is due before they meant to look again.
+    /// Called with no change it changes nothing.
+    ///
+    /// # Errors
+    /// *Invalid*: as [`check_ticks`](super::check_ticks) says. *Unavailable*.
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError>;
 }

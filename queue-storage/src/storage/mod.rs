@@ -28,6 +28,7 @@ mod enqueue;
 mod maintain;
 mod notify;
 mod operate;
+mod schedule;
 
 use std::fmt;
 
@@ -41,9 +42,14 @@ pub use claim::{
 };
 pub use control::{Control, Controls, MAX_RULES, Pause, Revocation, Scope};
 pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, check_jobs};
-pub use maintain::{MAX_DELIVER, MAX_PRUNE, MAX_UPKEEP, Maintain, Outbox, Parcel, Retention, Step, check_delivery};
+pub use maintain::{
+    KEEP_TOLD, MAX_DELIVER, MAX_PRUNE, MAX_UPKEEP, Maintain, Outbox, Parcel, Receipt, Retention, Step, check_delivery,
+};
 pub use notify::{Hold, Hub, Listener, Notify, Topic};
 pub use operate::{Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, Usage};
+pub use schedule::{
+    Changed, MAX_TICKS, ScheduleChange, SchedulePage, ScheduleQuery, ScheduleRecord, Ticked, check_ticks,
+};
 
 /// A storage: everything a client, a worker and an operator ask of one, as an object.
 #[async_trait]

@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use async_trait::async_trait;
 
-use super::{Act, Acted, Control, Controls, StorageError, WorkerRecord};
+use super::{Act, Acted, Control, Controls, SchedulePage, ScheduleQuery, StorageError, WorkerRecord};
 use bytes::Bytes;
 
 use crate::model::{EndReason, Input, Job, JobId, Key, QueueName, Shard, State, Tag, TaskName, Timestamp, WorkerId};
@@ -234,7 +234,7 @@ pub trait Operate: Send + Sync {
     /// *Unavailable*.
     async fn counts(&self, shard: &Shard) -> Result<Counts, StorageError>;
 
-    /// Every shard that ever took a job in, by name.
+    /// Every shard that ever took a job or a schedule in, by name.
     ///
     /// # Errors
     /// *Unavailable*.
@@ -270,6 +270,14 @@ pub trait Operate: Send + Sync {
     /// # Errors
     /// *Unavailable*. *Corrupt*.
     async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError>;
+
+    /// Schedules of the shard, by name, and no further once their data holds
+    /// [`MAX_CLAIM_BYTES`](super::MAX_CLAIM_BYTES). Pages are not a snapshot: one that is changed meanwhile is shown
+    /// exactly once.
+    ///
+    /// # Errors
+    /// *Invalid*: as [`ScheduleQuery::check`] says. *Unavailable*.
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError>;
 
     /// How a key of the shard is used now; all empty for one that is not.
     ///

@@ -4,6 +4,7 @@ use bytes::Bytes;
 
 use super::{Twin, Twins, both};
 use crate::model::{EndReason, Ending, Failure, FailureKind, Input, JobId, NewJob, Node, Shard, State, Trigger};
+use crate::storage::{Outbox, Parcel, Receipt};
 
 impl<T: Twin> Twins<T> {
     /// Draws what a job is in its flow, and what it waits for. Relays mostly lead into the shard itself.
@@ -44,22 +45,42 @@ impl<T: Twin> Twins<T> {
         hold.unwrap_or_else(|| self.any_job())
     }
 
-    /// Carries some of what stands in the outbox, and now and then something that stands nowhere.
+    /// Carries some of what stands in the outbox, and now and then something that stands nowhere. What has arrived is told
+    /// at once, late, more than once, or never.
     pub(super) async fn carry(&mut self) {
-        let outbox = self.memory.outbox(&self.shard, &[]).await.unwrap();
+        let parcels = self.outbox(&[]).await;
         let (mut sent, mut deliveries) = (Vec::new(), Vec::new());
-        for parcel in outbox.parcels {
+        for (parcel, receipt) in parcels {
             if self.random.bool() {
                 deliveries.push((parcel.to, self.carried(parcel.input)));
-                sent.extend(Some(parcel.relay).filter(|_| self.random.u8(..4) > 0));
+                sent.extend(Some(receipt).filter(|_| self.random.u8(..4) > 0));
+                self.receipts.push(receipt);
             }
         }
         for _ in 0..self.random.usize(..3) {
             deliveries.push((self.any_hold(), self.carried(Input::Gone)));
-            sent.extend(Some(self.any_job()).filter(|_| self.random.bool()));
+            let strange = Receipt { relay: self.any_job(), sequence: self.random.u64(..9) };
+            sent.extend(self.random.bool().then_some([strange; 2]));
+            sent.extend(self.random.choice(&self.receipts));
         }
         both!(self.deliver(&self.shard, &deliveries), "{deliveries:?}");
-        both!(self.outbox(&self.shard, &sent), "without {sent:?}");
+        self.outbox(&sent).await;
+    }
+
+    /// What stands in the outbox of both once these have arrived, and the receipts of both: each gives places of its own.
+    async fn outbox(&mut self, sent: &[[Receipt; 2]]) -> Vec<(Parcel, [Receipt; 2])> {
+        let [mine, yours] = [0, 1].map(|at| sent.iter().map(|both| both[at]).collect::<Vec<_>>());
+        let expected = self.memory.outbox(&self.shard, &mine).await.unwrap();
+        let outbox = self.twin.storage().outbox(&self.shard, &yours).await.unwrap();
+        let plain = |outbox: &Outbox| {
+            let parcels = outbox.parcels.iter().map(|one| (one.relay, one.shard.clone(), one.to, one.input.clone()));
+            (parcels.collect::<Vec<_>>(), outbox.more)
+        };
+        assert_eq!(plain(&outbox), plain(&expected), "without {sent:?}");
+        let receipts =
+            expected.parcels.iter().zip(&outbox.parcels).map(|(one, other)| [one.receipt(), other.receipt()]);
+        let receipts: Vec<_> = receipts.collect();
+        expected.parcels.into_iter().zip(receipts).collect()
     }
 
     /// The same, or something else where a hold can't be given that.
@@ -89,6 +110,6 @@ impl<T: Twin> Twins<T> {
         for id in ids {
             both!(self.inputs(id), "{id}");
         }
-        both!(self.outbox(&self.shard, &[]), "the outbox");
+        self.outbox(&[]).await;
     }
 }

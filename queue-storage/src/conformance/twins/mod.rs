@@ -1,10 +1,11 @@
 //! Twins: the same calls, drawn at random, to the reference in memory and to a storage, on one clock. Every answer, every
 //! job, every count and the use of every key must be the same, as far as the contract says. Jobs wait, gather and carry, have
-//! limits and unique keys, workers vanish and are strange to tasks, answers are lost, and people meddle.
+//! limits and unique keys, schedules tick, workers vanish and are strange to tasks, answers are lost, and people meddle.
 
 mod draw;
 mod flows;
 mod people;
+mod ticks;
 mod workers;
 
 use std::collections::BTreeSet;
@@ -16,8 +17,9 @@ use fastrand::Rng;
 use crate::clock::{Clock, ManualClock};
 use crate::memory::MemoryStorage;
 use crate::model::{CallerId, Job, JobId, Key, Node, Shard, State};
-use crate::storage::{Counts, EnqueueCall, Exchange, Exchanged, JobQuery, Storage};
+use crate::storage::{Counts, EnqueueCall, Exchange, Exchanged, JobQuery, Receipt, Storage};
 use draw::KEYS;
+use ticks::Book;
 use workers::Actor;
 
 const STEPS: usize = 300;
@@ -138,6 +140,10 @@ struct Twins<T> {
     live: Vec<JobId>,
     /// Those of them that are holds and wait.
     holds: Vec<JobId>,
+    /// The schedules.
+    book: Book,
+    /// What has arrived, as both may be told again.
+    receipts: Vec<[Receipt; 2]>,
 }
 
 impl<T: Twin> Twins<T> {
@@ -163,6 +169,8 @@ impl<T: Twin> Twins<T> {
             ids: Vec::new(),
             live: Vec::new(),
             holds: Vec::new(),
+            book: Book::default(),
+            receipts: Vec::new(),
         };
         for _ in 0..3 {
             twins.join().await;
@@ -172,7 +180,7 @@ impl<T: Twin> Twins<T> {
 
     async fn step(&mut self) {
         let who = self.random.usize(..self.actors.len());
-        match self.random.u32(..264) {
+        match self.random.u32(..290) {
             0..45 => self.enqueue().await,
             45..120 => self.exchange(who).await,
             120..130 => self.repeat(who).await,
@@ -187,6 +195,7 @@ impl<T: Twin> Twins<T> {
             200..220 => self.act().await,
             220..244 => self.control().await,
             244..264 => self.carry().await,
+            264..290 => self.tick().await,
             _ => self.look().await,
         }
     }
@@ -224,6 +233,7 @@ impl<T: Twin> Twins<T> {
         self.compare_inputs().await;
         if deep {
             self.twin.check(self.ids_return);
+            self.compare_schedules().await;
             let state = State::ALL[self.random.usize(..State::ALL.len())];
             query.state = Some(state);
             query.limit = 0;
