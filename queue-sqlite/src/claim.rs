@@ -65,7 +65,8 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
     let wake = is_for_others(tx, &shard, &worker, &controls, call, &claim)? || tx.is_due_sooner(&shard)?;
     tx.finish(&mut shard, wake)?;
     let Taken { jobs, suspects_left, parked, .. } = claim;
-    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox: shard.outbox > 0 })
+    let (outbox, ticks) = (shard.outbox > 0, shard.ticks(tx.now));
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox, ticks })
 }
 
 /// Steps 3 to 5: the jobs that died, and whether more is to be done.
@@ -124,6 +125,7 @@ fn repeat(tx: &mut Tx<'_>, shard: &mut Ledger, worker: &Known, controls: &Contro
         look_again,
         suspects_left: shard.suspects > 0,
         outbox: shard.outbox > 0,
+        ticks: shard.ticks(tx.now),
         ..Exchanged::default()
     })
 }

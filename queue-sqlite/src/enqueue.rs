@@ -58,7 +58,8 @@ pub(crate) fn take_in(tx: &mut Tx<'_>, shard: &mut Ledger, jobs: Vec<NewJob>) ->
     Ok(answer)
 }
 
-fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJob) -> Result<Admission> {
+/// Takes one job in.
+pub(crate) fn admit(tx: &mut Tx<'_>, shard: &mut Ledger, insert: &mut Insert<'_>, new: NewJob) -> Result<Admission> {
     let mut parents = Vec::new();
     if !new.waits_for.is_empty() || new.unique.is_some() {
         if let Some(state) = stored(tx, shard, new.id)? {

@@ -4,7 +4,7 @@
 use queue_storage::model::{
     Claimed, EndReason, Failure, FailureKind, JobId, NewJob, Node, Settled, Settlement, Shard, State, Trigger,
 };
-use queue_storage::storage::{Act, Acted, Edit, MAX_PRUNE, MAX_UPKEEP, Outbox, Retention};
+use queue_storage::storage::{Act, Acted, Edit, MAX_PRUNE, MAX_UPKEEP, Outbox, Parcel, Receipt, Retention};
 use rusqlite::params;
 
 use crate::bounds::{Desk, HOUR, assert_flat, completed, job, mail};
@@ -40,7 +40,7 @@ impl Desk {
         self.call(|tx, _| act::act(tx, &mail(), &[id], act)).remove(0)
     }
 
-    fn outbox(&mut self, sent: &[JobId]) -> Outbox {
+    fn outbox(&mut self, sent: &[Receipt]) -> Outbox {
         self.call(|tx, _| deliver::outbox(tx, &mail(), sent))
     }
 
@@ -97,7 +97,7 @@ fn the_outbox_hinders_nobody() {
             desk.enqueue(vec![job("t")]);
             let answer = desk.exchange(9);
             let first = desk.outbox(&[]);
-            let sent: Vec<_> = first.parcels.iter().map(|parcel| parcel.relay).collect();
+            let sent: Vec<_> = first.parcels.iter().map(Parcel::receipt).collect();
             (answer, desk.outbox(&sent))
         });
         assert_eq!(desk.counts().parked, u64::from(count - MAX_UPKEEP) + 1);

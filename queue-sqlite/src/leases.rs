@@ -18,6 +18,7 @@ use crate::job::workers::{Known, Workers};
 use crate::job::write;
 use crate::ledger::Ledger;
 use crate::room::Room;
+use crate::schedules;
 
 /// Notes that the shard was called, and what a silence before it means.
 pub(crate) fn note(tx: &Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Known) -> Result<()> {
@@ -147,7 +148,8 @@ pub(crate) fn look_again(tx: &Tx<'_>, shard: &Ledger, worker: &Known, controls: 
     let resumed = resumes(controls, worker.id);
     let has_heads = shard.count(State::Ready) > shard.blocked + shard.outbox;
     let opens = if has_heads { Room::of(tx, shard, controls)?.opens_at(tx.now) } else { None };
-    let moments = [tx.next_due(shard)?, tx.next_overdue(shard)?, tx.next_window(shard)?, opens, resumed];
+    let ticks = schedules::next_after(tx.conn, shard, tx.now)?;
+    let moments = [tx.next_due(shard)?, tx.next_overdue(shard)?, tx.next_window(shard)?, opens, resumed, ticks];
     let due = moments.into_iter().flatten().min().map(|at| at - tx.now);
     if shard.count(State::Running) == 0 {
         return Ok(due);

@@ -46,6 +46,10 @@ pub(crate) struct Ledger {
     pub(crate) stops: u64,
     /// Whether anything is said of the shard: see `control`.
     pub(crate) controlled: bool,
+    /// Whether it has, or had, a schedule.
+    pub(crate) scheduled: bool,
+    /// When the first of its schedules is due.
+    pub(crate) ticks_at: Option<Timestamp>,
     /// How many jobs hold a slot of a key, as far as this operation has counted them; kept true by `slots`, never saved.
     pub(crate) holders: HashMap<Key, u64>,
 }
@@ -56,7 +60,7 @@ macro_rules! fields {
         "seq, fence, seen_at, silent_since, spare_until, n_waiting, n_scheduled, n_ready, n_running, n_retrying, \
          n_completed, n_cancelled, n_expired, n_dead, n_parked, n_suspects, n_follow, n_traces, n_outbox, enqueued, \
          ended_completed, ended_cancelled, ended_expired, ended_dead, pruned_made_at, bell, news, n_limited, n_stopping, \
-         stops, controlled, n_blocked"
+         stops, controlled, n_blocked, scheduled, ticks_at"
     };
 }
 
@@ -71,7 +75,7 @@ const SAVE: &str = concat!(
     "UPDATE queue_shards SET (",
     fields!(),
     ") = (?2, ?3, ?4, ?5, ?6, ?7, ?8, ?9, ?10, ?11, ?12, ?13, ?14, ?15, ?16, ?17, ?18, ?19, ?20, ?21, ?22, ?23, ?24, ?25, \
-     ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33) WHERE shard = ?1"
+     ?26, ?27, ?28, ?29, ?30, ?31, ?32, ?33, ?34, ?35) WHERE shard = ?1"
 );
 
 impl Ledger {
@@ -128,6 +132,8 @@ impl Ledger {
             stops: count(30)?,
             controlled: row.get(31)?,
             blocked: count(32)?,
+            scheduled: row.get(33)?,
+            ticks_at: moment(34)?,
             holders: HashMap::new(),
         })
     }
@@ -172,8 +178,20 @@ impl Ledger {
             count(self.stops),
             self.controlled,
             count(self.blocked),
+            self.scheduled,
+            micros(self.ticks_at),
         ])?;
         Ok(())
+    }
+
+    /// The next number of a claim or of a schedule's change; kept where it is used.
+    pub(crate) fn next_fence(&self, now: Timestamp) -> u64 {
+        (self.fence + 1).max(now.as_micros().unsigned_abs())
+    }
+
+    /// Whether a schedule is due.
+    pub(crate) fn ticks(&self, now: Timestamp) -> bool {
+        self.ticks_at.is_some_and(|at| at <= now)
     }
 
     /// The next place in the line.

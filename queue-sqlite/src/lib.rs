@@ -7,7 +7,7 @@
 //! * `lane` leads from any runtime to the two threads: `writer`, which groups what is queued into one transaction, and
 //!   `reader`.
 //! * `roles` and `notify` are the roles of the contract: each call is sent down a lane, to `enqueue`, `claim`, `renew`,
-//!   `operate`, `list`, `control` or into `job`. Below `claim` stand `settle`, `leases`, `take` with `lines`, `last`, and
+//!   `operate`, `list`, `control`, `schedules` or into `job`. Below `claim` stand `settle`, `leases`, `take` with `lines`, `last`, and
 //!   `room`, the limits of a whole shard.
 //! * `job` is all about a job's row, in floors of its own: at the bottom what stands in columns (`cells`, `keys`, `more`,
 //!   `node`, `watch`), a call under way (`tx`), then the row as a whole (`row`, `write`), what is handed on to it (`inputs`),
@@ -42,9 +42,12 @@ mod reader;
 mod renew;
 mod roles;
 mod room;
+mod schedules;
 mod schema;
 mod settle;
 mod take;
+#[cfg(test)]
+mod ticks;
 mod writer;
 
 use std::fmt;

@@ -53,9 +53,9 @@ pub(crate) fn counts(look: &Snapshot<'_>, shard: &Shard) -> Result<Counts> {
     Ok(counts)
 }
 
-/// Every shard that took a job in, by name.
+/// Every shard that took a job or a schedule in, by name.
 pub(crate) fn shards(look: &Snapshot<'_>) -> Result<Vec<Shard>> {
-    let found = shards_where(look, "AND enqueued > 0 ORDER BY queue, idx", params![look.namespace])?;
+    let found = shards_where(look, "AND (enqueued > 0 OR scheduled) ORDER BY queue, idx", params![look.namespace])?;
     Ok(found.into_iter().map(|(_, shard)| shard).collect())
 }
 

@@ -4,8 +4,8 @@ use async_trait::async_trait;
 use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::{
     Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
-    JobPage, JobQuery, Lookup, Maintain, Operate, Outbox, Renewal, Renewed, Retention, Step, Storage, StorageError,
-    Usage, WorkerRecord, check_delivery,
+    JobPage, JobQuery, Lookup, Maintain, Operate, Outbox, Receipt, Renewal, Renewed, Retention, ScheduleChange,
+    SchedulePage, ScheduleQuery, Step, Storage, StorageError, Ticked, Usage, WorkerRecord, check_delivery, check_ticks,
 };
 
 use crate::SqliteStorage;
@@ -21,6 +21,7 @@ use crate::list;
 use crate::operate;
 use crate::reader::Message as Read;
 use crate::renew;
+use crate::schedules;
 use crate::writer::Message as Write;
 
 #[async_trait]
@@ -78,7 +79,7 @@ impl Maintain for SqliteStorage {
         self.writer.call(|reply| Write::work(reply, move |tx, _| maintain::prune(tx, &shard, retention))).await
     }
 
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {
         deliver::check_sent(sent)?;
         let (shard, sent) = (shard.clone(), sent.to_vec());
         self.writer.call(|reply| Write::work(reply, move |tx, _| deliver::outbox(tx, &shard, &sent))).await
@@ -88,6 +89,15 @@ impl Maintain for SqliteStorage {
         check_delivery(deliveries)?;
         let (shard, deliveries) = (shard.clone(), deliveries.to_vec());
         self.writer.call(|reply| Write::work(reply, move |tx, _| deliver::deliver(tx, &shard, deliveries))).await
+    }
+
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError> {
+        check_ticks(shard, changes)?;
+        let (shard, changes) = (shard.clone(), changes.to_vec());
+        if changes.is_empty() {
+            return self.reader.call(|reply| Read::look(reply, move |look| schedules::due(look, &shard))).await;
+        }
+        self.writer.call(|reply| Write::work(reply, move |tx, _| schedules::tick(tx, &shard, changes))).await
     }
 }
 
@@ -133,6 +143,12 @@ impl Operate for SqliteStorage {
     async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
         let shard = shard.clone();
         self.reader.call(|reply| Read::look(reply, move |look| control::controls(look, &shard))).await
+    }
+
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError> {
+        query.check()?;
+        let (shard, query) = (shard.clone(), query.clone());
+        self.reader.call(|reply| Read::look(reply, move |look| schedules::page(look, &shard, &query))).await
     }
 
     async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {

@@ -72,7 +72,7 @@ fn version(conn: &Connection) -> Result<u32> {
 mod tests {
     use super::*;
     use crate::job::{edges, inputs, maintain, paid, parcels, parking, rates, slots, tx, unique, watch};
-    use crate::{leases, lines, list};
+    use crate::{leases, lines, list, schedules};
 
     fn place() -> Place {
         Place::new("test.db".into())
@@ -185,6 +185,25 @@ mod tests {
         ];
         for (sql, expected) in plans {
             assert_eq!(plan(&conn, sql), expected, "{sql}");
+        }
+    }
+
+    /// And of what is asked about schedules.
+    #[test]
+    fn statements_about_schedules_stay_on_their_index() {
+        let conn = migrated(MIGRATIONS);
+        let covered = "SEARCH queue_schedules USING COVERING INDEX queue_ticks";
+        let named = "SEARCH queue_schedules USING INDEX sqlite_autoindex_queue_schedules_1";
+        let plans = [
+            (schedules::FIRST, format!("{covered} (shard=? AND due>?)")),
+            (schedules::NEXT, format!("{covered} (shard=? AND due>?)")),
+            (schedules::DUE, "SEARCH queue_schedules USING INDEX queue_ticks (shard=? AND due<?)".to_owned()),
+            (schedules::VERSION, format!("{named} (shard=? AND name=?)")),
+            (schedules::NAMED, format!("{named} (shard=? AND name=?)")),
+            (schedules::WALK, format!("{named} (shard=? AND name>?)")),
+        ];
+        for (sql, expected) in plans {
+            assert_eq!(plan(&conn, sql), [expected], "{sql}");
         }
     }
 

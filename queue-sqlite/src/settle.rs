@@ -156,9 +156,12 @@ fn as_asked(settlement: &Settlement, found: &Found) -> Option<Settlement> {
     Some(Settlement::Cancel { reason: EndReason::Requested, failure, keep })
 }
 
-/// Whether the run's job still needs what it waited for once this has ended it.
+/// Whether the run's job still needs what it waited for once this has ended it: unless it completed.
 fn keeps_inputs(settlement: &Settlement) -> bool {
-    matches!(settlement, Settlement::Die { .. } | Settlement::Cancel { reason: EndReason::Dependency, .. })
+    match settlement {
+        Settlement::Cancel { reason, .. } => *reason != EndReason::NotNeeded,
+        _ => matches!(settlement, Settlement::Die { .. }),
+    }
 }
 
 /// Writes the end of a job.

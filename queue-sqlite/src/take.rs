@@ -69,7 +69,7 @@ pub(crate) fn claim(
     let asker = Asker { worker, paused: &controls.tasks };
     tx.back.clear();
     let lines = Lines::open(tx, shard, &asker, want.min(room.left(shard, tx.now)))?;
-    let fence = (shard.fence + 1).max(tx.now.as_micros().unsigned_abs());
+    let fence = shard.next_fence(tx.now);
     let revocations = &mut controls.revocations;
     let (lease, suspects) = (tx.conn.prepare_cached(LEASE)?, call.suspects);
     let mut claim = Claim { worker, asker, revocations, lines, room, fence, suspects, bytes: 0, taken, lease };

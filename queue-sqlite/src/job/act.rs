@@ -11,9 +11,8 @@ use crate::job::edges::{self, Parent};
 use crate::job::edit::{self, edit};
 use crate::job::ends;
 use crate::job::follow;
-use crate::job::history;
 use crate::job::maintain;
-use crate::job::rearm::rearm;
+use crate::job::rearm::{begin_anew, made_anew, rearm};
 use crate::job::row::{self, Stored};
 use crate::job::shift::shift;
 use crate::job::tx::Tx;
@@ -99,23 +98,14 @@ fn revive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, edit: &Edit)
     let (Some(inputs), false) = (inputs, stored.held && edges::is_needed(tx, stored.n)?) else {
         return Ok(Acted::Refused(stored.job.state));
     };
-    if let Some(last) = stored.job.attempts_made().get(stored.job.history.len()) {
-        stored.runs = history::remember(tx.conn, stored.n, stored.runs, last, u32::MAX)?;
-    }
+    begin_anew(tx, shard, stored)?;
     let when = edit.when.unwrap_or(When::Now);
     let (state, due_at) = when.start(tx.now);
     let sequence = (state == State::Ready).then(|| shard.next_sequence());
-    shard.enqueued += 1;
-    unique::disown(tx, shard, &stored.job)?;
     shift(tx, shard, stored, Move::Revive, |job| {
+        made_anew(job);
         (job.state, job.when, job.due_at, job.sequence) = (state, when, due_at, sequence);
-        (job.attempts, job.crashes, job.lapses, job.suspect) = (0, 0, 0, false);
-        (job.first_started_at, job.started_at) = (None, None);
-        (job.ended_at, job.keep_until) = (None, None);
-        (job.reason, job.culprit) = (None, None);
-        (job.failure, job.result, job.progress, job.worker) = (None, None, None, None);
         (job.expires, job.deadline, job.expires_at, job.deadline_at) = (None, None, None, None);
-        job.unique = None;
         job.priority = edit.priority.unwrap_or(job.priority);
     })?;
     edges::tie_anew(tx, shard, (stored.n, state), &inputs)?;

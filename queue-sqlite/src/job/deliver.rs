@@ -1,10 +1,11 @@
 //! The road from one shard to another: what stands in the outbox, and what arrives at holds.
 
-use queue_storage::model::{EndReason, Input, JobId, Move, Node, Parked, Shard, State};
-use queue_storage::storage::{MAX_CLAIM_BYTES, MAX_UPKEEP, Outbox, Parcel, StorageError};
+use queue_storage::model::{EndReason, Ending, Input, JobId, Move, Node, Parked, Shard, State, Timestamp};
+use queue_storage::storage::{KEEP_TOLD, MAX_CLAIM_BYTES, MAX_UPKEEP, Outbox, Parcel, Receipt, StorageError};
 use rusqlite::params;
 
 use crate::error::Result;
+use crate::job::edges;
 use crate::job::follow;
 use crate::job::inputs;
 use crate::job::parcels;
@@ -14,26 +15,27 @@ use crate::job::tx::Tx;
 use crate::ledger::Ledger;
 
 /// Refuses what breaks the contract.
-pub(crate) fn check_sent(sent: &[JobId]) -> Result<(), StorageError> {
+pub(crate) fn check_sent(sent: &[Receipt]) -> Result<(), StorageError> {
     if sent.len() > MAX_UPKEEP as usize {
         let count = sent.len();
-        return Err(StorageError::invalid(format!("{count} relays in one call; the most is {MAX_UPKEEP}")));
+        return Err(StorageError::invalid(format!("{count} receipts in one call; the most is {MAX_UPKEEP}")));
     }
     Ok(())
 }
 
 /// Completes relays whose parcels were delivered; what stands in the outbox then.
-pub(crate) fn outbox(tx: &mut Tx<'_>, shard: &Shard, sent: &[JobId]) -> Result<Outbox> {
+pub(crate) fn outbox(tx: &mut Tx<'_>, shard: &Shard, sent: &[Receipt]) -> Result<Outbox> {
     let Some(mut shard) = Ledger::find(tx.conn, tx.namespace, shard)? else { return Ok(Outbox::default()) };
     let before = shard.outbox;
-    for id in sent {
-        if let Some(mut stored) = row::by_id(tx.conn, (shard.n, &shard.shard), *id)?
+    for Receipt { relay, sequence } in sent {
+        if let Some(mut stored) = row::by_id(tx.conn, (shard.n, &shard.shard), *relay)?
             && stored.job.parked == Some(Parked::Outbox)
+            && stored.job.sequence == Some(*sequence)
         {
             complete(tx, &mut shard, &mut stored)?;
         }
     }
-    let outbox = look(tx, &shard)?;
+    let outbox = look(tx, &mut shard)?;
     if shard.outbox < before {
         let wake = shard.follow > 0;
         tx.finish(&mut shard, wake)?;
@@ -44,8 +46,8 @@ pub(crate) fn outbox(tx: &mut Tx<'_>, shard: &Shard, sent: &[JobId]) -> Result<O
 fn complete(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored) -> Result<()> {
     let now = tx.now;
     let keep = match input(tx, shard, stored)? {
-        Some(Input::Failed(ending)) => ending.keep_until.unwrap_or(now).max(now),
-        _ => now,
+        Some(Input::Failed(ending)) => kept_with(&ending, now),
+        _ => now + KEEP_TOLD,
     };
     shift(tx, shard, stored, Move::Deliver, |job| {
         (job.state, job.ended_at, job.keep_until) = (State::Completed, Some(now), Some(keep));
@@ -58,20 +60,38 @@ fn input(tx: &Tx<'_>, shard: &Ledger, relay: &Stored) -> Result<Option<Input>> {
     Ok(inputs::of(tx.conn, (shard.n, &shard.shard), &relay.job.waits_for)?.pop())
 }
 
-fn look(tx: &Tx<'_>, shard: &Ledger) -> Result<Outbox> {
+/// The first of what stands there; what has nothing to tell any more is recalled.
+fn look(tx: &mut Tx<'_>, shard: &mut Ledger) -> Result<Outbox> {
     let (mut outbox, mut bytes) = (Outbox::default(), 0);
-    for n in parcels::first(tx.conn, shard, MAX_UPKEEP + 1)? {
-        if outbox.parcels.len() == MAX_UPKEEP as usize || bytes >= MAX_CLAIM_BYTES {
+    for (at, n) in parcels::first(tx.conn, shard, MAX_UPKEEP + 1)?.into_iter().enumerate() {
+        if at == MAX_UPKEEP as usize || bytes >= MAX_CLAIM_BYTES {
             outbox.more = true;
             break;
         }
-        let Some(relay) = row::find(tx.conn, &shard.shard, n)? else { continue };
-        if let (Some(input), Node::Relay { shard, to }) = (input(tx, shard, &relay)?, relay.job.node) {
-            bytes += if let Input::Returned(result) = &input { result.len() } else { 0 };
-            outbox.parcels.push(Parcel::new(relay.job.id, shard, to, input));
+        let Some(mut relay) = row::find(tx.conn, &shard.shard, n)? else { continue };
+        match (input(tx, shard, &relay)?, &relay.job.node) {
+            (Some(Input::Open(_)), _) => recall(tx, shard, &mut relay)?,
+            (Some(input), Node::Relay { shard, to }) => {
+                bytes += if let Input::Returned(result) = &input { result.len() } else { 0 };
+                let place = (relay.job.id, relay.job.sequence.unwrap_or(0));
+                outbox.parcels.push(Parcel::new(place, shard.clone(), *to, input));
+            }
+            _ => {}
         }
     }
     Ok(outbox)
+}
+
+/// Lets a relay wait once more whose job has not ended any more.
+fn recall(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored) -> Result<()> {
+    shift(tx, shard, stored, Move::Recall, |job| {
+        (job.state, job.sequence) = (State::Waiting, None);
+        (job.parked, job.parked_at) = (None, None);
+    })?;
+    match edges::parents(tx, shard, &stored.job.waits_for)? {
+        Ok(parents) => edges::tie_anew(tx, shard, (stored.n, State::Waiting), &parents),
+        Err(_) => Ok(()),
+    }
 }
 
 /// Delivers to holds, and follows what that ends; the state of each then.
@@ -104,12 +124,12 @@ fn arrive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, input: Input
     }
     let now = tx.now;
     shift(tx, shard, stored, Move::Deliver, |job| {
-        (job.state, job.ended_at, job.keep_until) = (State::Completed, Some(now), Some(now));
+        (job.state, job.ended_at, job.keep_until) = (State::Completed, Some(now), Some(now + KEEP_TOLD));
         match input {
             Input::Returned(result) => job.result = Some(result),
             Input::Failed(ending) => {
                 job.state = State::Cancelled;
-                job.keep_until = Some(ending.keep_until.unwrap_or(now).max(now));
+                job.keep_until = Some(kept_with(&ending, now));
                 (job.reason, job.culprit) = (Some(EndReason::Dependency), Some(ending.origin()));
                 job.failure = ending.failure;
             }
@@ -117,4 +137,9 @@ fn arrive(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, input: Input
         }
     })?;
     Ok(stored.job.state)
+}
+
+/// Until when a relay or a hold is kept that has told of this.
+fn kept_with(ending: &Ending, now: Timestamp) -> Timestamp {
+    ending.keep_until.unwrap_or(now).max(now + KEEP_TOLD)
 }

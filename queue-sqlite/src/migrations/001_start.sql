@@ -41,6 +41,8 @@ CREATE TABLE queue_shards (
     news          INTEGER NOT NULL DEFAULT 0,  -- rises when jobs have changed, or told how far they got
     stops         INTEGER NOT NULL DEFAULT 0,  -- rises when running jobs were asked to stop
     controlled    INTEGER NOT NULL DEFAULT 0,  -- queue_controls holds something about it
+    scheduled     INTEGER NOT NULL DEFAULT 0,  -- it has, or had, a schedule
+    ticks_at      INTEGER,                     -- when the first of its schedules is due
     UNIQUE (namespace, queue, idx)
 ) STRICT;
 CREATE INDEX queue_shards_by_tag ON queue_shards (namespace, tag);
@@ -124,6 +126,18 @@ CREATE TABLE queue_controls (
     shard         INTEGER PRIMARY KEY,
     said          BLOB    NOT NULL             -- MessagePack, a map
 ) STRICT;
+
+-- Schedules, each changed by whoever names its version. Names are blobs, so that they sort by their bytes in a file of any
+-- encoding.
+CREATE TABLE queue_schedules (
+    shard         INTEGER NOT NULL,
+    name          BLOB    NOT NULL,
+    version       INTEGER NOT NULL,
+    due           INTEGER,                     -- when somebody is to look at it
+    data          BLOB    NOT NULL,
+    PRIMARY KEY (shard, name)
+) STRICT;
+CREATE INDEX queue_ticks    ON queue_schedules (shard, due, name) WHERE due IS NOT NULL;
 
 -- Who holds a slot of a key: a row for each running job and key, so that freeing it twice is freeing it once.
 CREATE TABLE queue_slots (

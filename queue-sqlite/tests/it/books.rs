@@ -67,6 +67,16 @@ const WRONG: &[(&str, &str)] = &[
         "SELECT s.shard FROM queue_shards s WHERE controlled <> (SELECT count(*) \
         FROM queue_controls c WHERE c.shard = s.shard)",
     ),
+    (
+        "when a schedule is first due",
+        "SELECT s.shard FROM queue_shards s WHERE ticks_at IS NOT (SELECT min(due) FROM queue_schedules t \
+        WHERE t.shard = s.shard)",
+    ),
+    (
+        "a schedule",
+        "SELECT t.shard FROM queue_schedules t LEFT JOIN queue_shards s USING (shard) \
+        WHERE s.scheduled IS NOT 1 OR t.version > s.fence",
+    ),
     ("a parked job", "SELECT n FROM queue_jobs WHERE parked IS NOT NULL AND (state <> 2 OR more IS NULL)"),
     ("a worker", "SELECT n FROM queue_jobs WHERE state < 5 AND (state = 3) <> (worker IS NOT NULL)"),
     ("a hold", "SELECT n FROM queue_jobs WHERE held <> EXISTS (SELECT 1 FROM queue_edges WHERE parent = n)"),
@@ -89,7 +99,7 @@ const WRONG: &[(&str, &str)] = &[
     (
         "an edge that is kept",
         "SELECT child FROM queue_edges JOIN queue_jobs c ON c.n = child WHERE struck = 2 \
-        AND NOT (c.state = 8 OR c.state = 6 AND c.reason = 'dependency')",
+        AND NOT (c.state IN (7, 8) OR c.state = 6 AND c.reason <> 'not_needed')",
     ),
     (
         "a job that waits for nobody",

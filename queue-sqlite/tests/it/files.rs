@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 
 use queue_sqlite::rusqlite::Connection;
 use queue_sqlite::{SqliteOptions, SqliteStorage};
-use queue_storage::storage::{Enqueue, Operate, Storage, StorageError};
+use queue_storage::storage::{Enqueue, Maintain, Operate, ScheduleChange, ScheduleQuery, Storage, StorageError};
 use tempfile::TempDir;
 
 use crate::kit::{Caller, child, heard, jobs, mail, this_program};
@@ -93,6 +93,24 @@ async fn an_applications_own_file_is_shared() {
     storage.close().await;
     let pragma = |name: &str| shop.query_row(&format!("PRAGMA {name}"), [], |row| row.get::<_, i64>(0)).unwrap();
     assert_eq!((pragma("user_version"), pragma("application_id")), (7, 42));
+}
+
+/// In UTF-16 a letter may sort before another that it follows in UTF-8.
+#[tokio::test]
+async fn in_a_file_of_any_encoding_schedules_sort_by_their_names() {
+    for encoding in ["UTF-8", "UTF-16le", "UTF-16be"] {
+        let folder = TempDir::new().unwrap();
+        let path = folder.path().join("shop.db");
+        let shop = Connection::open(&path).unwrap();
+        shop.execute_batch(&format!("PRAGMA encoding = '{encoding}'; CREATE TABLE orders (x)")).unwrap();
+        let storage = SqliteStorage::open(&path).await.unwrap();
+        let names = ["a", "b", "é", "Ā"];
+        let changes = names.map(|name| ScheduleChange::new(name.parse().unwrap(), None, Some((None, "".into()))));
+        storage.tick(&mail(), &changes).await.unwrap();
+        let page = storage.schedules(&mail(), &ScheduleQuery::After(None, 0)).await.unwrap();
+        assert_eq!(page.schedules.iter().map(|one| one.name.as_str()).collect::<Vec<_>>(), names, "{encoding}");
+        storage.close().await;
+    }
 }
 
 #[tokio::test]

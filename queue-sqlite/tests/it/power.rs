@@ -2,12 +2,14 @@
 
 use bytes::Bytes;
 use queue_sqlite::{SqliteOptions, SqliteStorage, Synchronous};
-use queue_storage::model::{JobId, State, WorkerId};
-use queue_storage::storage::{Claim, Enqueue, Operate, Storage};
+use queue_storage::model::{JobId, State, Timestamp, WorkerId};
+use queue_storage::storage::{
+    Changed, Claim, Enqueue, Maintain, Operate, ScheduleChange, ScheduleQuery, ScheduleRecord, Storage,
+};
 use tempfile::TempDir;
 
 use crate::disk::{Disk, VFS};
-use crate::kit::{Caller, completed, integrity, jobs, record};
+use crate::kit::{Caller, completed, integrity, jobs, mail, record};
 
 const FILE: &str = "jobs.db";
 
@@ -16,6 +18,9 @@ const FILE: &str = "jobs.db";
 struct Answered {
     enqueued: Vec<Vec<JobId>>,
     completed: Vec<JobId>,
+    ticked: Vec<JobId>,
+    /// A tick that may have gone without an answer.
+    ticking: Option<JobId>,
 }
 
 async fn open(synchronous: Synchronous) -> Option<SqliteStorage> {
@@ -50,7 +55,7 @@ async fn use_once(storage: &SqliteStorage, answered: &mut Answered) -> Option<()
         let ended: Vec<_> = settling.iter().map(|settled: &queue_storage::model::Settled| settled.job).collect();
         let call = queue_storage::storage::Exchange {
             worker,
-            shard: crate::kit::mail(),
+            shard: mail(),
             number,
             settlements: settling,
             want: 5,
@@ -59,8 +64,42 @@ async fn use_once(storage: &SqliteStorage, answered: &mut Answered) -> Option<()
         let answer = storage.exchange(call).await.ok()?;
         answered.completed.extend(ended);
         settlements = answer.claimed.iter().map(completed).collect();
+        tick(storage, answered).await?;
     }
     Some(())
+}
+
+async fn schedule(storage: &SqliteStorage) -> Option<Option<ScheduleRecord>> {
+    let query = ScheduleQuery::Named(vec!["s".parse().unwrap()]);
+    Some(storage.schedules(&mail(), &query).await.ok()?.schedules.pop())
+}
+
+/// Ticks a schedule that writes down the jobs of its ticks.
+async fn tick(storage: &SqliteStorage, answered: &mut Answered) -> Option<()> {
+    let before = schedule(storage).await?;
+    let (version, mut data) = before.map_or((None, Vec::new()), |one| (Some(one.version), one.data.to_vec()));
+    let jobs = jobs(1);
+    let id = jobs[0].id;
+    data.extend(id.as_u128().to_be_bytes());
+    let to = Some((Some(Timestamp::EPOCH), Bytes::from(data)));
+    let mut change = ScheduleChange::new("s".parse().unwrap(), version, to);
+    change.jobs = jobs;
+    answered.ticking = Some(id);
+    let ticked = storage.tick(&mail(), &[change]).await.ok()?;
+    assert!(matches!(ticked.changed[..], [Changed::Applied(_)]), "{ticked:?}");
+    answered.ticked.push(id);
+    Some(())
+}
+
+/// Each tick is kept with its job, or neither is; whether an answered one is lost.
+async fn check_ticks(storage: &SqliteStorage, answered: &Answered) -> bool {
+    let written = schedule(storage).await.unwrap().map(|one| one.data).unwrap_or_default();
+    let written: Vec<&[u8]> = written.chunks(16).collect();
+    for id in answered.ticked.iter().chain(&answered.ticking) {
+        let stored = storage.get(*id).await.unwrap().found().is_some();
+        assert_eq!(written.contains(&&id.as_u128().to_be_bytes()[..]), stored, "half a tick was kept");
+    }
+    written.len() < answered.ticked.len()
 }
 
 /// Opens what the crash left, and looks whether it makes sense; whether answered calls are lost.
@@ -80,6 +119,7 @@ async fn check(synchronous: Synchronous, answered: &Answered, seed: u64) -> bool
         assert!(found == 0 || !lost, "a later call was kept and an earlier one lost");
         lost |= found == 0;
     }
+    lost |= check_ticks(&storage, answered).await;
     if synchronous == Synchronous::Full {
         assert!(!lost, "an answered call is lost");
         for id in &answered.completed {
@@ -89,6 +129,7 @@ async fn check(synchronous: Synchronous, answered: &Answered, seed: u64) -> bool
     }
     storage.close().await;
     assert_eq!(integrity(&path), "ok");
+    crate::books::check(&path);
     lost
 }
 
