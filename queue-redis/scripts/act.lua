@@ -18,18 +18,19 @@ local HELD, ASKED, NOTED = 4, 64, 128
 local T, edges_left, removed, gone, asked = S.edges(K), MAX_UPKEEP, {}, {}, {}
 local with, char, band = K.with, string.char, bit.band
 
--- Lets a job go of those it waited for; whether it is rid of them all.
-local function is_free(id, mark)
+-- Does something to all edges to those that a job waited for, and whether that was all of them: `T.let_all_go`, by which
+-- it is rid of them, or `T.keep_all`.
+local function untied(how, id, mark)
   if band(byte(mark, 19), 16) == 0 then return true end
-  if edges_left > 0 then edges_left = edges_left - T.let_all_go(id, edges_left) end
+  if edges_left > 0 then edges_left = edges_left - how(id, edges_left) end
   return edges_left > 0
 end
 
--- Calls off a job that does not run.
+-- Calls off a job that does not run. It keeps those it waited for, unless it is rid of them.
 local function cancel(id, mark, record, keep)
   Z.leave(id, mark, record)
-  local mark_then = Z.finish(id, mark, 'x', 'requested', now + keep, 0, is_free(id, mark))
-  return 'x', mark_then
+  local is_followed = untied(T.keep_all, id, mark)
+  return 'x', Z.finish(id, mark, 'x', 'requested', now + keep, 0, is_followed)
 end
 
 local function ask_to_stop(id, mark)
@@ -47,12 +48,12 @@ local function release(id, record)
 end
 
 local function delete(id, mark, record)
-  local _
+  local goes, _ = band(byte(mark, 2), HELD) == 0 and untied(T.let_all_go, id, mark), nil
   if not K.is_end(sub(mark, 1, 1)) then
     _, mark = cancel(id, mark, record, 0)
   end
   if byte(mark, 19) > 127 then release(id, record) end
-  if band(byte(mark, 2), HELD) == 0 and is_free(id, mark) then
+  if goes then
     removed[#removed + 1], gone[id] = id, true
   else
     -- Kept by those who need it, and by nothing else.
@@ -122,11 +123,8 @@ local function begin_anew(id, mark)
   call('HINCRBY', META, 'p:' .. sub(mark, 1, 1), 1)
 end
 
-local function revive(id, mark, record)
-  local job = K.read(record)
-  local marks = job.parents and job.node == 't' and parents_of(job)
-  if T.is_needed(id, mark) or job.parents and not (marks and is_ready(job, marks)) then return end
-  if marks then tie(id, job, marks, 'r') end
+-- The last run of an ended job joins its history, and nothing is left of what it told and came to; its flags then.
+local function made_anew(id, mark)
   local state, ended = sub(mark, 1, 1), last_run(mark)
   local flags, noted = band(byte(mark, 2), NOTED + HELD), band(byte(mark, 2), NOTED) ~= 0
   if ended then
@@ -138,6 +136,15 @@ local function revive(id, mark, record)
     call('HSET', NOTES, 'h' .. id, NONE8 .. sub(call('HGET', NOTES, 'h' .. id), 9))
   end
   call('HDEL', NOTES, 'f' .. id, 'r' .. id, 'p' .. id, 'l' .. id)
+  return char(flags)
+end
+
+local function revive(id, mark, record)
+  local job = K.read(record)
+  local marks = job.parents and job.node == 't' and parents_of(job)
+  if T.is_needed(id, mark) or job.parents and not (marks and is_ready(job, marks)) then return end
+  if marks then tie(id, job, marks, 'r') end
+  local flags = made_anew(id, mark)
   begin_anew(id, mark)
   job.kind, job.value, job.limits = 'n', 0, nil
   if job.keys then
@@ -148,25 +155,35 @@ local function revive(id, mark, record)
   local due = D.due_of(job)
   local is_due = not due or due <= now
   S.ready = S.ready + (is_due and 1 or 0)
-  mark = (is_due and 'r' or 's') .. char(flags) .. sub(mark, 3, 8) .. (is_due and K.next_sequence() or string.rep('\0', 6))
+  mark = (is_due and 'r' or 's') .. flags .. sub(mark, 3, 8) .. (is_due and K.next_sequence() or string.rep('\0', 6))
     .. sub(mark, 15, 19) .. ZERO8 .. (due and pack('>I8', due) or NONE8) .. NONE8 .. ZERO8 .. ZERO16 .. NONE8
   D.write(id, mark, record, job, change.envelope)
   return sub(mark, 1, 1)
 end
 
--- Lets a job wait again that was cancelled for others, or a relay that has told of them.
+-- Whether an ended job could wait again, by what it was: one that waited and did not complete, a hold that was cancelled, a
+-- relay that has told.
+local function may_wait_again(state, job)
+  if not job.parents or #job.parents == 0 and job.node == 't' then return false end
+  if state == 'c' then return job.node == 'y' end
+  return state ~= 'e' or job.node ~= 'h'
+end
+
+-- Lets a job wait again.
 local function rearm(id, mark, record)
-  local job, word = K.read(record), sub(mark, 76)
-  local fits = byte(mark) == 120 and (word == 'dependency' or word == 'not_needed') or byte(mark) == 99 and job.node == 'y'
-  local marks = fits and not T.is_needed(id, mark) and parents_of(job)
+  local job, state = K.read(record), sub(mark, 1, 1)
+  local marks = may_wait_again(state, job) and not T.is_needed(id, mark) and parents_of(job)
   if not marks then return end
-  call('HDEL', NOTES, 'f' .. id)
+  local flags, was_limited = made_anew(id, mark), job.limits
   begin_anew(id, mark)
-  mark = 'w' .. char(band(byte(mark, 2), NOTED + HELD)) .. sub(mark, 3, 8) .. string.rep('\0', 6) .. sub(mark, 15, 27) .. NONE8
-    .. sub(mark, 36, 43) .. T.waiting(job)
-  if job.keys then
-    release(id, record)
-    job.keys = S.limits(K).common(job.keys)
+  mark = 'w' .. flags .. sub(mark, 3, 8) .. string.rep('\0', 6) .. sub(mark, 15, 19) .. ZERO8 .. NONE8 .. NONE8
+    .. T.waiting(job)
+  if state == 'e' then job.limits = nil end
+  if job.keys or was_limited ~= job.limits then
+    if job.keys then
+      release(id, record)
+      job.keys = S.limits(K).common(job.keys)
+    end
     mark = D.write(id, mark, record, job)
     record = call('HGET', JOBS, id)
   else

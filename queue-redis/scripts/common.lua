@@ -20,8 +20,8 @@ end
 
 -- What this call makes of the shard: the last sequence given, how many jobs became ready, the earliest time at which one
 -- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended and of those whose
--- leases being taken back made them dead, whether a suspect became ready or was claimed (`suspects`), and 1 once something
--- came to stand in the outbox (`posted`).
+-- leases being taken back made them dead, whether a suspect became ready or was claimed (`suspects`), whether a schedule is
+-- due before sleepers know (`sooner`), and 1 once something came to stand in the outbox (`posted`).
 local S = {now = now, sequence = 0, ready = 0, posted = 0, ends = {}, told = {}, died = {}}
 
 -- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.
@@ -241,7 +241,8 @@ local function kit()
   function K.wake_for(ready)
     if ready > 0 then
       K.wake(ready)
-    elseif S.due and (not S.due_before or S.due < S.due_before) or S.over and (not S.over_before or S.over < S.over_before) then
+    elseif S.sooner or S.due and (not S.due_before or S.due < S.due_before)
+      or S.over and (not S.over_before or S.over < S.over_before) then
       K.wake(1)
     end
   end

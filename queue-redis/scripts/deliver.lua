@@ -8,7 +8,7 @@
 -- Cost  3 commands, up to 6 for each delivery, about 5 for each edge followed. At most 100 deliveries, which the caller sees
 --       to, and 100 edges.
 local K = kit()
-local FAILED, RESULT = 8, 16
+local FAILED, RESULT, KEEP_TOLD = 8, 16, 60000000
 local ids, marks, answer, done = {}, {}, {}, 0
 for i = 3, #ARGV, 2 do
   ids[#ids + 1] = sub(ARGV[i], 1, 16)
@@ -19,9 +19,9 @@ end
 
 -- Ends a hold. Answers the mark that it then has.
 local function deliver(id, mark, head, body)
-  local kind, flags, state, keep_until, culprit, word = sub(head, 17, 17), byte(mark, 2), 'c', now, ZERO16, ''
+  local kind, flags, state, keep_until, culprit, word = sub(head, 17, 17), byte(mark, 2), 'c', now + KEEP_TOLD, ZERO16, ''
   if kind == 'f' then
-    state, keep_until, culprit, word = 'x', math.max(open('>I8', head, 18), now), sub(head, 26, 41), 'dependency'
+    state, keep_until, culprit, word = 'x', math.max(open('>I8', head, 18), keep_until), sub(head, 26, 41), 'dependency'
   end
   if kind == 'r' then
     call('HSET', NOTES, 'r' .. id, body)

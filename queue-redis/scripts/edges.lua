@@ -142,9 +142,22 @@ local function edger(K)
     return changed
   end
 
-  -- Whether a live job needs this one, or a gather that has completed.
+  -- Whether a live job needs this one, or a gather that has completed; not one whose end was merely not followed yet.
   function T.is_needed(id, mark)
-    return band(byte(mark, 2), HELD) ~= 0 and #edges('r' .. id, 1) > 0
+    if band(byte(mark, 2), HELD) == 0 then return false end
+    local from, found = '[r' .. id, nil
+    repeat
+      found = call('ZRANGEBYLEX', EDGES, from, '[r' .. id .. FAR, 'LIMIT', 0, 100)
+      local readers = {}
+      for i, edge in ipairs(found) do
+        readers[i] = sub(edge, 18)
+      end
+      for _, reader in ipairs(#readers > 0 and call('HMGET', MARKS, unpack(readers)) or {}) do
+        if reader and (not K.is_end(sub(reader, 1, 1)) or sub(reader, 76) == 'gathered') then return true end
+      end
+      from = '(' .. (found[#found] or '')
+    until #found < 100
+    return false
   end
 
   -- Whoever is held by nobody any more may be pruned once it has ended.
@@ -208,18 +221,21 @@ local function edger(K)
     call('ZADD', EDGES, unpack(new))
   end
 
-  -- What an ended job needs of those it waited for: a gather all, to be read; others nothing, but those that may run or wait
-  -- again keep it. Answers how many edges that took.
+  -- Makes those whom a job needed such that it keeps, of so many at most; answers how many there were.
+  function T.keep_all(id, budget)
+    local found = edges('p' .. id, budget)
+    if #found > 0 then turn(id, found, 'rp', 'kq') end
+    return #found
+  end
+
+  -- What an ended job needs of those it waited for: a gather that completed all, to be read; others nothing, but those that
+  -- may run or wait again keep it. Answers how many edges that took.
   local function release(id, mark, budget)
     local word = sub(mark, 76)
     if word == 'gathered' then return 0 end
+    if byte(mark) ~= 99 and word ~= 'not_needed' then return T.keep_all(id, budget) end
     local found = edges('p' .. id, budget)
-    if #found == 0 then return 0 end
-    if byte(mark) == 100 or byte(mark) == 120 and word == 'dependency' then
-      turn(id, found, 'rp', 'kq')
-    else
-      let_go(id, found)
-    end
+    if #found > 0 then let_go(id, found) end
     return #found
   end
 

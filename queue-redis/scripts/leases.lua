@@ -44,7 +44,7 @@ local function note(terms, seen, spare, silent, back)
   if not back then return spare, silent end
   -- The clock went back: each lease ends within its holder's length from now. As many as fit in one call, the latest
   -- first; `back` says how far it got. More end at one moment than one renewal holds, which is fewer than are read here.
-  local found = call('ZREVRANGEBYSCORE', LEASED, back, '(' .. now, 'WITHSCORES', 'LIMIT', 0, 1100)
+  local found = call('ZREVRANGEBYSCORE', LEASED, back, string.format('(%.0f', now), 'WITHSCORES', 'LIMIT', 0, 1100)
   local holder = holders()
   for i = 1, #found, 2 do
     local mark = call('HGET', MARKS, found[i])

@@ -7,7 +7,7 @@
 -- Returns  how many jobs were removed or died, whether more are left (1 or 0), the ids of those that died, and each worker
 --       forgotten (16 bytes).
 -- Cost  about 27 commands, one member of variadic ones for each job, two commands for each worker or caller and for each
---       block of up to 63 neighbours, 7 for each job that dies; 2 for each job that waited for others and up to 3 for each of
+--       block of up to 63 neighbours, 7 for each job that dies, and one more if it waited for others, for each hundred of these 3; 2 for each job that waited for others and up to 3 for each of
 --       these that it still kept, after which it looks once more. At most 250 jobs, those let go of among them (but for the
 --       last), 100 deaths, 50 workers and callers, 250 unique keys and rates of either.
 local MAX_PRUNE, DAY = 250, 86400000000
@@ -23,7 +23,12 @@ local function bury(ids)
     local id, mark = ids[i], call('HGET', MARKS, ids[i])
     Z.leave(id, mark, record)
     call('HSET', NOTES, 'f' .. id, ARGV[7])
-    Z.finish(id, mark, 'd', 'unknown_task', now + tonumber(ARGV[6]), 8)
+    -- It may have to go in this very call, and nobody follows who has gone: what it waited for is kept for it at once.
+    local is_tied = byte(mark, 19) % 32 > 15
+    repeat
+      local kept = is_tied and S.edges(K).keep_all(id, 100) or 0
+    until kept < 100
+    Z.finish(id, mark, 'd', 'unknown_task', now + tonumber(ARGV[6]), 8, true)
   end
   finish(K)
 end

@@ -207,6 +207,7 @@ struct Head {
     look_again: Option<Duration>,
     suspects_left: bool,
     outbox: bool,
+    ticks: bool,
 }
 
 impl Head {
@@ -217,8 +218,8 @@ impl Head {
         let look = bytes.try_get_u64().ok()?;
         let look_again = (look != u64::MAX).then(|| Duration::from_micros(look));
         let flags = bytes.try_get_u8().ok()?;
-        let (suspects_left, outbox) = (flags & 1 != 0, flags & 2 != 0);
-        Some(Self { now, fence, until, look_again, suspects_left, outbox })
+        let (suspects_left, outbox, ticks) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
+        Some(Self { now, fence, until, look_again, suspects_left, outbox, ticks })
     }
 }
 
@@ -238,7 +239,7 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
             Err(error) => return Some(Err(error)),
         }
     }
-    let Head { look_again, suspects_left, outbox, .. } = head;
+    let Head { look_again, suspects_left, outbox, ticks, .. } = head;
     (settled.len() == call.settlements.len()).then_some(Ok(Exchanged {
         settled,
         claimed,
@@ -247,6 +248,7 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
         parked,
         died,
         outbox,
+        ticks,
     }))
 }
 

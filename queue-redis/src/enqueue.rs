@@ -44,7 +44,7 @@ impl Enqueue for RedisStorage {
 }
 
 /// The answers of the script's one text.
-fn admissions(text: &[u8], count: usize) -> Option<Vec<Admission>> {
+pub(crate) fn admissions(text: &[u8], count: usize) -> Option<Vec<Admission>> {
     if let Some(all) = text.strip_prefix(b"*") {
         let ready = Admission::Added(State::Ready);
         return (std::str::from_utf8(all).ok()?.parse() == Ok(count)).then(|| vec![ready; count]);

@@ -41,6 +41,8 @@
 //! | `unique` | hash | unique key → the job that keeps others out, and until when |
 //! | `passing` | zset | until when such a job does, where a time says so; member key |
 //! | `outbox` | zset | 0; member sequence + id of a relay whose parcel is to be delivered |
+//! | `schedules` | hash | name of a schedule → version, when it is due, data |
+//! | `calendar` | zset | by bytes: when each schedule is due and its name; the name of each |
 
 use std::sync::Arc;
 
@@ -48,7 +50,7 @@ use bytes::Bytes;
 use queue_storage::model::{Namespace, Shard};
 
 /// The keys of a shard, as scripts get them.
-const PARTS: [&str; 30] = [
+const PARTS: [&str; 32] = [
     "meta",
     "jobs",
     "marks",
@@ -79,6 +81,8 @@ const PARTS: [&str; 30] = [
     "unique",
     "passing",
     "outbox",
+    "schedules",
+    "calendar",
 ];
 
 /// The keys that no shard owns.

@@ -9,7 +9,7 @@
 //!   `scripts/exchange/`.
 //! * `link` leads to a shard; `ears` hears what others did there.
 //! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract; `act` is
-//!   what people do to jobs, `control` what they say of a shard.
+//!   what people do to jobs, `control` what they say of a shard, `schedules` what is due by the clock.
 
 mod act;
 mod claim;
@@ -29,6 +29,7 @@ mod notify;
 mod operate;
 mod options;
 mod record;
+mod schedules;
 mod scripts;
 mod ties;
 

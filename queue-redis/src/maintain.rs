@@ -4,7 +4,8 @@ use async_trait::async_trait;
 use bytes::{Buf, BufMut, Bytes};
 use queue_storage::model::{Failure, FailureKind, Input, JobId, Shard, State, WorkerId};
 use queue_storage::storage::{
-    MAX_UPKEEP, Maintain, Outbox, Parcel, Retention, Step as Done, StorageError, check_delivery,
+    MAX_UPKEEP, Maintain, Outbox, Parcel, Receipt, Retention, ScheduleChange, Step as Done, StorageError, Ticked,
+    check_delivery, check_ticks,
 };
 
 use crate::RedisStorage;
@@ -12,7 +13,7 @@ use crate::claim::ids;
 use crate::driver::Reply;
 use crate::inputs;
 use crate::keys;
-use crate::link::{id_bytes, number, odd};
+use crate::link::{number, odd};
 use crate::notes;
 use crate::record::{self, micros};
 use crate::scripts::Step;
@@ -32,13 +33,13 @@ impl Maintain for RedisStorage {
         Ok(Done { done, more: more.int() == Some(1), died })
     }
 
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {
         if sent.len() > MAX_UPKEEP as usize {
             let count = sent.len();
-            return Err(StorageError::invalid(format!("{count} relays in one call; the most is {MAX_UPKEEP}")));
+            return Err(StorageError::invalid(format!("{count} receipts in one call; the most is {MAX_UPKEEP}")));
         }
         let mut args = self.link.args(sent.len());
-        args.extend(sent.iter().map(|id| id_bytes(id.as_u128())));
+        args.extend(sent.iter().map(member));
         let mut answer = self.link.list(Step::Outbox, shard, args).await?.into_iter();
         let more = answer.next().as_ref().and_then(Reply::int) == Some(1);
         let mut parcels = Vec::new();
@@ -59,15 +60,26 @@ impl Maintain for RedisStorage {
         let fits = fits && answer.iter().zip(&states).all(|(letter, state)| state.is_some() || *letter == b'-');
         if fits { Ok(states) } else { Err(odd(Step::Deliver, answer)) }
     }
+
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError> {
+        check_ticks(shard, changes)?;
+        self.change_schedules(shard, changes).await
+    }
 }
 
-/// A parcel from its head (relay, job before it, hold, shard of that) and what was handed on.
+/// A relay as a member of the outbox.
+fn member(Receipt { relay, sequence }: &Receipt) -> Bytes {
+    [&sequence.to_be_bytes()[2..], &relay.as_u128().to_be_bytes()].concat().into()
+}
+
+/// A parcel from its head (relay as a member of the outbox, job before it, hold, shard of that) and what was handed on.
 fn parcel(head: Reply, parts: &mut impl Iterator<Item = Reply>) -> Option<Parcel> {
     let mut head = head.bytes()?;
+    let sequence = head.try_get_uint(6).ok()?;
     let mut id = || head.try_get_u128().ok().map(JobId::from_u128);
     let (relay, of, to) = (id()?, id()?, id()?);
     let shard = keys::shard(std::str::from_utf8(&head).ok()?)?;
-    Some(Parcel::new(relay, shard, to, inputs::take(&[of], parts)?.pop()?))
+    Some(Parcel::new((relay, sequence), shard, to, inputs::take(&[of], parts)?.pop()?))
 }
 
 /// The head and the body of a delivery.

@@ -5,7 +5,7 @@ use bytes::{Buf, Bytes};
 use queue_storage::model::{EndReason, Job, JobId, Key, Shard, State, Tag, TaskName, Timestamp};
 use queue_storage::storage::{
     Act, Acted, Control, Controls, Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate,
-    StorageError, Usage, WorkerRecord,
+    SchedulePage, ScheduleQuery, StorageError, Usage, WorkerRecord,
 };
 
 use crate::RedisStorage;
@@ -114,6 +114,11 @@ impl Operate for RedisStorage {
 
     async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
         self.controls_of(shard).await
+    }
+
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError> {
+        query.check()?;
+        self.show_schedules(shard, query).await
     }
 
     async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {

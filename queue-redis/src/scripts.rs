@@ -15,6 +15,8 @@ pub(crate) enum Step {
     Prune,
     Outbox,
     Deliver,
+    Tick,
+    Untick,
     Look,
     Inputs,
     Page,
@@ -22,6 +24,7 @@ pub(crate) enum Step {
     Act,
     Control,
     Usage,
+    Schedules,
     Listen,
     Write,
 }
@@ -40,6 +43,17 @@ const EDIT: &str = include_str!("../scripts/edit.lua");
 const REMOVE: &str = include_str!("../scripts/remove.lua");
 const RULES: &str = include_str!("../scripts/rules.lua");
 const VIEW: &str = include_str!("../scripts/view.lua");
+/// The steps that take jobs in by a caller's call.
+const ENQUEUE: &str = concat!(
+    include_str!("../scripts/enqueue/call.lua"),
+    include_str!("../scripts/enqueue/admit.lua"),
+    include_str!("../scripts/enqueue/answer.lua")
+);
+/// The steps that change schedules; between them stands what takes in the jobs of ticks, or what does without.
+const TICK: &str = concat!(include_str!("../scripts/calendar.lua"), include_str!("../scripts/tick/call.lua"));
+const ADMIT: &str = include_str!("../scripts/enqueue/admit.lua");
+const ALONE: &str = include_str!("../scripts/tick/alone.lua");
+const TICKED: &str = include_str!("../scripts/tick/answer.lua");
 /// The steps of the exchange, in their order: each leans on those before it.
 const EXCHANGE: &str = concat!(
     include_str!("../scripts/exchange/call.lua"),
@@ -57,7 +71,7 @@ const EXCHANGE: &str = concat!(
 pub(crate) fn set() -> Arc<[Script]> {
     let script = |name, parts: &[&str]| Script { name, source: parts.concat() };
     Arc::new([
-        script("enqueue", &[DENY_OOM, COMMON, EDGES, LIMITS, ENDS, EDIT, include_str!("../scripts/enqueue.lua")]),
+        script("enqueue", &[DENY_OOM, COMMON, EDGES, LIMITS, ENDS, EDIT, ENQUEUE]),
         script("exchange", &[ALLOW_OOM, COMMON, EDGES, HANDED, LIMITS, LEASES, ENDS, RULES, EXCHANGE]),
         script("renew", &[ALLOW_OOM, COMMON, LEASES, include_str!("../scripts/renew.lua")]),
         script("register", &[ALLOW_OOM, COMMON, include_str!("../scripts/register.lua")]),
@@ -68,6 +82,8 @@ pub(crate) fn set() -> Arc<[Script]> {
         ),
         script("outbox", &[ALLOW_OOM, COMMON, EDGES, HANDED, include_str!("../scripts/outbox.lua")]),
         script("deliver", &[ALLOW_OOM, COMMON, EDGES, LIMITS, include_str!("../scripts/deliver.lua")]),
+        script("tick", &[DENY_OOM, COMMON, EDGES, LIMITS, ENDS, EDIT, TICK, ADMIT, TICKED]),
+        script("untick", &[ALLOW_OOM, COMMON, TICK, ALONE, TICKED]),
         script("look", &[ALLOW_OOM, COMMON, VIEW, include_str!("../scripts/look.lua")]),
         script("inputs", &[ALLOW_OOM, COMMON, HANDED, include_str!("../scripts/inputs.lua")]),
         script("page", &[ALLOW_OOM, COMMON, LIMITS, VIEW, include_str!("../scripts/page.lua")]),
@@ -75,6 +91,10 @@ pub(crate) fn set() -> Arc<[Script]> {
         script("act", &[ALLOW_OOM, COMMON, EDGES, LIMITS, ENDS, EDIT, REMOVE, include_str!("../scripts/act.lua")]),
         script("control", &[ALLOW_OOM, COMMON, include_str!("../scripts/control.lua")]),
         script("usage", &[ALLOW_OOM, COMMON, include_str!("../scripts/usage.lua")]),
+        script(
+            "schedules",
+            &[ALLOW_OOM, COMMON, include_str!("../scripts/calendar.lua"), include_str!("../scripts/schedules.lua")],
+        ),
         script("listen", &[ALLOW_OOM, COMMON, include_str!("../scripts/listen.lua")]),
         script("write", &[ALLOW_OOM, include_str!("../scripts/write.lua")]),
     ])

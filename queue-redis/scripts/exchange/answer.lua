@@ -10,6 +10,7 @@ if not more then
 end
 if not more then
   if S.due then due = math.min(due or S.due, S.due) end
+  if ticks and not is_ticking then due = math.min(due or ticks, ticks) end
   -- Who sleeps behind eight others comes a second after the due time, in case those are all dead, and not with them.
   if due and due > now and sleeps and call('ZCARD', SLEEPERS) >= 8 then due = due + 1000000 end
   look = look_again(due)

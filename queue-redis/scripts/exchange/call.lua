@@ -7,21 +7,21 @@
 --       that is the body, t retry, s snooze, l release, d die, x cancel. The time is when it is due, or how long its end is
 --       kept. The body of t is the failure; that of d and x the length of its reason (1), the reason, the failure or nothing;
 --       that of s for how long the rates it is under are closed (8), or nothing.
--- Returns  `ok`, a head (now 8, fence 8, end of the leases 8, look again after 8, the
---       sum of 1 if suspects are left and 2 if something stands in the outbox, a digit), one `1` or `0` for each
+-- Returns  `ok`, a head (now 8, fence 8, end of the leases 8, look again after 8, a digit: the sum of 1 if suspects are
+--       left, 2 if something stands in the outbox and 4 if a schedule is due), one `1` or `0` for each
 --       settlement, the tasks parked that are unknown here with a NUL after each, the ids that losing a lease made dead,
 --       and for each job claimed its id and mark (the id alone if it is as it was taken in), its record, its failure,
 --       history, progress and limits if its mark says that it has such, and what those it waited for hand on (handed); or
 --       `unknown`; or `superseded` and the number that came first.
--- Cost  11 commands, 6 more to settle and 8 more to claim, and for each job settled or claimed one member of some variadic
---       ones; 2 for each parked job claimed and for each task of which some are parked, up to 8 for each job expired or
+-- Cost  11 commands, 1 more while a schedule is due, 6 more to settle and 8 more to claim, and for each job settled or
+--       claimed one member of some variadic ones; 2 for each parked job claimed and for each task of which some are parked, up to 8 for each job expired or
 --       revoked, up to 2 for each limit or history of a job that goes on, 3 for what was handed on to a job and 1 for each failure of
 --       that; for each job with keys up to 6 when it starts and 9
 --       for each slot that it leaves, 5 for each job parked for a rate that comes back. At most 256 settlements, 200 edges of about 5 commands, 100
 --       promotions, 100 expiries, 100 reclaims out of 300 leases looked at, 256 claims out of 256 heads, 4 MiB of envelopes.
 local worker, number, want, suspects_wanted, ear = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local kept = call('HMGET', META, 'seq', 'fence', 'seen', 'spare', 'silent', 'back', 'w:' .. worker, 'n:' .. worker, 'rules', 'opens',
-  'paid')
+  'paid', 'ticks')
 local record_of_worker, last = kept[7], kept[8]
 if not record_of_worker then return {'unknown'} end
 local last_number, last_fence, asleep = 0, 0, nil
@@ -42,6 +42,9 @@ local K, Z, more = nil, nil, false
 -- What people say of the shard, and until when its starts are paid for; when jobs parked for a rate are looked at next.
 local rules, paid = kept[9] and rules_of(kept[9], worker), tonumber(kept[11]) or 0
 S.opens = tonumber(kept[10])
+-- When the first schedule is due, and whether it is already.
+local ticks = tonumber(kept[12])
+local is_ticking = ticks ~= nil and ticks <= now
 
 -- After how long another look is worth while, given the earliest due time, and that at which a job expires if one does.
 local function look_again(due)
@@ -51,6 +54,11 @@ local function look_again(due)
     due = due and over and math.min(due, over) or due or over
   end
   if S.opens then due = math.min(due or S.opens, S.opens) end
+  if is_ticking then
+    local member = call('ZRANGEBYLEX', KEYS[32], '(d' .. struct.pack('>I8', now) .. '\255', '(e', 'LIMIT', 0, 1)[1]
+    local next_tick = member and struct.unpack('>I8', member, 2)
+    due = next_tick and math.min(due or next_tick, next_tick) or due
+  end
   local resumes, opens = rules and rules.ends, rules and rules.opens(paid)
   if resumes then due = math.min(due or resumes, resumes) end
   if opens then due = math.min(due or opens, opens) end
@@ -59,7 +67,7 @@ local function look_again(due)
   if not first then return due end
   ends = math.max(tonumber(first), spare) - now
   if ends <= 0 then
-    local next_end = call('ZRANGEBYSCORE', LEASED, '(' .. now, '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
+    local next_end = call('ZRANGEBYSCORE', LEASED, string.format('(%.0f', now), '+inf', 'WITHSCORES', 'LIMIT', 0, 1)[2]
     ends = next_end and tonumber(next_end) - now
   end
   ends = math.min(ends or terms.renew * 1.5, terms.renew * 1.5)
@@ -68,7 +76,7 @@ end
 
 local function head_of(fence, look, suspects_left, posted)
   return struct.pack('>I8I8I8', S.now, fence, lease_end) .. (look and struct.pack('>I8', look) or string.rep('\255', 8))
-    .. ((suspects_left and 1 or 0) + (posted and 2 or 0))
+    .. ((suspects_left and 1 or 0) + (posted and 2 or 0) + (is_ticking and 4 or 0))
 end
 
 -- What a claimed job with a mark is answered with: id and mark, record, its last failure, history, progress unless it is
@@ -109,6 +117,7 @@ if last and number == last_number then
   end
   -- A pause that has ended since it was told is for a repeat to tell.
   local due = rules and rules.ended and now or K.next_due()
+  if ticks and not is_ticking then due = math.min(due or ticks, ticks) end
   answer[2] = head_of(last_fence, look_again(due), call('EXISTS', SUSPECTS) == 1, call('EXISTS', KEYS[30]) == 1)
   call('HSET', META, 'seen', now)
   call('ZADD', IDLE, now, 'w:' .. worker)

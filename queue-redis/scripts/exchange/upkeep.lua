@@ -67,7 +67,11 @@ local expired = false
 if stirs then
   E = E or endings()
   expired = E.expire()
-  if expired then due = K.next_due() end
+  if expired then
+    due = K.next_due()
+    -- One that was reached in this call, to start later, may have expired in it.
+    S.due = S.due and due
+  end
 end
 
 -- 5. Reclaim leases of others that have ended, the earliest first, out of three hundred looked at.

@@ -8,7 +8,7 @@ use queue_storage::model::{
     Timestamp, Trigger, When,
 };
 use queue_storage::storage::{
-    Control, JobQuery, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Maintain, Operate, Outbox, Retention, Scope,
+    Control, JobQuery, MAX_HEADS, MAX_PRUNE, MAX_UPKEEP, Maintain, Operate, Outbox, Parcel, Retention, Scope,
 };
 
 use crate::kit::{Caller, Hand, KEEP, completed, job, jobs, mail};
@@ -55,6 +55,26 @@ async fn many_due_at_one_instant() {
     stage.eat_up(&mut hand, "due", UPKEEP, |counts| counts.due).await;
     assert_eq!(hand.settled.len(), 100_000);
     stage.end().await;
+}
+
+/// Times are told apart by microseconds, also where a script makes text of one.
+#[tokio::test]
+async fn leases_that_end_microseconds_apart() {
+    let stage = Stage::set("leases ending one after the other").await;
+    stage.take_in(2, |_| job()).await;
+    let micros = Duration::from_micros;
+    let (mut first, mut second) = (Hand::new(&stage.storage).await, Hand::new(&stage.storage).await);
+    for (hand, after) in [(&mut first, micros(20)), (&mut second, micros(50))] {
+        stage.clock.advance(after);
+        assert_eq!(hand.exchange(&stage.storage, 1).await.claimed.len(), 1);
+        hand.settlements.clear();
+    }
+    // Nobody takes it for an outage.
+    stage.clock.advance(first.lease.length / 2);
+    first.exchange(&stage.storage, 0).await;
+    stage.clock.advance(first.lease.length / 2 - micros(40));
+    let answer = first.exchange(&stage.storage, 0).await;
+    assert_eq!(answer.look_again, Some(micros(40)));
 }
 
 #[tokio::test]
@@ -232,7 +252,7 @@ async fn many_parcels() {
         assert!((outbox.parcels.len(), outbox.more) == (100, left > 100), "{} of {left}", outbox.parcels.len());
         let deliveries: Vec<_> = outbox.parcels.iter().map(|one| (one.to, Input::Nothing)).collect();
         stage.storage.deliver(&there, &deliveries).await.unwrap();
-        sent = outbox.parcels.iter().map(|one| one.relay).collect();
+        sent = outbox.parcels.iter().map(Parcel::receipt).collect();
         left -= sent.len();
     }
     assert_eq!(stage.storage.outbox(&mail(), &sent).await.unwrap(), Outbox::default());

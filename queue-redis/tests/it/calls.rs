@@ -6,8 +6,8 @@ use queue_redis::{RedisOptions, RedisStorage};
 use queue_servers::Redis;
 use queue_storage::model::{Input, JobId, Lease, Namespace, Node, Shard, State, Trigger};
 use queue_storage::storage::{
-    Act, Claim, Control, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Renewal, Renewed,
-    Retention, Scope, Storage, StorageError, WorkerRecord,
+    Act, Claim, Control, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Receipt, Renewal,
+    Renewed, Retention, ScheduleChange, ScheduleQuery, Scope, Storage, StorageError, WorkerRecord,
 };
 
 use crate::consistent::all_is_well;
@@ -23,10 +23,12 @@ pub(crate) enum Kind {
     Prune,
     Outbox,
     Deliver,
+    Tick,
     Act,
     Control,
     Controls,
     Usage,
+    Schedules,
     Get,
     Inputs,
     List,
@@ -36,7 +38,7 @@ pub(crate) enum Kind {
     Ping,
 }
 
-pub(crate) const KINDS: [Kind; 19] = [
+pub(crate) const KINDS: [Kind; 21] = [
     Kind::Enqueue,
     Kind::Exchange,
     Kind::Renew,
@@ -45,10 +47,12 @@ pub(crate) const KINDS: [Kind; 19] = [
     Kind::Prune,
     Kind::Outbox,
     Kind::Deliver,
+    Kind::Tick,
     Kind::Act,
     Kind::Control,
     Kind::Controls,
     Kind::Usage,
+    Kind::Schedules,
     Kind::Get,
     Kind::Inputs,
     Kind::List,
@@ -58,8 +62,8 @@ pub(crate) const KINDS: [Kind; 19] = [
     Kind::Ping,
 ];
 
-/// A queue in which three jobs have ended, three run and five are ready, and beside it one with a hold and a relay that has
-/// something to deliver; and one call of each kind, not made yet.
+/// A queue in which three jobs have ended, three run and five are ready, and beside it one with a schedule, a hold and a
+/// relay that has something to deliver; and one call of each kind, not made yet.
 pub(crate) struct Scene {
     pub(crate) namespace: Namespace,
     pub(crate) storage: Arc<RedisStorage>,
@@ -71,7 +75,8 @@ pub(crate) struct Scene {
     ended: JobId,
     ready: JobId,
     hold: JobId,
-    relay: JobId,
+    relay: Receipt,
+    tick: ScheduleChange,
 }
 
 fn side() -> Shard {
@@ -79,15 +84,27 @@ fn side() -> Shard {
 }
 
 /// A hold, and a relay that is reached at once.
-async fn flow(storage: &RedisStorage) -> [JobId; 2] {
+async fn flow(storage: &RedisStorage) -> (JobId, Receipt) {
     let [mut gather, mut hold, mut relay] = [(); 3].map(|()| job_in(&side()));
     gather.node = Node::Gather { keep: KEEP };
     hold.node = Node::Hold;
     (relay.trigger, relay.waits_for) = (Trigger::Ended, vec![gather.id]);
     relay.node = Node::Relay { shard: side(), to: hold.id };
-    let ids = [hold.id, relay.id];
+    let hold_id = hold.id;
     Caller::of(side()).enqueue(storage, vec![gather, hold, relay]).await;
-    ids
+    (hold_id, storage.outbox(&side(), &[]).await.unwrap().parcels[0].receipt())
+}
+
+/// Stores a schedule; the change of it that brings a job.
+async fn schedule(storage: &RedisStorage) -> ScheduleChange {
+    let name = "nightly".parse().unwrap();
+    let stores = ScheduleChange::new(name, None, Some((None, "first".into())));
+    storage.tick(&side(), std::slice::from_ref(&stores)).await.unwrap();
+    let page = storage.schedules(&side(), &ScheduleQuery::After(None, 0)).await.unwrap();
+    let mut change = stores;
+    (change.version, change.to) = (Some(page.schedules[0].version), Some((None, "second".into())));
+    change.jobs = vec![job_in(&side())];
+    change
 }
 
 impl Scene {
@@ -107,7 +124,8 @@ impl Scene {
         hand.exchange(&direct, 3).await;
         let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
         let leaver = Hand::new(&direct).await.record();
-        let [hold, relay] = flow(&direct).await;
+        let (hold, relay) = flow(&direct).await;
+        let tick = schedule(&direct).await;
         direct.close().await;
         Self {
             namespace,
@@ -121,6 +139,7 @@ impl Scene {
             ready: ids[10],
             hold,
             relay,
+            tick,
         }
     }
 
@@ -143,6 +162,10 @@ impl Scene {
                 .map(|_| String::new())?,
             Kind::Outbox => format!("{:?}", storage.outbox(&side(), &[self.relay]).await?),
             Kind::Deliver => format!("{:?}", storage.deliver(&side(), &[(self.hold, Input::Nothing)]).await?),
+            Kind::Tick => {
+                let change = std::slice::from_ref(&self.tick);
+                storage.tick(&side(), change).await.map(|_| String::new())?
+            }
             Kind::Act => {
                 storage.act(&mail(), &[self.ready], &Act::Cancel { keep: KEEP }).await.map(|_| String::new())?
             }
@@ -152,8 +175,12 @@ impl Scene {
             }
             Kind::Controls => format!("{:?}", storage.controls(&mail()).await?),
             Kind::Usage => format!("{:?}", storage.usage(&mail(), &"k".parse().unwrap()).await?),
+            Kind::Schedules => {
+                let query = ScheduleQuery::Named(vec![self.tick.name.clone()]);
+                format!("{:?}", storage.schedules(&side(), &query).await?.schedules)
+            }
             Kind::Get => format!("{:?}", storage.get(self.ended).await?),
-            Kind::Inputs => format!("{:?}", storage.inputs(self.relay).await?),
+            Kind::Inputs => format!("{:?}", storage.inputs(self.relay.relay).await?),
             Kind::List => format!("{:?}", storage.list(&JobQuery::default()).await?),
             Kind::Counts => format!("{:?}", storage.counts(&mail()).await?),
             Kind::Shards => format!("{:?}", storage.shards().await?),
@@ -177,7 +204,9 @@ impl Scene {
         assert_eq!(counts.of(State::Completed), if kind == Kind::Prune { 0 } else { 3 + settled }, "{kind:?}");
         assert_eq!(workers.contains(&self.newcomer.id), kind == Kind::Register, "{kind:?}");
         assert_eq!(workers.contains(&self.leaver.id), kind != Kind::Deregister, "{kind:?}");
-        let beside = self.storage.counts(&side()).await.unwrap().ended.completed;
+        let counts = self.storage.counts(&side()).await.unwrap();
+        assert_eq!(counts.enqueued, 3 + u64::from(kind == Kind::Tick), "{kind:?}: {counts:?}");
+        let beside = counts.ended.completed;
         assert_eq!(beside, 1 + u64::from(kind == Kind::Outbox || kind == Kind::Deliver), "{kind:?}");
         self.held_once(kind, answer).await;
         all_is_well(&*self.storage, nodes, &self.namespace).await;

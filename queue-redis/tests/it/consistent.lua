@@ -334,6 +334,28 @@ for key in pairs(passing) do
   wrong('a time of a unique key that nobody has', key)
 end
 
+-- 7. Schedules.
+local calendar, first_tick = {}, nil
+for _, member in ipairs(call('ZRANGE', prefix .. 'calendar', 0, -1)) do
+  calendar[member] = true
+end
+for name, record in pairs(map('schedules')) do
+  local due = sub(record, 9, 16)
+  if open('>I8', record) > tonumber(meta.fence or 0) then wrong('a version that is still to be given', name) end
+  if not calendar['n' .. name] then wrong('a schedule that no page shows', name) end
+  calendar['n' .. name] = nil
+  if due ~= string.rep('\255', 8) then
+    if not calendar['d' .. due .. name] then wrong('a schedule that is never due', name) end
+    calendar['d' .. due .. name] = nil
+    local at = open('>I8', due)
+    first_tick = math.min(first_tick or at, at)
+  end
+end
+for member in pairs(calendar) do
+  wrong('left in the calendar', member)
+end
+if tonumber(meta.ticks or 0) ~= (first_tick or 0) then wrong('the first schedule is due at another time') end
+
 for field in pairs(meta) do
   local kind, who = sub(field, 1, 2), sub(field, 3)
   local seen = kind == 'n:' and 'w:' .. who or (kind == 'w:' or kind == 'c:') and field

@@ -3,10 +3,10 @@
 use std::time::Duration;
 
 use queue_servers::Redis;
-use queue_storage::model::{Conflict, Limit, Namespace, NewJob, Rate, Unique, WhenFull, Window};
-use queue_storage::storage::Storage;
+use queue_storage::model::{Conflict, Limit, Namespace, NewJob, Rate, Timestamp, Unique, WhenFull, Window};
+use queue_storage::storage::{Maintain, ScheduleChange, Storage};
 
-use crate::kit::{Caller, Hand, job, jobs, open};
+use crate::kit::{Caller, Hand, job, jobs, mail, open};
 
 /// Checks everything: what the storage shows, and what the keys of its namespace hold. For a moment when nobody calls.
 pub(crate) async fn all_is_well(storage: &dyn Storage, nodes: &[&Redis], namespace: &Namespace) {
@@ -74,6 +74,9 @@ async fn what_contradicts_itself_is_found() {
     let mut hand = Hand::new(&storage).await;
     hand.exchange(&storage, 10).await;
     hand.exchange(&storage, 10).await;
+    let due = |name: &str, at| ScheduleChange::new(name.parse().unwrap(), None, Some((at, "data".into())));
+    let schedules = [due("x", Some(Timestamp::from_micros(7))), due("y", None)];
+    storage.tick(&mail(), &schedules).await.unwrap();
     all_is_well(&*storage, &[&server], &namespace).await;
     // Each harm is undone from a copy of the whole.
     for (harm, told) in [
@@ -121,6 +124,11 @@ async fn what_contradicts_itself_is_found() {
             "redis.call('HSET', K .. 'unique', 'x', redis.call('HGET', K .. 'unique', 'u'))",
             "a unique key of a job that does not say so",
         ),
+        ("redis.call('ZREM', K .. 'calendar', 'ny')", "a schedule that no page shows"),
+        ("redis.call('ZREM', K .. 'calendar', 'd' .. struct.pack('>I8', 7) .. 'x')", "a schedule that is never due"),
+        ("redis.call('HDEL', K .. 'schedules', 'y')", "left in the calendar"),
+        ("redis.call('HDEL', K .. 'meta', 'ticks')", "the first schedule is due at another time"),
+        ("redis.call('HSET', K .. 'meta', 'fence', 1)", "a version that is still to be given"),
         ("redis.call('DEL', K .. 'idle')", "never to be forgotten"),
         ("redis.call('DEL', 'queue:shards')", "is not among the shards"),
     ] {

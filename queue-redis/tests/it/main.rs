@@ -15,6 +15,7 @@ mod migrate;
 mod outage;
 mod replies;
 mod restart;
+mod schedules;
 mod stage;
 mod twins;
 mod work;

@@ -3,9 +3,10 @@
 use bytes::Bytes;
 use queue_redis::RedisStorage;
 use queue_servers::Redis;
-use queue_storage::model::{NewJob, Settled, Settlement};
+use queue_storage::model::{NewJob, ScheduleName, Settled, Settlement, Timestamp};
 use queue_storage::storage::{
-    Claim, Enqueue, Maintain, Notify, Operate, Renewal, Renewed, Retention, StorageError, Topic,
+    Changed, Claim, Enqueue, Maintain, Notify, Operate, Renewal, Renewed, Retention, ScheduleChange, ScheduleQuery,
+    StorageError, Topic,
 };
 
 use crate::consistent::all_is_well;
@@ -80,5 +81,32 @@ async fn work_goes_on_until_there_is_room_again() {
     Caller::new().enqueue(&storage, jobs(3)).await;
     hand.finish(&storage).await;
     helping.deregister(helper.id).await.unwrap();
+    all_is_well(&storage, &[&server], &"queue".parse().unwrap()).await;
+}
+
+/// No schedule is stored and none ticks while memory is full; what is due is told, and what is removed makes room.
+#[tokio::test]
+async fn schedules_tick_once_there_is_room_again() {
+    let (server, storage, _, count) = full().await;
+    let name: ScheduleName = "x".parse().unwrap();
+    let stores = ScheduleChange::new(name.clone(), None, Some((Some(Timestamp::EPOCH), Bytes::new())));
+    let error = storage.tick(&mail(), std::slice::from_ref(&stores)).await.unwrap_err();
+    assert!(error.is_unavailable() && error.to_string().contains("OOM"), "{error}");
+    assert_eq!(storage.tick(&mail(), &[]).await.unwrap().due, []);
+    server.cli(&["CONFIG", "SET", "maxmemory", "0"]);
+    storage.tick(&mail(), &[stores]).await.unwrap();
+    server.cli(&["CONFIG", "SET", "maxmemory", "8mb"]);
+    let due = storage.tick(&mail(), &[]).await.unwrap().due.remove(0);
+    let change = |to| ScheduleChange::new(name.clone(), Some(due.version), to);
+    let mut last = change(None);
+    last.jobs = vec![job()];
+    for refused in [change(Some((None, Bytes::new()))), last] {
+        assert!(storage.tick(&mail(), &[refused]).await.unwrap_err().is_unavailable());
+    }
+    let query = ScheduleQuery::Named(vec![name.clone()]);
+    assert_eq!(storage.schedules(&mail(), &query).await.unwrap().schedules, std::slice::from_ref(&due));
+    assert_eq!(storage.tick(&mail(), &[change(None)]).await.unwrap().changed, [Changed::Applied(vec![])]);
+    assert_eq!(storage.schedules(&mail(), &query).await.unwrap().schedules, []);
+    assert_eq!(storage.counts(&mail()).await.unwrap().enqueued, count as u64);
     all_is_well(&storage, &[&server], &"queue".parse().unwrap()).await;
 }

@@ -60,6 +60,28 @@ impl Stage {
         self.server.cli(&["HLEN", &format!("queue:{{mail}}:{name}")]).parse().unwrap()
     }
 
+    /// Every key, in order.
+    pub(crate) fn keys(&self) -> String {
+        let all = self.server.cli(&["KEYS", "*"]);
+        let mut all: Vec<_> = all.lines().collect();
+        all.sort_unstable();
+        all.join("\n")
+    }
+
+    /// How many workers sleep.
+    pub(crate) fn sleepers(&self) -> u64 {
+        self.server.cli(&["ZCARD", "queue:{mail}:sleepers"]).parse().unwrap()
+    }
+
+    /// The fields of the shard's `meta`, in order.
+    pub(crate) fn meta(&self) -> Vec<(String, String)> {
+        let all = self.server.cli(&["HGETALL", "queue:{mail}:meta"]);
+        let all: Vec<_> = all.lines().collect();
+        let mut fields: Vec<_> = all.chunks(2).map(|pair| (pair[0].to_owned(), pair[1].to_owned())).collect();
+        fields.sort();
+        fields
+    }
+
     pub(crate) async fn counts(&self) -> Counts {
         self.storage.counts(&mail()).await.unwrap()
     }

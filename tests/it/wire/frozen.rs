@@ -18,8 +18,8 @@ use queue_storage::model::{
     Progress, Rate, Settled, Settlement, Shard, Timestamp, Trigger, Unique, When, WhenFull, Window, WorkerId,
 };
 use queue_storage::storage::{
-    Act, Acted, Claim, Control, Enqueue, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, Maintain, Operate,
-    Renewal, Retention, Revocation, Scope, SettleAnswer, WorkerRecord,
+    Act, Acted, Changed, Claim, Control, Enqueue, EnqueueCall, Exchange, Exchanged, JobQuery, LeaseTerms, Maintain,
+    Operate, Receipt, Renewal, Retention, Revocation, ScheduleChange, Scope, SettleAnswer, WorkerRecord,
 };
 
 use super::{block, code, root, table, tables};
@@ -161,6 +161,16 @@ impl Story {
         assert_eq!(self.storage.act(&shard(), &[id(13)], &act).await.unwrap(), [Acted::Asked]);
     }
 
+    /// A schedule that is to be due, and one that never is.
+    async fn schedules(&self) {
+        let data = bytes::Bytes::from_static(b"\x01\x80");
+        let due = [("daily", Some(self.clock.now() + 3600 * SECOND)), ("paused", None)];
+        let changes =
+            due.map(|(name, due)| ScheduleChange::new(name.parse().unwrap(), None, Some((due, data.clone()))));
+        let ticked = self.storage.tick(&shard(), &changes).await.unwrap();
+        assert_eq!(ticked.changed, [Changed::Applied(Vec::new()), Changed::Applied(Vec::new())]);
+    }
+
     /// Jobs that hold each other back: by slots, by a rate, by being unique.
     async fn crowd(&self) {
         let slots = Limit::Slots { key: "task:t".parse().unwrap(), most: 1, full: WhenFull::Wait };
@@ -297,6 +307,7 @@ async fn tell() -> Story {
     story.crowd().await;
     story.flow().await;
     story.meddle().await;
+    story.schedules().await;
     story.storage.deregister(story.worker(1)).await.unwrap();
     story.prune().await;
     story
@@ -527,7 +538,7 @@ async fn today_reads_and_goes_on_with_the_bytes_of_layout_1() {
 
 /// Whom flows wait for comes, and what they hand on is carried away.
 async fn flows_go_on(story: &Story) {
-    let parcels = async |sent: &[JobId]| {
+    let parcels = async |sent: &[Receipt]| {
         let parcels = story.storage.outbox(&shard(), sent).await.unwrap().parcels;
         parcels.into_iter().map(|one| (number(one.relay), one.input)).collect::<Vec<_>>()
     };
@@ -537,7 +548,7 @@ async fn flows_go_on(story: &Story) {
     assert_eq!(inputs, [Input::Returned((&b"\x2a"[..]).into()), done]);
     let delivered = story.storage.deliver(&shard(), &[(id(41), Input::Nothing)]).await.unwrap();
     assert_eq!(delivered, [Some(State::Completed)]);
-    assert_eq!(parcels(&[id(44)]).await, [(45, Input::Nothing)]);
+    assert_eq!(parcels(&[Receipt { relay: id(44), sequence: 30 }]).await, [(45, Input::Nothing)]);
     let states: Vec<_> = story.jobs().await.iter().filter(|job| number(job.id) > 40).map(|job| job.state).collect();
     let [x, c] = [State::Cancelled, State::Completed];
     assert_eq!(states, [c, x, c, c, State::Ready, x, x, x, c]);

@@ -1,30 +1,6 @@
--- Takes jobs in, in one step.
---
--- KEYS  all of the shard.
--- ARGV  1 clock, 2 PUBLISH or SPUBLISH, 3 caller (16 bytes), 4 number, then for each job its id (16 bytes) and the part
---       of its record that the caller makes: flags, task, what is not usual, envelope.
--- Returns  `ok` and the answers, one after the other: the state's letter for a job taken in, its capital for a duplicate,
---       `?` and an id for an unknown dependency, `*` and a count for that many that are all ready; `=` for one that another
---       of its unique key keeps out, `!` for one that is refused therefore and `~` for one by which the other was replaced,
---       each followed by the other's id and its state's letter, `-` if it is not stored; then 1 if the shard had never taken
---       a job in, else 0. Or `superseded` and the number that came first.
--- Cost  about 11 commands, and for each further job one member of a variadic HSET and ZADD, another of each if it expires;
---       a job that waits costs a command and two for each job it waits for, one with slots a command for each key that is
---       new to this call, one that replaces another about 10. At most 1,000 jobs and 1,000 edges, which the
---       caller sees to.
-local caller, number, count = ARGV[3], tonumber(ARGV[4]), (#ARGV - 4) / 2
-local kept = call('HMGET', META, 'seq', 'c:' .. caller)
-if kept[2] then
-  local last = open('>I8', kept[2])
-  if number == last then return {'ok', sub(kept[2], 9)} end
-  if number < last then return {'superseded', last} end
-end
-S.sequence = tonumber(kept[1]) or 0
-
-local ids = {}
-for i = 1, count do
-  ids[i] = ARGV[3 + i * 2]
-end
+-- Takes jobs in, whoever brings them: `ids`, of each in `parts` the part of its record that the caller makes, and how many
+-- they are, `count`. Leaves in `answers` what became of each, `admit` if any was not plain, how many were `admitted`, and
+-- `is_first` if the shard had never taken a job in; whoever brought them writes the sequence and wakes sleepers.
 local stored = count > 0 and call('HMGET', JOBS, unpack(ids)) or ids
 -- When they were taken in, as the ends of records, by when their ids were made: mostly the same.
 local stamps = {}
@@ -133,7 +109,7 @@ local function particular()
   local function ask_for_owners()
     local keys, asked = {}, {}
     for i = 1, count do
-      local part = ARGV[4 + i * 2]
+      local part = parts[i]
       local unique = byte(part) > 127 and S.limits(K).own(ZERO6 .. part).unique
       if unique and not asked[unique.key] then keys[#keys + 1], asked[unique.key] = unique.key, true end
     end
@@ -217,7 +193,7 @@ end
 
 local admit
 for i = 1, count do
-  local id, part = ids[i], ARGV[4 + i * 2]
+  local id, part = ids[i], parts[i]
   local twin = stored[i] or here[id]
   if twin or byte(part) > 3 then
     admit = admit or particular()
@@ -261,10 +237,3 @@ if #admitted > 0 then
   if #new > 0 then call('ZADD', INDEX, unpack(new)) end
   is_first = call('HINCRBY', META, 'enqueued', #admitted) == #admitted
 end
-
-local answer = admit and table.concat(answers) or '*' .. count
-call('HSET', META, 'seq', S.sequence, 'c:' .. caller, pack('>I8', number) .. answer)
-call('ZADD', IDLE, now, 'c:' .. caller)
-finish()
-if (S.ready + S.posted > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready + S.posted) end
-return {'ok', answer, is_first and 1 or 0}
