@@ -24,6 +24,9 @@ pub(crate) fn decode<T: DeserializeOwned>(bytes: &[u8]) -> Result<T, String> {
 /// MessagePack's nil: what a task that returns nothing gives to the next step.
 pub(crate) const NIL: &[u8] = &[0xc0];
 
+/// A MessagePack map without entries.
+pub(crate) const NO_ENTRIES: &[u8] = &[0x80];
+
 /// Puts one more entry, `key: value`, in front of an encoded map; `value` is encoded already, `None` is nil.
 pub(crate) fn with_first(key: &str, value: Option<&[u8]>, map: &[u8]) -> Result<Bytes, String> {
     let (entries, body) = split_map(map)?;

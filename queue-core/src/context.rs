@@ -24,6 +24,9 @@ pub use testing::TestContext;
 #[derive(Clone)]
 pub struct Context(Arc<Inner>);
 
+/// The header that names the schedule of a job.
+pub(crate) const SCHEDULE_HEADER: &str = "queue.schedule";
+
 /// The facts of one run.
 #[derive(Debug)]
 pub(crate) struct Inner {
@@ -103,10 +106,17 @@ impl Context {
         self.0.deadline.map(Into::into)
     }
 
-    /// The moment the job was scheduled for; `None` when it was to run at once.
+    /// The moment the job was scheduled for; `None` when it was to run at once. Of a schedule's job it is the tick, however
+    /// late that was carried out, and the same for every attempt.
     #[must_use]
     pub fn scheduled_for(&self) -> Option<SystemTime> {
         self.0.scheduled_for.map(Into::into)
+    }
+
+    /// The name of the [`Schedule`](crate::Schedule) that enqueued the job; `None` if none did.
+    #[must_use]
+    pub fn schedule(&self) -> Option<&str> {
+        self.header(SCHEDULE_HEADER)
     }
 
     /// When it was enqueued, by the storage's clock.

@@ -12,6 +12,7 @@ use queue_storage::model::{Failure, FailureKind, Outcome};
 use crate::classes::Classes;
 use crate::codec;
 use crate::context::{Context, Requirements};
+use crate::draft::Draft;
 use crate::task::{Task, TaskOptions};
 
 /// A run: what the task's function does, up to its outcome. It may panic.
@@ -68,6 +69,11 @@ fn stored<T: serde::Serialize + 'static>(output: &T) -> Outcome {
     }
 }
 
+/// The call of a task whose arguments all have defaults; else which has none.
+fn alone<T: Task>() -> Result<Draft, String> {
+    codec::decode::<T>(codec::NO_ENTRIES).map(|args| Draft::new::<T>(&args))
+}
+
 /// A task as a worker knows it.
 #[derive(Clone)]
 pub(crate) struct Registered {
@@ -79,6 +85,8 @@ pub(crate) struct Registered {
     pub(crate) returns: bool,
     pub(crate) requires: fn(&mut Requirements),
     pub(crate) handler: Arc<dyn Handler>,
+    /// Its call with every argument left out.
+    pub(crate) alone: fn() -> Result<Draft, String>,
 }
 
 impl Registered {
@@ -91,6 +99,7 @@ impl Registered {
             returns: !is_nothing::<T::Output>(),
             requires: T::requires,
             handler: Arc::new(Typed::<T>(PhantomData)),
+            alone: alone::<T>,
         }
     }
 }

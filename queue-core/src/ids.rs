@@ -6,10 +6,13 @@ use queue_storage::model::{JobId, Shard};
 pub(crate) fn derived(id: JobId, word: &[u8], shard: &Shard) -> JobId {
     // The 62 random bits of a UUIDv7's second half, of which the last twelve name the home.
     const RANDOM: u128 = (1 << 62) - 1;
-    let mut hash = fnv(0xcbf2_9ce4_8422_2325, &id.as_u128().to_be_bytes());
-    hash = fnv(hash, word);
-    hash = fnv(hash, shard.to_string().as_bytes());
+    let hash = hash(&[&id.as_u128().to_be_bytes(), word, shard.to_string().as_bytes()]);
     JobId::from_u128(id.as_u128() ^ (u128::from(hash) & RANDOM)).at_home(shard)
+}
+
+/// A number that follows from these bytes, one after the other: FNV-1a, 64 bits.
+pub(crate) fn hash(parts: &[&[u8]]) -> u64 {
+    parts.iter().fold(0xcbf2_9ce4_8422_2325, |hash, part| fnv(hash, part))
 }
 
 /// FNV-1a, 64 bits: Fowler, Noll, Vo, <http://www.isthe.com/chongo/tech/comp/fnv/>.

@@ -12,6 +12,7 @@ mod limits;
 mod task_error;
 
 mod facts;
+mod policies;
 mod progress;
 
 mod failed;
@@ -29,9 +30,12 @@ mod list;
 mod call;
 mod step;
 
+mod periodic;
+
 mod flow;
 
 mod operate;
+mod schedules;
 
 mod explain;
 mod handle;
@@ -72,11 +76,17 @@ pub use operate::{
     ActError, BulkError, BulkReport, Cancelled, JobEdit, Listing, Overview, Queue, QueueOverview, Revoke, Selection,
     WorkerOverview,
 };
+pub use periodic::{IntoCron, Schedule, ScheduleError};
+pub use policies::{Missed, Overlap};
+pub use schedules::{ScheduleFacts, ScheduleHandle, ScheduleSource};
 pub use step::{After, IntoStep};
-pub use task::{DelayFn, RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
+pub use task::{DelayFn, Periodic, PeriodicTiming, RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
 pub use task_error::{BoxError, MarkedError, TaskError, TaskResultExt};
 pub use worker::{BuildError, Worker, WorkerBuilder};
 
+#[cfg(feature = "cron")]
+pub use queue_cron::Quartz;
+pub use queue_cron::{Cron, CronError, Every, Fields as CronFields, TimeZone, TimeZoneError};
 pub use queue_storage::clock;
 pub use queue_storage::model::{
     AttemptEnd, Backoff, Delays, EndReason, Failure, FailureKind, Fingerprint, Jitter, Job, JobId, Key, Node, Parked,

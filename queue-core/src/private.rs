@@ -8,8 +8,9 @@ pub use crate::context::{Context, FromContext, Requirements};
 pub use crate::enqueue::EnqueueError;
 pub use crate::handle::JobHandle;
 pub use crate::limits::{Limit, Unique};
+pub use crate::policies::{Missed, Overlap};
 pub use crate::step::After;
-pub use crate::task::{RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
+pub use crate::task::{Periodic, RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
 pub use crate::task_error::TaskError;
 pub use queue_storage::model::{Backoff, Jitter, Rate};
 

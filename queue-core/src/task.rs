@@ -8,7 +8,7 @@ use serde::de::DeserializeOwned;
 
 mod options;
 
-pub use options::{DelayFn, TaskOptions};
+pub use options::{DelayFn, Periodic, PeriodicTiming, TaskOptions};
 
 use crate::context::{Context, Requirements};
 use crate::task_error::{TaskError, TaskResultExt};

@@ -4,6 +4,7 @@ use std::fmt;
 use std::time::SystemTime;
 
 use cron::{Schedule, TimeUnitSpec};
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::days::Days;
 use crate::due::Due;
@@ -132,5 +133,32 @@ impl fmt::Display for Quartz {
 impl fmt::Debug for Quartz {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "Quartz(\"{self}\")")
+    }
+}
+
+impl PartialEq for Quartz {
+    fn eq(&self, other: &Self) -> bool {
+        (&self.source, &self.zone) == (&other.source, &other.zone)
+    }
+}
+
+impl Eq for Quartz {}
+
+/// As a text: `CRON_TZ=Europe/Berlin 0 30 9 * * 2-6`, the zone left out where it is UTC.
+impl Serialize for Quartz {
+    fn serialize<S: Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Quartz {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> Result<Self, D::Error> {
+        let text = String::deserialize(deserializer)?;
+        let (zone, source) = match text.strip_prefix("CRON_TZ=").and_then(|rest| rest.split_once(' ')) {
+            Some((zone, source)) => (TimeZone::new(zone).map_err(serde::de::Error::custom)?, source),
+            None => (TimeZone::UTC, text.as_str()),
+        };
+        let schedule: Schedule = source.parse().map_err(serde::de::Error::custom)?;
+        Ok(Self::from(schedule).in_zone(zone))
     }
 }

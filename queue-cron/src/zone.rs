@@ -2,6 +2,7 @@
 
 use std::fmt;
 use std::str::FromStr;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use jiff::civil::DateTime;
@@ -53,6 +54,23 @@ impl TimeZone {
     #[must_use]
     pub fn name(&self) -> &str {
         self.0.iana_name().unwrap_or("UTC")
+    }
+
+    /// What its clock shows at a moment, with its offset and name, to the microsecond (RFC 9557).
+    ///
+    /// ```
+    /// use queue_cron::TimeZone;
+    ///
+    /// let paris = TimeZone::new("Europe/Paris")?;
+    /// assert_eq!(paris.show(std::time::UNIX_EPOCH), "1970-01-01T01:00:00+01:00[Europe/Paris]");
+    /// # Ok::<(), queue_cron::TimeZoneError>(())
+    /// ```
+    #[must_use]
+    pub fn show(&self, moment: SystemTime) -> String {
+        match Timestamp::try_from(moment) {
+            Ok(moment) => moment.to_zoned(self.0.clone()).to_string(),
+            Err(_) => format!("beyond what a calendar tells [{self}]"),
+        }
     }
 
     /// What the wall clock shows at an instant.

@@ -35,6 +35,10 @@ pub(crate) struct WorkerConfig {
     pub(crate) tell_every: Duration,
     /// How long the settlement of a run waits for its last word to be heard.
     pub(crate) last_word: Duration,
+    /// Whether it carries out ticks, and stores the schedules of its code.
+    pub(crate) periodic: bool,
+    /// How long a schedule that it can't read is left to others.
+    pub(crate) tick_again: Duration,
     /// How often a worker that is to stop when there is nothing left looks whether that is so.
     pub(crate) drain_look_every: Duration,
 }
@@ -59,6 +63,8 @@ impl Default for WorkerConfig {
             last_words: Duration::from_secs(5),
             tell_every: Duration::from_millis(100),
             last_word: Duration::from_secs(1),
+            periodic: true,
+            tick_again: Duration::from_secs(30),
             drain_look_every: Duration::from_millis(500),
         }
     }

@@ -4,7 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use futures_util::stream::{self, StreamExt};
 use queue_storage::model::{EndReason, Ending, Failure, FailureKind, Input, Job, JobId, Shard, State};
-use queue_storage::storage::{MAX_DELIVER, Parcel, StorageError};
+use queue_storage::storage::{MAX_DELIVER, Parcel, Receipt, StorageError};
 
 use super::Engine;
 use crate::gather::{Gatherer, Trouble};
@@ -29,10 +29,14 @@ const MAX_RESULTS: usize = 4;
 pub(crate) async fn carry(
     engine: &Engine,
     shard: &Shard,
-    sent: &mut Vec<JobId>,
+    sent: &mut Vec<Receipt>,
 ) -> Result<BTreeSet<Shard>, StorageError> {
-    let outbox = engine.storage().outbox(shard, sent).await?;
+    let mut outbox = engine.storage().outbox(shard, sent).await?;
     sent.clear();
+    while outbox.parcels.is_empty() && outbox.more {
+        // Nothing is to be told of the first of them any more.
+        outbox = engine.storage().outbox(shard, sent).await?;
+    }
     let mut by_target: BTreeMap<Shard, Vec<Parcel>> = BTreeMap::new();
     for parcel in outbox.parcels {
         by_target.entry(parcel.shard.clone()).or_default().push(parcel);
@@ -55,7 +59,7 @@ async fn deliver(
     from: &Shard,
     target: &Shard,
     parcels: Vec<Parcel>,
-    sent: &mut Vec<JobId>,
+    sent: &mut Vec<Receipt>,
 ) -> Result<(), StorageError> {
     let packing: Vec<_> = parcels.into_iter().map(|parcel| Box::pin(pack(engine, from, parcel))).collect();
     let mut packed = stream::iter(packing).buffered(AT_ONCE);
@@ -76,7 +80,7 @@ async fn deliver(
 /// What goes with one call.
 #[derive(Default)]
 struct Batch {
-    relays: Vec<JobId>,
+    receipts: Vec<Receipt>,
     deliveries: Vec<(JobId, Input)>,
     bytes: usize,
 }
@@ -84,7 +88,7 @@ struct Batch {
 impl Batch {
     fn add(&mut self, parcel: &Parcel, input: Option<Input>) {
         self.bytes += if let Some(Input::Returned(value)) = &input { value.len() } else { 0 };
-        self.relays.push(parcel.relay);
+        self.receipts.push(parcel.receipt());
         self.deliveries.extend(input.map(|input| (parcel.to, input)));
     }
 
@@ -92,7 +96,7 @@ impl Batch {
         self.deliveries.len() == MAX_DELIVER || self.bytes >= MAX_CALL_BYTES
     }
 
-    async fn send(self, engine: &Engine, target: &Shard, sent: &mut Vec<JobId>) -> Result<(), StorageError> {
+    async fn send(self, engine: &Engine, target: &Shard, sent: &mut Vec<Receipt>) -> Result<(), StorageError> {
         let states = match self.deliveries.is_empty() {
             true => Vec::new(),
             false => engine.storage().deliver(target, &self.deliveries).await?,
@@ -102,7 +106,7 @@ impl Batch {
                 tracing::debug!(%to, queue = %target, "nobody waits there any more");
             }
         }
-        sent.extend(self.relays);
+        sent.extend(self.receipts);
         Ok(())
     }
 }
@@ -121,7 +125,6 @@ async fn pack(engine: &Engine, from: &Shard, parcel: Parcel) -> Result<(Parcel, 
             Err(Trouble::Storage(error)) => return Err(error),
             Err(trouble) => trouble,
         },
-        Input::Open(state) => Trouble::Unfit(format!("it was run again, and is {state}")),
         _ => Trouble::Unfit("it is not stored any more, or only a newer program can carry it".to_owned()),
     };
     let relay = engine.storage().get(parcel.relay).await?.found();

@@ -17,6 +17,7 @@ use super::run::{Abandoned, Ran, panic_text, run};
 use super::{Backoff, Engine};
 use crate::context::{Context, Inner};
 use crate::handler::{Registered, RunFuture};
+use crate::periodic::tick_of;
 
 /// What came of a claimed job.
 #[derive(Debug)]
@@ -202,7 +203,7 @@ fn context(
         max_attempts: options.policy.retries.saturating_add(1),
         fence: claimed.fence.0,
         enqueued_at: job.enqueued_at,
-        scheduled_for: job.due_at,
+        scheduled_for: tick_of(&envelope.headers).or(job.due_at),
         deadline: limit.map(|limit| engine.clock().now() + limit.time()),
         headers: envelope.headers,
         client: engine.client.clone(),

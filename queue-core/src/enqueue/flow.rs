@@ -5,7 +5,7 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use queue_storage::model::{Conflict, Envelope, Input, JobId, NewJob, Node, Shard, State};
-use queue_storage::storage::{Act, Admission, MAX_ACT, StorageError};
+use queue_storage::storage::{Act, Acted, Admission, KEEP_TOLD, MAX_ACT, StorageError};
 
 use super::error::Cause;
 use super::{EnqueueError, other};
@@ -17,6 +17,9 @@ use crate::flows::{FlowHandle, GroupHandle, Page};
 const KEEP_GATHERED: Duration = Duration::from_secs(3_600);
 /// How long it waits before it delivers again what the storage did not take.
 const PAUSE: Duration = Duration::from_millis(50);
+/// How often a flow is stored over again when what ties it together had ended and was gone before the last of it was
+/// stored, since another had stored it before.
+const PASSES: usize = 8;
 
 impl<Out> Flow<Out> {
     /// Stores every job of the flow, or none; the handle is that of its end.
@@ -77,38 +80,56 @@ impl Client {
         if let Some((id, task)) = graph.clash() {
             return Err(Cause::Clash { task, id });
         }
-        let jobs = graph.knots().iter().map(|knot| self.flow_job(knot)).collect::<Result<Vec<_>, _>>()?;
+        let named = graph.named_handlers();
+        let jobs = graph.knots().iter().zip(named).map(|(knot, named)| self.flow_job(knot, &named));
+        let jobs = jobs.collect::<Result<Vec<_>, _>>()?;
         check_unique(graph, &jobs)?;
-        let first = graph.knots().first();
         let Plan { calls, gate } = plan(jobs).map_err(|error| Cause::Draft(error.into()))?;
         if gate.is_some()
             && graph.knots().iter().any(|knot| matches!(&knot.what, What::Task(draft) if draft.unique.is_some()))
         {
             return Err(unique(graph));
         }
+        let start = self.clock().now();
+        for _ in 0..PASSES {
+            let begun = self.clock().now();
+            let early = self.store_calls(graph, &calls).await?;
+            let Some((shard, gate)) = &gate else { return Ok(()) };
+            let is_late = self.clock().now() - begun > KEEP_TOLD / 2;
+            if self.relay_again(&calls, |id| is_late || early.contains(&id)).await? && self.seal(shard, *gate).await? {
+                return self.run_all(&calls).await;
+            }
+        }
+        Err(Cause::TimedOut { location: self.location(), after: self.clock().now() - start, error: None })
+    }
+
+    /// Stores what is not stored yet; the jobs that were.
+    async fn store_calls(&self, graph: &Graph, calls: &[(Shard, Vec<NewJob>)]) -> Result<BTreeSet<JobId>, Cause> {
         let mut early = BTreeSet::new();
-        for (shard, jobs) in &calls {
+        for (shard, jobs) in calls {
             let admissions = self.submit(shard, jobs.clone()).await?;
             let keeps_out = admissions.first().copied().and_then(other);
-            if let (Some(by), Some(Knot { what: What::Task(draft), .. })) = (keeps_out, first) {
+            if let (Some(by), Some(Knot { what: What::Task(draft), .. })) = (keeps_out, graph.knots().first()) {
                 return Err(Cause::Rejected { task: draft.task, by });
             }
             let stored = jobs.iter().zip(admissions).filter(|(_, told)| matches!(told, Admission::Duplicate(_)));
             early.extend(stored.map(|(job, _)| job.id));
         }
-        if let Some((shard, gate)) = gate {
-            self.relay_again(&calls, &early).await?;
-            self.seal(&shard, gate).await?;
-            for (shard, _) in &calls {
-                let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
-                self.run_inline(shard).await.map_err(failed)?;
-            }
+        Ok(early)
+    }
+
+    /// Runs what may run, in immediate mode.
+    async fn run_all(&self, calls: &[(Shard, Vec<NewJob>)]) -> Result<(), Cause> {
+        for (shard, _) in calls {
+            let failed = |error| Cause::Storage { location: self.location(), error: Arc::new(error) };
+            self.run_inline(shard).await.map_err(failed)?;
         }
         Ok(())
     }
 
-    fn flow_job(&self, one: &Knot) -> Result<(Shard, NewJob), Cause> {
-        let handlers: Vec<String> = one.handlers.iter().map(JobId::to_string).collect();
+    /// The job of one knot, which names these handlers.
+    fn flow_job(&self, one: &Knot, handlers: &BTreeSet<JobId>) -> Result<(Shard, NewJob), Cause> {
+        let handlers: Vec<String> = handlers.iter().map(JobId::to_string).collect();
         let (shard, mut job) = match &one.what {
             What::Task(draft) if handlers.is_empty() => self.job_of(draft)?,
             What::Task(draft) => {
@@ -135,24 +156,32 @@ impl Client {
         Ok((shard, job))
     }
 
-    /// A job that was stored before its flow may have ended before the other end of its relay was there to be told: now it
-    /// is, and so the relay tells it again.
-    async fn relay_again(&self, calls: &[(Shard, Vec<NewJob>)], early: &BTreeSet<JobId>) -> Result<(), Cause> {
+    /// What was stored before may have told of its end before the other end of its relay was there to hear it: now that is,
+    /// and so the relay tells it again. Whether all of those were there still to tell it.
+    async fn relay_again(
+        &self,
+        calls: &[(Shard, Vec<NewJob>)],
+        was_there: impl Fn(JobId) -> bool,
+    ) -> Result<bool, Cause> {
         let tells = |job: &&NewJob| {
-            matches!(job.node, Node::Relay { .. }) && job.waits_for.iter().any(|before| early.contains(before))
+            let may_have_told = || was_there(job.id) || job.waits_for.iter().any(|before| was_there(*before));
+            matches!(job.node, Node::Relay { .. }) && may_have_told()
         };
+        let mut all = true;
         for (shard, jobs) in calls {
             let relays: Vec<JobId> = jobs.iter().filter(tells).map(|job| job.id).collect();
             for relays in relays.chunks(MAX_ACT) {
                 let acted = self.storage().act(shard, relays, &Act::Rearm).await;
-                acted.map_err(|error| Cause::Storage { location: self.location(), error: Arc::new(error) })?;
+                let acted =
+                    acted.map_err(|error| Cause::Storage { location: self.location(), error: Arc::new(error) })?;
+                all &= acted.into_iter().all(tells_once_more);
             }
         }
-        Ok(())
+        Ok(all)
     }
 
-    /// Lets a flow start that is stored whole.
-    async fn seal(&self, shard: &Shard, gate: JobId) -> Result<(), Cause> {
+    /// Lets a flow start that is stored whole. Whether its gate was there still, or again.
+    async fn seal(&self, shard: &Shard, gate: JobId) -> Result<bool, Cause> {
         let timeout = self.config().enqueue_timeout;
         let clock = Arc::clone(self.clock());
         let deadline = clock.now() + timeout;
@@ -166,13 +195,23 @@ impl Client {
                 }
             };
             match answer.map(|states| states.first().copied().flatten()) {
-                Ok(Some(State::Completed)) => return Ok(()),
-                Ok(_) => return Err(Cause::Lapsed),
+                Ok(Some(State::Completed)) => return Ok(true),
+                Ok(Some(_)) => return Err(Cause::Lapsed),
+                Ok(None) => return Ok(false),
                 Err(error) if error.is_unavailable() => last = Some(Arc::new(error)),
                 Err(error) => return Err(Cause::Storage { location: self.location(), error: Arc::new(error) }),
             }
             clock.sleep_until((clock.now() + PAUSE).min(deadline)).await;
         }
+    }
+}
+
+/// Whether a relay that was to wait again waits, or stands in the outbox.
+fn tells_once_more(acted: Acted) -> bool {
+    match acted {
+        Acted::Done(_) => true,
+        Acted::Refused(state) => !state.is_end(),
+        _ => false,
     }
 }
 

@@ -97,6 +97,19 @@ impl Graph {
         }
     }
 
+    /// The handlers that each job names, in the order of the jobs: its own, by which they are found again, and those of the
+    /// jobs it waits for, as one that was stored before the flow does not name its own. A handler names none.
+    pub(crate) fn named_handlers(&self) -> Vec<BTreeSet<JobId>> {
+        let all: BTreeSet<JobId> = self.knots.iter().flat_map(|knot| &knot.handlers).copied().collect();
+        let mut named = Vec::with_capacity(self.knots.len());
+        for knot in &self.knots {
+            let before = knot.waits_for.iter().filter_map(|id| self.places.get(id)).map(|at| &self.knots[*at]);
+            let both = before.chain([knot]).filter(|_| !all.contains(&knot.id));
+            named.push(both.flat_map(|knot| &knot.handlers).copied().collect());
+        }
+        named
+    }
+
     /// Adds a job behind those it waits for. One that is there already is the same job.
     pub(crate) fn add(&mut self, knot: Knot) {
         match self.places.get(&knot.id).copied() {

@@ -1,11 +1,11 @@
-//! Calling a flow off, and trying again what failed of it.
+//! Calling a flow off, and trying it again.
 
-use std::collections::{BTreeSet, HashMap};
 use std::time::Duration;
 
-use queue_storage::model::{EndReason, Job, JobId, Node, Shard, State};
-use queue_storage::storage::{Act, Edit, MAX_ACT, StorageError};
+use queue_storage::model::{Job, JobId, Node, Shard};
+use queue_storage::storage::{Act, Acted, MAX_ACT, Receipt, StorageError};
 
+use super::again;
 use super::handle::FlowHandle;
 use super::walk::Walk;
 use crate::client::Client;
@@ -29,7 +29,7 @@ impl<Out> FlowHandle<Out> {
     /// When the future is dropped, some jobs may be cancelled; cancel again.
     pub async fn cancel(&self) -> Result<BulkReport, BulkError> {
         let walk = self.walked().await?;
-        let handlers = walk.all_handlers();
+        let handlers = &walk.handlers;
         let live = |job: &&Job| !job.state.is_end() && !matches!(job.node, Node::Relay { .. });
         let (first, rest): (Vec<&Job>, Vec<&Job>) =
             walk.jobs.iter().filter(live).partition(|job| handlers.contains(&job.id));
@@ -42,14 +42,21 @@ impl<Out> FlowHandle<Out> {
         deeds.done().await
     }
 
-    /// Tries again what failed: each job that is dead or has expired runs again, as by
-    /// [`Client::revive`](crate::Client::revive), and each that was cancelled for it waits again. What has completed stays as
-    /// it is, and what it returned is kept for this as long as the failed jobs are. Handlers that have run do not run again.
+    /// Tries the flow again from where it failed, or was [called off](Self::cancel): whatever did not complete and the flow
+    /// can't end without. A job of which all that it waits for has completed runs again, as by
+    /// [`Client::revive`](crate::Client::revive); any other waits again, its delay and limits counted anew, and so does what
+    /// ties jobs together. What has completed stays as it is, and what it returned is kept for this as long as the jobs that
+    /// failed are. A step that takes ends and failed over them waits for them to come again. Handlers do not come back.
     ///
-    /// Nothing to do for a flow of which nothing failed. What can't be tried again now is counted as
-    /// [refused](BulkReport::refused), and another try does it later: a job whose handler is still to run, until that has
-    /// ended; a job that takes ends and failed over them, until those it waits for have ended again. A flow that was
-    /// [called off](Self::cancel) is not put together again: build it anew.
+    /// Nothing is done to a flow that has completed, though it may have been told of jobs that failed, nor behind a
+    /// step that has. Ends that were gathered before they were told (those of more than a hundred jobs, or of
+    /// jobs that are all in another queue) are told as they were.
+    ///
+    /// What can't be tried again is counted as [refused](BulkReport::refused). While a handler in the queue of the job that it
+    /// handles is to run, or runs, that is everything, and nothing is done: it is to be told how that ended. Another
+    /// try does it when the handler has ended; calling the handler off is a way, too. For good it is a job of which
+    /// something that it waited for is not stored any more, and what holds together a flow that was never stored whole: what
+    /// waits again for these is cancelled again.
     ///
     /// # Errors
     /// The storage can't be asked; what was done until then is done, doing it again does the rest.
@@ -57,27 +64,23 @@ impl<Out> FlowHandle<Out> {
     /// # Cancel safety
     /// When the future is dropped, some jobs may run again and others not; try again.
     pub async fn retry(&self) -> Result<BulkReport, BulkError> {
-        let walk = self.walked().await?;
-        let handlers = walk.all_handlers();
-        let jobs: Vec<&Job> = walk.jobs.iter().filter(|job| !handlers.contains(&job.id)).collect();
-        let followed = |job: &Job| job.state == State::Cancelled && job.reason == Some(EndReason::Dependency);
-        let relays = untold(&walk, followed);
+        let mut walk = self.walked().await?;
+        let untold = again::untold(&walk, self.id());
+        if !untold.is_empty() {
+            for relay in untold {
+                told(self.client(), relay).await.map_err(|error| BulkError::new(BulkReport::default(), error))?;
+            }
+            walk = self.walked().await?;
+        }
         let mut deeds = Deeds::new(self.client());
-        for relay in jobs.iter().filter(|job| relays.contains(&job.id) && job.state == State::Ready) {
-            told(self.client(), relay).await.map_err(|error| BulkError::new(BulkReport::default(), error))?;
+        let acts = again::acts(&walk, self.id());
+        if again::is_being_handled(&walk, &acts) {
+            return Ok(deeds.refused(&acts));
         }
         // Holds wait again before any relay delivers to them.
-        for job in jobs.iter().filter(|job| job.node == Node::Hold && followed(job)) {
-            deeds.add(job, &Act::Rearm).await?;
-        }
-        for job in jobs {
-            match job.node {
-                Node::Hold => {}
-                Node::Relay { .. } if relays.contains(&job.id) => deeds.add(job, &Act::Rearm).await?,
-                Node::Task if is_failed(job) => deeds.add(job, &Act::Revive(Edit::new())).await?,
-                _ if followed(job) => deeds.add(job, &Act::Rearm).await?,
-                _ => {}
-            }
+        let (holds, others): (Vec<_>, Vec<_>) = acts.into_iter().partition(|(job, _)| job.node == Node::Hold);
+        for (job, act) in holds.into_iter().chain(others) {
+            deeds.add(job, &act).await?;
         }
         deeds.done().await
     }
@@ -88,39 +91,21 @@ impl<Out> FlowHandle<Out> {
     }
 }
 
-/// Waits until a relay has left the outbox. What it told has arrived, though whoever carried it may not have said so yet, and
+/// Waits until a relay has told of an end. What it told has arrived, though whoever carried it may not have said so yet, and
 /// is to say it of this time and not of the next. When nobody does, this does.
 async fn told(client: &Client, relay: &Job) -> Result<(), StorageError> {
     let (storage, clock) = (client.storage(), client.clock());
     let deadline = clock.now() + TOLD_WITHIN;
-    while clock.now() < deadline {
+    loop {
         match storage.get(relay.id).await?.found() {
-            Some(now) if now.state == State::Ready => clock.sleep_until(clock.now() + LOOK_EVERY).await,
-            _ => return Ok(()),
+            Some(now) if now.state.is_end() => return Ok(()),
+            Some(now) if clock.now() >= deadline => {
+                let receipt = Receipt { relay: relay.id, sequence: now.sequence.unwrap_or_default() };
+                return storage.outbox(&relay.shard, &[receipt]).await.map(drop);
+            }
+            Some(_) => clock.sleep_until(clock.now() + LOOK_EVERY).await,
+            None => return Ok(()),
         }
-    }
-    storage.outbox(&relay.shard, &[relay.id]).await.map(drop)
-}
-
-/// The relays that are to tell again: those of holds that were cancelled, and of holds that wait although they have told.
-fn untold(walk: &Walk, followed: impl Fn(&Job) -> bool) -> BTreeSet<JobId> {
-    let by_id: HashMap<JobId, &Job> = walk.jobs.iter().map(|job| (job.id, job)).collect();
-    let holds = walk.jobs.iter().filter(|job| job.node == Node::Hold);
-    let relays = holds.flat_map(|hold| {
-        let before = walk.before.get(&hold.id).into_iter().flatten().filter_map(|id| by_id.get(id));
-        let relays = before.filter(|job| matches!(job.node, Node::Relay { .. }));
-        let cancelled = followed(hold);
-        relays.filter(move |relay| cancelled || hold.state == State::Waiting && relay.state == State::Completed)
-    });
-    relays.map(|relay| relay.id).collect()
-}
-
-/// Whether a job ended without completing, by its own fault or by someone's will.
-fn is_failed(job: &Job) -> bool {
-    match job.state {
-        State::Dead | State::Expired => true,
-        State::Cancelled => !matches!(job.reason, Some(EndReason::Dependency | EndReason::NotNeeded)),
-        _ => false,
     }
 }
 
@@ -150,6 +135,15 @@ impl<'a> Deeds<'a> {
                 Ok(())
             }
         }
+    }
+
+    /// The report when nothing is done.
+    fn refused(mut self, acts: &[(&Job, Act)]) -> BulkReport {
+        for (job, _) in acts {
+            self.report.matched += 1;
+            self.report.note(Acted::Refused(job.state));
+        }
+        self.report
     }
 
     async fn flush(&mut self) -> Result<(), BulkError> {

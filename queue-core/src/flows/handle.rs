@@ -16,7 +16,7 @@ use crate::task::{Task, TaskOutput};
 ///
 /// It knows the flow by its last job; [`Client::flow`] makes another from that job's id. What it shows and does takes in
 /// every job that the last one waits for, directly or not, and the handlers of these; not jobs that merely wait for one of
-/// them.
+/// them, nor handlers of a last job that was enqueued before its flow.
 pub struct FlowHandle<Out> {
     job: JobHandle<Out>,
 }

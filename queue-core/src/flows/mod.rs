@@ -1,6 +1,7 @@
 //! Handles to stored flows: waiting for them, looking at them, calling them off, trying again what failed.
 
 mod acts;
+mod again;
 mod arrivals;
 mod handle;
 mod tree;

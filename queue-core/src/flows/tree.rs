@@ -104,7 +104,7 @@ impl<Out> FlowHandle<Out> {
     /// The storage can't be asked.
     pub async fn tree(&self) -> Result<FlowTree, StorageError> {
         let walk = Walk::read(self.client(), self.id()).await?;
-        let handlers = walk.all_handlers();
+        let handlers = &walk.handlers;
         let shown: BTreeSet<JobId> = walk.jobs.iter().filter(|job| job.node.is_task()).map(|job| job.id).collect();
         let mut after = HashMap::new();
         let nodes = walk.jobs.iter().map(|job| (job, tasks_before(&walk, &shown, job, &mut after)));
@@ -122,7 +122,7 @@ impl<Out> FlowHandle<Out> {
     /// The storage can't be asked.
     pub async fn status(&self) -> Result<FlowStatus, StorageError> {
         let walk = Walk::read(self.client(), self.id()).await?;
-        let handlers = walk.all_handlers();
+        let handlers = &walk.handlers;
         let end = walk.jobs.iter().find(|job| job.id == self.id());
         let mut by_state = BTreeMap::new();
         for job in walk.jobs.iter().filter(|job| job.node.is_task() && !handlers.contains(&job.id)) {
@@ -137,9 +137,9 @@ impl<Out> FlowHandle<Out> {
 /// The tasks' jobs that a job waits for, through whatever ties them together.
 fn tasks_before(walk: &Walk, shown: &BTreeSet<JobId>, job: &Job, known: &mut HashMap<JobId, Vec<JobId>>) -> Vec<JobId> {
     let mut tasks = Vec::new();
-    for id in walk.before.get(&job.id).into_iter().flatten() {
-        match known.get(id) {
-            _ if shown.contains(id) || walk.gone.contains(id) => tasks.push(*id),
+    for id in walk.before(job.id) {
+        match known.get(&id) {
+            _ if shown.contains(&id) || walk.gone.contains(&id) => tasks.push(id),
             Some(through) => tasks.extend(through.iter().filter(|id| !tasks.contains(id)).copied().collect::<Vec<_>>()),
             None => {}
         }

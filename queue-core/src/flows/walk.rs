@@ -1,6 +1,6 @@
 //! All jobs of a flow, from the last one back.
 
-use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::collections::{BTreeSet, HashMap};
 
 use futures_util::stream::{self, StreamExt};
 use queue_storage::model::{Envelope, Job, JobId, Node};
@@ -19,8 +19,8 @@ pub(super) struct Walk {
     pub(super) jobs: Vec<Job>,
     /// Whom each waits for, as the flow was built: a hold stands for the job it is told of.
     pub(super) before: HashMap<JobId, Vec<JobId>>,
-    /// Jobs that handle the end of others, by these.
-    pub(super) handlers: BTreeMap<JobId, Vec<JobId>>,
+    /// Jobs that handle the end of others.
+    pub(super) handlers: BTreeSet<JobId>,
     /// Jobs of the flow that are not stored any more.
     pub(super) gone: BTreeSet<JobId>,
 }
@@ -29,7 +29,7 @@ impl Walk {
     /// Reads the flow that ends with this job.
     pub(super) async fn read(client: &Client, end: JobId) -> Result<Self, StorageError> {
         let mut walk =
-            Self { jobs: Vec::new(), before: HashMap::new(), handlers: BTreeMap::new(), gone: BTreeSet::new() };
+            Self { jobs: Vec::new(), before: HashMap::new(), handlers: BTreeSet::new(), gone: BTreeSet::new() };
         let mut found: HashMap<JobId, Job> = HashMap::new();
         let (mut seen, mut next) = (BTreeSet::from([end]), vec![end]);
         while !next.is_empty() {
@@ -50,7 +50,7 @@ impl Walk {
         Ok(walk)
     }
 
-    /// Notes whom a job waits for and who handles its end; all jobs that it names.
+    /// Notes whom a job waits for, and who handles its end and theirs; all jobs that it names.
     fn note(&mut self, job: &Job) -> Vec<JobId> {
         let headers = Envelope::decode(&job.envelope).map(|envelope| envelope.headers).unwrap_or_default();
         let ids = |name: &str| -> Vec<JobId> {
@@ -64,15 +64,13 @@ impl Walk {
         let handlers = ids(HANDLERS);
         let named = before.iter().chain(&handlers).copied().collect();
         self.before.insert(job.id, before);
-        if !handlers.is_empty() {
-            self.handlers.insert(job.id, handlers);
-        }
+        self.handlers.extend(handlers);
         named
     }
 
     /// Puts each job behind those it waits for.
     fn order(&mut self, end: JobId, mut found: HashMap<JobId, Job>) {
-        let roots: Vec<JobId> = std::iter::once(end).chain(self.handlers.values().flatten().copied()).collect();
+        let roots: Vec<JobId> = std::iter::once(end).chain(self.handlers.iter().copied()).collect();
         let mut entered = BTreeSet::new();
         for root in roots {
             // A stack of its own: a pipeline may be as long as it likes.
@@ -89,8 +87,8 @@ impl Walk {
         }
     }
 
-    /// Every job that handles the end of another.
-    pub(super) fn all_handlers(&self) -> BTreeSet<JobId> {
-        self.handlers.values().flatten().copied().collect()
+    /// Whom a job waits for.
+    pub(super) fn before(&self, id: JobId) -> impl Iterator<Item = JobId> + '_ {
+        self.before.get(&id).into_iter().flatten().copied()
     }
 }

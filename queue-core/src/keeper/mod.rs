@@ -2,3 +2,5 @@
 //! every process at once. What must not wait for a keeper (promoting, reclaiming) is part of the exchange instead.
 
 pub(crate) mod pruner;
+pub(crate) mod reconciler;
+pub(crate) mod ticker;

@@ -30,6 +30,11 @@ impl<T> Listing<T> {
 }
 
 impl<T: Send + 'static> Listing<T> {
+    /// What this stream gives.
+    pub(crate) fn of(stream: Pin<Box<dyn Stream<Item = Result<T, StorageError>> + Send>>) -> Self {
+        Self(stream)
+    }
+
     /// Nothing but an error.
     pub(super) fn failed(error: StorageError) -> Self {
         Self(Box::pin(stream::once(std::future::ready(Err(error)))))

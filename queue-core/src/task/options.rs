@@ -5,6 +5,7 @@ use std::time::Duration;
 use queue_storage::model::{Backoff, Jitter, RetryPolicy};
 
 use crate::limits::{Limit, Unique};
+use crate::policies::{Missed, Overlap};
 
 /// The options of a task, which each call may override.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -36,6 +37,8 @@ pub struct TaskOptions {
     pub limits: &'static [Limit],
     /// Whether a lost lease ends the job instead of running it again. Default no.
     pub at_most_once: bool,
+    /// When its job is enqueued by itself, on a worker that knows the task. Default never.
+    pub periodic: Option<Periodic>,
 }
 
 impl TaskOptions {
@@ -54,6 +57,7 @@ impl TaskOptions {
         unique: None,
         limits: &[],
         at_most_once: false,
+        periodic: None,
     };
 
     /// Sets the queue.
@@ -156,10 +160,100 @@ impl TaskOptions {
         self
     }
 
+    /// Enqueues a job of the task by itself, under a schedule with the name of the task. Its arguments must all have
+    /// defaults.
+    #[must_use]
+    pub const fn periodic(mut self, periodic: Periodic) -> Self {
+        self.periodic = Some(periodic);
+        self
+    }
+
     /// Makes a lost lease end the job instead of running it again.
     #[must_use]
     pub const fn at_most_once(mut self) -> Self {
         self.at_most_once = true;
+        self
+    }
+}
+
+/// When a job of a task is enqueued by itself: what `cron`, `every` and the options beside them say in `#[task]`. Each means
+/// what it does on a [`Schedule`](crate::Schedule).
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub struct Periodic {
+    /// The times of an expression, or an interval.
+    pub timing: PeriodicTiming,
+    /// The zone on whose clock an expression goes. Default what the expression says, else UTC.
+    pub tz: Option<&'static str>,
+    /// What becomes of ticks that nobody carried out in time.
+    pub missed: Missed,
+    /// What becomes of a tick while the job before has not ended.
+    pub overlap: Overlap,
+    /// The most by which a job starts later than its tick. Default nothing.
+    pub jitter: Duration,
+    /// The number of this definition. Default 0.
+    pub revision: u32,
+}
+
+/// See [`Periodic::timing`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum PeriodicTiming {
+    /// A cron expression.
+    Cron(&'static str),
+    /// An interval.
+    Every(Duration),
+}
+
+impl Periodic {
+    /// At the times of a cron expression.
+    #[must_use]
+    pub const fn cron(expression: &'static str) -> Self {
+        Self::of(PeriodicTiming::Cron(expression))
+    }
+
+    /// Each so often.
+    #[must_use]
+    pub const fn every(period: Duration) -> Self {
+        Self::of(PeriodicTiming::Every(period))
+    }
+
+    const fn of(timing: PeriodicTiming) -> Self {
+        Self { timing, tz: None, missed: Missed::DEFAULT, overlap: Overlap::Allow, jitter: Duration::ZERO, revision: 0 }
+    }
+
+    /// Sets the zone.
+    #[must_use]
+    pub const fn tz(mut self, name: &'static str) -> Self {
+        self.tz = Some(name);
+        self
+    }
+
+    /// Sets what becomes of missed ticks.
+    #[must_use]
+    pub const fn missed(mut self, missed: Missed) -> Self {
+        self.missed = missed;
+        self
+    }
+
+    /// Sets what becomes of ticks that overlap.
+    #[must_use]
+    pub const fn overlap(mut self, overlap: Overlap) -> Self {
+        self.overlap = overlap;
+        self
+    }
+
+    /// Sets by how much its jobs are spread.
+    #[must_use]
+    pub const fn jitter(mut self, most: Duration) -> Self {
+        self.jitter = most;
+        self
+    }
+
+    /// Sets the number of this definition.
+    #[must_use]
+    pub const fn revision(mut self, revision: u32) -> Self {
+        self.revision = revision;
         self
     }
 }

@@ -5,9 +5,10 @@ use std::fmt;
 use super::line::Line;
 use crate::engine::Engine;
 use crate::handler::Registered;
+use crate::keeper::reconciler::Defined;
 
 /// One event for the worker, one for each task.
-pub(super) fn show(engine: &Engine, lines: &[Line]) {
+pub(super) fn show(engine: &Engine, lines: &[Line], schedules: &[Defined]) {
     let queues: Vec<_> = lines.iter().map(|line| line.shard.to_string()).collect();
     tracing::info!(
         worker = %engine.id,
@@ -16,9 +17,24 @@ pub(super) fn show(engine: &Engine, lines: &[Line]) {
         concurrency = engine.config.concurrency,
         lease = ?engine.config.lease.length,
         tasks = engine.registry.tasks().len(),
-        schedules = 0,
+        schedules = schedules.len(),
         "worker starts"
     );
+    for one in schedules {
+        let Defined { name, shard, definition, revision } = one;
+        tracing::info!(
+            "  schedule {name} ({} in queue {shard}, {}, revision {revision})",
+            definition.call.task,
+            definition.timing
+        );
+        if !lines.iter().any(|line| line.shard == *shard) {
+            tracing::warn!(
+                schedule = %name, queue = %shard,
+                "this worker does not serve the schedule's queue: it ticks where a worker does; add `.queue({:?})`",
+                shard.queue.as_str()
+            );
+        }
+    }
     for task in engine.registry.tasks() {
         tracing::info!("  task {}", Described(task));
         if !lines.iter().any(|line| line.shard.queue.as_str() == task.options.queue) {

@@ -12,13 +12,17 @@ use super::Worker;
 use super::courier::Desk;
 use super::line;
 use super::slots::Slots;
+use crate::call::Call;
 use crate::classes::Classes;
 use crate::client::Client;
 use crate::data::{Data, DataMap};
 use crate::engine::{DeathHook, Engine, Immediate, Registry, WorkerConfig};
 use crate::facts::DeadLetter;
 use crate::handler::Registered;
+use crate::keeper::reconciler::Defined;
 use crate::list::TaskList;
+use crate::periodic::{IntoCron, Schedule};
+use crate::task::Task;
 
 /// Builds a [`Worker`].
 #[must_use = "a builder does nothing until `.build()`"]
@@ -32,6 +36,7 @@ pub struct WorkerBuilder {
     twice: Vec<&'static str>,
     queues: Vec<(String, Option<u32>)>,
     hook: DeathHook,
+    schedules: Vec<Schedule>,
 }
 
 impl WorkerBuilder {
@@ -46,6 +51,7 @@ impl WorkerBuilder {
             twice: Vec::new(),
             queues: Vec::new(),
             hook: DeathHook::default(),
+            schedules: Vec::new(),
         }
     }
 
@@ -100,6 +106,40 @@ impl WorkerBuilder {
     /// each gets its weight's share. At least 1.
     pub fn queue_weighted(mut self, name: impl Into<String>, weight: u32) -> Self {
         self.queues.push((name.into(), Some(weight)));
+        self
+    }
+
+    /// Enqueues a call at the times of a cron expression, under a schedule of this name. Whatever more is to be said of it is
+    /// said with [`schedule`](Self::schedule).
+    ///
+    /// ```
+    /// # use queue_core::{Call, Client, Context, Task, TaskError, Worker};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Cleanup { keep_days: u32 }
+    /// # impl Task for Cleanup { type Output = (); const NAME: &'static str = "cleanup";
+    /// #   async fn run(self, _: Context) -> Result<(), TaskError> { Ok(()) } }
+    /// let client = Client::memory();
+    /// let builder = Worker::builder(&client).cron("nightly-cleanup", "0 3 * * *", Call::new(Cleanup { keep_days: 30 }));
+    /// # let _ = builder;
+    /// ```
+    pub fn cron<T: Task>(self, name: impl Into<String>, expression: impl IntoCron, call: Call<T>) -> Self {
+        self.schedule(Schedule::new(name, call).cron(expression))
+    }
+
+    /// Enqueues a call each `period`, under a schedule of this name: at whole periods after the epoch.
+    pub fn every<T: Task>(self, name: impl Into<String>, period: Duration, call: Call<T>) -> Self {
+        self.schedule(Schedule::new(name, call).every(period))
+    }
+
+    /// Defines a schedule: it is stored when the worker starts, unless what is stored of it
+    /// [stands](Schedule::revision), and each of its ticks is carried out once, by whichever worker serves its queue.
+    pub fn schedule(mut self, schedule: Schedule) -> Self {
+        self.schedules.push(schedule);
+        self
+    }
+
+    /// Whether it carries out ticks of schedules, and stores those that its code defines. Default yes.
+    pub fn periodic(mut self, periodic: bool) -> Self {
+        self.config.periodic = periodic;
         self
     }
 
@@ -239,6 +279,7 @@ impl WorkerBuilder {
             problems
                 .push(format!("`.data(..)` was called twice with a `{name}`: wrap one of them in a type of its own"));
         }
+        let schedules = defined(self.schedules, &registry, self.client.config().payload_limit, &mut problems);
         if registry.tasks().is_empty() {
             problems.push("it has no tasks: call `.tasks(tasks![…])`".to_owned());
         }
@@ -250,8 +291,39 @@ impl WorkerBuilder {
         engine.client.attach(Arc::new(Immediate::of(&engine)));
         let slots = Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight)));
         let desks = lines.iter().map(|_| Desk::default()).collect();
-        Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots), desks })
+        Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots), desks, schedules })
     }
+}
+
+/// The schedules that are defined, by hand and by tasks, each checked.
+fn defined(by_hand: Vec<Schedule>, registry: &Registry, limit: usize, problems: &mut Vec<String>) -> Arc<[Defined]> {
+    let mut schedules = by_hand;
+    for task in registry.tasks() {
+        let Some(periodic) = &task.options.periodic else { continue };
+        match (task.alone)() {
+            Ok(draft) => schedules.push(Schedule::of_task(task.name, draft, periodic)),
+            Err(why) => problems.push(format!(
+                "task `{}` has a schedule of its own, and is called without arguments there: {why}; give the argument a \
+                 `#[serde(default)]`, or say the call with `.cron(name, expression, call)`",
+                task.name
+            )),
+        }
+    }
+    let mut defined: Vec<Defined> = Vec::new();
+    for schedule in &schedules {
+        match schedule.checked(limit) {
+            Ok((name, shard, _)) if defined.iter().any(|one| one.name == name && one.shard == shard) => {
+                problems.push(format!(
+                    "schedule `{name}` of queue {shard} is defined twice: give one of them another name"
+                ));
+            }
+            Ok((name, shard, definition)) => {
+                defined.push(Defined { name, shard, definition, revision: schedule.revision });
+            }
+            Err(fault) => problems.push(format!("schedule `{}`: {fault}", schedule.name())),
+        }
+    }
+    defined.into()
 }
 
 impl fmt::Debug for WorkerBuilder {

@@ -49,5 +49,9 @@ async fn is_empty(engine: &Engine, shard: &Shard) -> Result<bool, StorageError> 
         return Ok(false);
     }
     // What stands in an outbox counts as parked.
-    Ok(counts.parked == 0 || engine.storage().outbox(shard, &[]).await?.parcels.is_empty())
+    if counts.parked == 0 {
+        return Ok(true);
+    }
+    let outbox = engine.storage().outbox(shard, &[]).await?;
+    Ok(outbox.parcels.is_empty() && !outbox.more)
 }

@@ -21,6 +21,7 @@ use super::slots::Slots;
 use super::suspects;
 use crate::engine::executor::{self, Executed};
 use crate::engine::{Backoff, Engine, died, dies};
+use crate::keeper::ticker::Bell;
 
 /// One shard of a worker.
 #[derive(Debug)]
@@ -32,6 +33,7 @@ pub(super) struct Lane {
     pub(super) index: usize,
     pub(super) slots: Arc<Slots>,
     pub(super) desks: Arc<[Desk]>,
+    pub(super) bells: Arc<[Bell]>,
     pub(super) outbox: Arc<Outbox>,
     /// Runs that have not ended.
     pub(super) runs: TaskTracker,
@@ -179,6 +181,9 @@ impl Lane {
         self.say_unknown(&answer.parked, next);
         if answer.outbox {
             self.desks[self.index].note();
+        }
+        if answer.ticks {
+            self.bells[self.index].ring();
         }
         let claimed = u32::try_from(answer.claimed.len()).unwrap_or(u32::MAX);
         let config = &self.engine.config;

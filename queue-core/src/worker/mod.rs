@@ -23,6 +23,7 @@ pub use builder::{BuildError, WorkerBuilder};
 
 use crate::client::Client;
 use crate::engine::{Backoff, Engine, Lingering};
+use crate::keeper::reconciler::Defined;
 use courier::Desk;
 use line::Line;
 use renewer::Renewer;
@@ -51,6 +52,8 @@ pub struct Worker {
     slots: Arc<Slots>,
     /// One for each line.
     desks: Arc<[Desk]>,
+    /// What its code defines.
+    schedules: Arc<[Defined]>,
 }
 
 impl Worker {
@@ -156,7 +159,7 @@ impl Worker {
     /// Dropping the future drops running jobs where they are. Their leases run out, and others take them over as if the
     /// process had died. To stop well, let `shutdown` become ready instead.
     pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), StorageError> {
-        banner::show(&self.engine, &self.lines);
+        banner::show(&self.engine, &self.lines, &self.schedules);
         if self.engine.client.is_immediate() {
             tracing::info!("immediate mode: jobs run inside `enqueue`, this worker only waits to be stopped");
             shutdown.await;
@@ -171,6 +174,9 @@ impl Worker {
         let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
         let renewer = Renewer::start(Arc::clone(&self.engine), &shards).map_err(no_thread)?;
         let mut running = Running::start(&self.engine, &self.slots, &self.desks, &shards);
+        if self.engine.config.periodic {
+            running.keep_time(&self.engine, &shards, &self.schedules);
+        }
         tokio::select! {
             () = shutdown => {}
             () = running.broken() => {}

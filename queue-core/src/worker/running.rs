@@ -13,6 +13,8 @@ use super::outbox::Outbox;
 use super::slots::Slots;
 use crate::engine::Engine;
 use crate::keeper::pruner;
+use crate::keeper::reconciler::{self, Defined};
+use crate::keeper::ticker::{self, Bell};
 
 /// The tasks of a running worker. Dropped, they end where they are.
 pub(super) struct Running {
@@ -20,6 +22,8 @@ pub(super) struct Running {
     keepers: JoinSet<()>,
     /// They go on while jobs end.
     couriers: JoinSet<()>,
+    /// What tells tickers of ticks, one for each lane.
+    bells: Arc<[Bell]>,
     /// Lanes that may have a claim in flight.
     claiming: TaskTracker,
     runs: TaskTracker,
@@ -42,6 +46,7 @@ impl Running {
         let (stop, last) = (CancellationToken::new(), CancellationToken::new());
         let (runs, claiming) = (TaskTracker::new(), TaskTracker::new());
         let (mut lanes, mut couriers) = (JoinSet::new(), JoinSet::new());
+        let bells: Arc<[Bell]> = shards.iter().map(|_| Bell::default()).collect();
         for (index, shard) in shards.iter().enumerate() {
             let lane = Lane {
                 engine: Arc::clone(engine),
@@ -50,6 +55,7 @@ impl Running {
                 index,
                 slots: Arc::clone(slots),
                 desks: Arc::clone(desks),
+                bells: Arc::clone(&bells),
                 outbox: Arc::new(Outbox::default()),
                 runs: runs.clone(),
                 stop: stop.clone(),
@@ -61,7 +67,16 @@ impl Running {
         }
         let mut keepers = JoinSet::new();
         keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
-        Self { lanes, keepers, couriers, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
+        Self { lanes, keepers, couriers, bells, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
+    }
+
+    /// Carries out ticks, and stores the schedules that the code defines.
+    pub(super) fn keep_time(&mut self, engine: &Arc<Engine>, shards: &Arc<[Shard]>, defined: &Arc<[Defined]>) {
+        for (index, shard) in shards.iter().enumerate() {
+            let bells = Arc::clone(&self.bells);
+            self.keepers.spawn(ticker::tick_for_ever(Arc::clone(engine), shard.clone(), bells, index));
+        }
+        self.keepers.spawn(reconciler::reconcile_all(Arc::clone(engine), Arc::clone(defined)));
     }
 
     /// Waits for a lane to end although nobody stopped it, which only a panic can do; the panic goes on here.

@@ -96,13 +96,17 @@ impl Maintain for Counting {
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
         self.inner.prune(shard, retention).await
     }
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {
         self.count("outbox").await?;
         self.inner.outbox(shard, sent).await
     }
     async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
         self.count("deliver").await?;
         self.inner.deliver(shard, deliveries).await
+    }
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError> {
+        self.count("tick").await?;
+        self.inner.tick(shard, changes).await
     }
 }
 
@@ -138,6 +142,11 @@ impl Operate for Counting {
     async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
         self.inner.controls(shard).await
     }
+
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError> {
+        self.inner.schedules(shard, query).await
+    }
+
     async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
         self.inner.usage(shard, key).await
     }

@@ -1,0 +1,203 @@
+//! Carries out the ticks of schedules that are due.
+
+use std::sync::Arc;
+
+use queue_storage::model::{NewJob, Shard, Timestamp};
+use queue_storage::storage::{Act, Changed, Lookup, MAX_ENQUEUE, ScheduleChange, ScheduleRecord, StorageError, Ticked};
+use tokio::sync::Notify;
+
+use crate::client::MAX_CALL_BYTES;
+use crate::engine::{Backoff, Engine};
+use crate::periodic::{Entry, Plan, plan};
+
+/// Told when a schedule of a shard is due. What came while nobody waited is kept.
+#[derive(Debug, Default)]
+pub(crate) struct Bell(Notify);
+
+impl Bell {
+    pub(crate) fn ring(&self) {
+        self.0.notify_one();
+    }
+}
+
+/// Ticks whenever the bell rings, for ever.
+pub(crate) async fn tick_for_ever(engine: Arc<Engine>, shard: Shard, bell: Arc<[Bell]>, index: usize) {
+    let mut backoff = Backoff::new();
+    loop {
+        bell[index].0.notified().await;
+        while let Err(error) = tick(&engine, &shard).await {
+            let pause = backoff.pause();
+            tracing::warn!(%error, queue = %shard, ?pause, "can't tick schedules: trying again");
+            engine.sleep(pause).await;
+        }
+        backoff = Backoff::new();
+    }
+}
+
+/// Carries out what is due until nothing is. A round reads what is due together with the answer to the round before.
+async fn tick(engine: &Engine, shard: &Shard) -> Result<(), StorageError> {
+    let (mut steps, mut changes) = (Vec::new(), Vec::new());
+    loop {
+        let ticked = match engine.storage().tick(shard, &changes).await {
+            Err(error) if error.is_invalid() && !changes.is_empty() => {
+                one_by_one(engine, shard, steps, changes).await?
+            }
+            answer => {
+                let ticked = answer?;
+                steps.iter().zip(&ticked.changed).for_each(|(step, changed)| say(shard, step, changed));
+                ticked
+            }
+        };
+        if ticked.due.is_empty() {
+            return Ok(());
+        }
+        (steps, changes) = next_round(engine, shard, &ticked.due, ticked.now).await?;
+    }
+}
+
+/// Makes the changes of a call that was refused each in a call of its own, so that one that can't be holds up no other.
+async fn one_by_one(
+    engine: &Engine,
+    shard: &Shard,
+    steps: Vec<Step>,
+    changes: Vec<ScheduleChange>,
+) -> Result<Ticked, StorageError> {
+    let mut last = engine.storage().tick(shard, &[]).await?;
+    for (step, change) in steps.iter().zip(changes) {
+        last = match engine.storage().tick(shard, std::slice::from_ref(&change)).await {
+            Err(error) if error.is_invalid() => {
+                let Step::Carry(record, _) = step else { return Err(error) };
+                let (_, change) = left(engine, shard, record, last.now, &error.to_string());
+                engine.storage().tick(shard, &[change]).await?
+            }
+            answer => {
+                let ticked = answer?;
+                ticked.changed.first().into_iter().for_each(|changed| say(shard, step, changed));
+                ticked
+            }
+        };
+    }
+    Ok(last)
+}
+
+/// What is to be done with one schedule.
+enum Step {
+    Carry(ScheduleRecord, Box<Plan>),
+    /// It can't be read, or does nothing now: somebody looks again later.
+    Leave,
+}
+
+/// The steps for what is due, and the changes that make them; at least one.
+async fn next_round(
+    engine: &Engine,
+    shard: &Shard,
+    due: &[ScheduleRecord],
+    now: Timestamp,
+) -> Result<(Vec<Step>, Vec<ScheduleChange>), StorageError> {
+    let (mut steps, mut changes, mut jobs, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
+    for record in due {
+        let (step, change) = match carry(engine, shard, record, now).await? {
+            Ok((plan, change)) => (Step::Carry(record.clone(), Box::new(plan)), change),
+            Err(why) => left(engine, shard, record, now, &why),
+        };
+        jobs += change.jobs.len();
+        bytes += change.jobs.iter().map(|job| job.envelope.len()).sum::<usize>();
+        let room = jobs <= MAX_ENQUEUE && bytes <= MAX_CALL_BYTES;
+        if !(room || steps.is_empty()) {
+            break;
+        }
+        steps.push(step);
+        changes.push(change);
+    }
+    Ok((steps, changes))
+}
+
+/// Leaves a schedule to others, and to a later look.
+fn left(engine: &Engine, shard: &Shard, record: &ScheduleRecord, now: Timestamp, why: &str) -> (Step, ScheduleChange) {
+    let again_in = engine.config.tick_again;
+    tracing::warn!(
+        schedule = %record.name, queue = %shard, why, ?again_in,
+        "this worker can't tick a schedule: it is left to others"
+    );
+    let look = (Some(now + again_in), record.data.clone());
+    (Step::Leave, ScheduleChange::new(record.name.clone(), Some(record.version), Some(look)))
+}
+
+/// Plans the ticks of one schedule, and cancels the job before where it is to; or why that can't be.
+async fn carry(
+    engine: &Engine,
+    shard: &Shard,
+    record: &ScheduleRecord,
+    now: Timestamp,
+) -> Result<Result<(Plan, ScheduleChange), String>, StorageError> {
+    let entry = match Entry::decode(&record.data) {
+        Ok(entry) => entry,
+        Err(why) => return Ok(Err(why)),
+    };
+    let live = match is_live(engine, &entry).await {
+        Err(error) if !error.is_unavailable() => return Ok(Err(error.to_string())),
+        live => live?,
+    };
+    let (plan, jobs) = match planned(shard, record, &entry, now, live) {
+        Ok(planned) => planned,
+        Err(why) => return Ok(Err(why)),
+    };
+    if plan.cancel {
+        cancel(engine, shard, &entry).await?;
+    }
+    Ok(changed(record, &plan, jobs).map(|change| (plan, change)))
+}
+
+/// The plan for a schedule that is due, and the jobs of its ticks.
+fn planned(
+    shard: &Shard,
+    record: &ScheduleRecord,
+    entry: &Entry,
+    now: Timestamp,
+    live: bool,
+) -> Result<(Plan, Vec<NewJob>), String> {
+    // One that somebody was to look at again is due by its tick.
+    let mut plan = plan(entry, now, live).unwrap_or_else(|| Plan::nothing(entry));
+    let definition = &entry.definition;
+    let job = |tick: &Timestamp| definition.call.at_tick(shard, &record.name, *tick, definition.jitter);
+    let jobs = plan.ticks.iter().map(job).collect::<Result<Vec<_>, _>>()?;
+    plan.entry.last_job = jobs.last().map(|job| job.id).or(entry.last_job);
+    Ok((plan, jobs))
+}
+
+fn changed(record: &ScheduleRecord, plan: &Plan, jobs: Vec<NewJob>) -> Result<ScheduleChange, String> {
+    let to = (plan.entry.due(), plan.entry.encode()?);
+    let mut change = ScheduleChange::new(record.name.clone(), Some(record.version), Some(to));
+    change.jobs = jobs;
+    Ok(change)
+}
+
+/// Whether the job of its last tick has not ended, where that matters.
+async fn is_live(engine: &Engine, entry: &Entry) -> Result<bool, StorageError> {
+    let Some(id) = entry.last_job.filter(|_| entry.minds_overlap()) else { return Ok(false) };
+    Ok(matches!(engine.storage().get(id).await?, Lookup::Found(job) if !job.state.is_end()))
+}
+
+/// Cancels the job of the last tick. Whoever carries the tick out does so, also when another comes before: it is the same job.
+async fn cancel(engine: &Engine, shard: &Shard, entry: &Entry) -> Result<(), StorageError> {
+    let Some(id) = entry.last_job else { return Ok(()) };
+    let act = Act::Cancel { keep: engine.client.config().keep_cancelled };
+    engine.storage().act(shard, &[id], &act).await.map(drop)
+}
+
+/// Says what came of a step.
+fn say(shard: &Shard, step: &Step, changed: &Changed) {
+    let (Step::Carry(record, plan), Changed::Applied(_)) = (step, changed) else { return };
+    let (schedule, next) = (&record.name, plan.entry.next.map(tracing::field::display));
+    for tick in &plan.ticks {
+        tracing::debug!(%schedule, queue = %shard, %tick, next, "a schedule ticks");
+    }
+    if plan.missed > 0 {
+        let missed = plan.missed;
+        tracing::warn!(%schedule, queue = %shard, missed, next, "ticks were missed: no worker carried them out in time");
+    }
+    if plan.skipped > 0 {
+        let skipped = plan.skipped;
+        tracing::info!(%schedule, queue = %shard, skipped, next, "ticks are left out: the job before has not ended");
+    }
+}
