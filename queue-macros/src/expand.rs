@@ -20,7 +20,7 @@ pub(crate) fn task(attribute: TokenStream, item: &TokenStream) -> TokenStream {
     match function.parameters() {
         Ok(parameters) => {
             let arguments: Vec<_> = parameters.iter().filter_map(Parameter::argument).collect();
-            errors.extend(options.unknown_arguments(&arguments));
+            errors.extend(options.unfit_arguments(&arguments));
             beside(&Task::new(function, parameters, options), errors)
         }
         Err(refusals) => {

@@ -3,6 +3,7 @@
 mod backoff;
 mod docs;
 mod duration;
+mod entry;
 mod expand;
 mod limits;
 mod methods;
@@ -10,6 +11,7 @@ mod name;
 mod options;
 mod owned;
 mod parameter;
+mod periodic;
 mod serde_attrs;
 mod signature;
 mod task_impl;
@@ -87,7 +89,8 @@ use proc_macro::TokenStream;
 /// # Options
 ///
 /// Each is given at most once. Those from `queue` to `at_most_once` but `retry_if` are methods of a call too, which override it:
-/// `send_email::new(..).retries(0)`; a call's `.tag(..)`, `.limit(..)` and `.lock(..)` are one more.
+/// `send_email::new(..).retries(0)`; a call's `.tag(..)`, `.limit(..)` and `.lock(..)` are one more. Those that enqueue the
+/// task by itself stand under [Periodic tasks](#periodic-tasks).
 ///
 /// | option | value | default |
 /// |---|---|---|
@@ -181,6 +184,55 @@ use proc_macro::TokenStream;
 ///
 /// **Durations** are strings with the units `d`, `h`, `m`, `s`, `ms`, largest first: `"90s"`, `"1h30m"`, `"250ms"`. A
 /// bare number is seconds.
+///
+/// # Periodic tasks
+///
+/// With `cron` or `every` the task is enqueued by itself: once each time, however many workers there are. All
+/// there is to do is to give it to a worker: `.tasks(tasks![clean_up])`. Its schedule has the task's name, and lives in the
+/// task's queue; its jobs have all the task's other options.
+///
+/// | option | value | default |
+/// |---|---|---|
+/// | `cron = "0 */2 * * *"` | at the times of a [cron expression](https://docs.rs/queue-cron/latest/queue_cron/#expressions), of five fields, or six with the second in front | |
+/// | `every = "5m"` | at the moments that are whole periods after the epoch; at least `"1ms"` | |
+/// | `tz = "Europe/Paris"` | the zone on whose clock the expression goes; only with `cron` | what the expression says (`CRON_TZ=Europe/Paris 0 3 * * *`), else UTC |
+/// | `missed = last` | what becomes of ticks that were due while no worker was there: `skip("10m")` carries the latest out if it is no later than that, `last` however late it is, `all(5)` the latest five, up to 1000, each as a job of its own | `skip("1h")` |
+/// | `overlap = skip` | what becomes of a tick while the job of the tick before has not ended: `allow` runs both, `skip` leaves the tick out, `cancel_running` cancels the job before | `allow` |
+/// | `tick_jitter = "30s"` | each job starts up to so much later than its tick (`jitter` spreads retries) | nothing |
+/// | `revision = 2` | the number of this definition, to be raised with each change: of several versions of a program the highest stands | 0 |
+///
+/// Expression and zone are checked when the program is compiled. Each argument needs `#[serde(default)]`, or is an
+/// `Option`: a tick leaves them all out. Calls with arguments, or several schedules of one task, are said to the worker:
+/// `Worker::builder(&client).cron("weekly", "0 3 * * MON", clean_up::new(7))`.
+///
+/// ```
+/// use queue::{Client, Periodic, Task, Worker, task, tasks};
+/// use std::time::Duration;
+///
+/// fn a_month() -> u32 {
+///     30
+/// }
+///
+/// /// Every two hours on the clock of Paris, unless the run before still goes on.
+/// #[task(cron = "0 */2 * * *", tz = "Europe/Paris", overlap = skip, retries = 3)]
+/// async fn clean_up(#[serde(default = "a_month")] keep_days: u32) -> Result<(), std::io::Error> {
+///     Ok(println!("removes what is older than {keep_days} days"))
+/// }
+///
+/// #[task(every = "5m", missed = last, tick_jitter = "30s")]
+/// async fn poll(since: Option<String>) {}
+///
+/// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue::BoxError> {
+/// let client = Client::memory();
+/// let worker = Worker::builder(&client).tasks(tasks![clean_up, poll]).build()?; // `.run().await` has them ticking
+/// # drop(worker);
+///
+/// let said = Periodic::every(Duration::from_secs(300)).missed(queue::Missed::Last).jitter(Duration::from_secs(30));
+/// assert_eq!(poll::OPTIONS.periodic, Some(said));
+///
+/// clean_up::new(7).enqueue(&client).await?; // by hand too, as any task
+/// # Ok(()) }
+/// ```
 ///
 /// # Where it can stand
 ///

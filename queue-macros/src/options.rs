@@ -1,46 +1,21 @@
 //! The options of `#[task(..)]`.
 
-use std::str::FromStr;
 use std::time::Duration;
 
 use proc_macro2::{Ident, Span, TokenStream};
 use quote::quote;
 use syn::ext::IdentExt;
-use syn::parse::{Parse, ParseStream, Parser};
-use syn::punctuated::Punctuated;
-use syn::{Error, LitInt, LitStr, Path, Token, bracketed};
+use syn::parse::{ParseStream, Parser};
+use syn::{Error, LitStr, Path, Token};
 
 use crate::backoff::Backoff;
 use crate::duration;
+use crate::entry::Entry;
 use crate::limits::Limits;
 use crate::name;
 use crate::parameter::Argument;
+use crate::periodic::{self, Periodic};
 use crate::serde_attrs::skip_to_comma;
-
-/// Every option, with what it takes and an example.
-const VALID: [(&str, &str, &str); 21] = [
-    ("name", "a string", "name = \"send_email\""),
-    ("aliases", "a list of strings", "aliases = [\"mail\", \"send_mail\"]"),
-    ("queue", "a string", "queue = \"mail\""),
-    ("priority", "an `i32`", "priority = 10"),
-    ("retries", "a `u32`", "retries = 3"),
-    ("backoff", "a backoff", "backoff = exponential(\"2s\", cap = \"1h\")"),
-    ("jitter", "`none`, `full` or `equal`", "jitter = full"),
-    ("retry_for", "a duration", "retry_for = \"10m\""),
-    ("retry_if", "the path to a function", "retry_if = is_transient"),
-    ("timeout", "a duration", "timeout = \"90s\""),
-    ("expires", "a duration", "expires = \"1h\""),
-    ("deadline", "a duration", "deadline = \"2h\""),
-    ("tags", "a list of strings", "tags = [\"mail\", \"weekly\"]"),
-    ("keep", "a duration", "keep = \"1d\""),
-    ("unique", "nothing, or how", "unique(key = \"customer\", until = started)"),
-    ("concurrency", "a number", "concurrency(5, key = \"tenant\")"),
-    ("rate", "starts in a period", "rate(\"100/s\", burst = 5)"),
-    ("lock", "a name", "lock = \"ledger\""),
-    ("at_most_once", "no value", "at_most_once"),
-    ("args", "a name for the struct", "args = SendEmail"),
-    ("crate", "the path to the library", "crate = my_framework::queue"),
-];
 
 /// What the attribute says; what it leaves out, the engine fills in.
 #[derive(Debug, Default)]
@@ -67,6 +42,7 @@ pub(crate) struct Options {
     keep: Option<Duration>,
     at_most_once: Option<Span>,
     limits: Limits,
+    periodic: Periodic,
     seen: Vec<Ident>,
 }
 
@@ -93,6 +69,7 @@ impl Options {
         errors.extend(ended.err().filter(|_| errors.is_empty()));
         errors.extend(options.contradiction());
         errors.extend(options.idle_retry_option());
+        errors.extend(options.periodic.contradiction(&options.seen));
         errors.extend(options.name_fault(function));
         (options, errors)
     }
@@ -111,7 +88,7 @@ impl Options {
             "priority" => self.priority = Some(entry.number()?),
             "retries" => self.retries = Some(entry.number()?),
             "backoff" => self.backoff = Some(entry.parse_with(Backoff::parse)?),
-            "jitter" => self.jitter = Some(entry.jitter()?),
+            "jitter" => self.jitter = Some(entry.variant(&[("none", "None"), ("full", "Full"), ("equal", "Equal")])?),
             "retry_for" => self.retry_for = Some(entry.parse_with(duration::parse)?),
             "retry_if" => self.retry_if = Some(entry.function()?),
             "timeout" => self.timeout = Some(entry.timeout()?),
@@ -124,6 +101,13 @@ impl Options {
             "rate" => self.limits.read_rate(entry.key.span(), input)?,
             "lock" => self.limits.read_lock(entry.key.span(), input)?,
             "at_most_once" => self.at_most_once = Some(entry.flag()?),
+            "cron" => self.periodic.read_cron(&entry)?,
+            "every" => self.periodic.read_every(&entry)?,
+            "tz" => self.periodic.read_tz(&entry)?,
+            "missed" => self.periodic.read_missed(&entry)?,
+            "overlap" => self.periodic.read_overlap(&entry)?,
+            "tick_jitter" => self.periodic.read_jitter(&entry)?,
+            "revision" => self.periodic.read_revision(&entry)?,
             "args" => self.args = Some(entry.value()?),
             "crate" => self.krate = Some(entry.path()?),
             _ => return Err(entry.unknown()),
@@ -189,7 +173,7 @@ impl Options {
 
     /// The options that name arguments which the task does not have. A field may be stored under another name: where one
     /// is renamed, what is named is only known when a job is enqueued.
-    pub(crate) fn unknown_arguments(&self, arguments: &[&Argument]) -> Vec<Error> {
+    fn unknown_arguments(&self, arguments: &[&Argument]) -> Vec<Error> {
         let renamed =
             |argument: &&Argument| argument.attrs.iter().any(|attr| quote!(#attr).to_string().contains("rename"));
         if arguments.iter().any(renamed) {
@@ -207,6 +191,13 @@ impl Options {
         unknown.map(error).collect()
     }
 
+    /// What is wrong with the arguments for a task with these options.
+    pub(crate) fn unfit_arguments(&self, arguments: &[&Argument]) -> Vec<Error> {
+        let mut errors = self.unknown_arguments(arguments);
+        errors.extend(periodic::without_default(&self.seen, arguments));
+        errors
+    }
+
     /// The task's options as an expression; `private` is the path of what generated code names.
     pub(crate) fn tokens(&self, private: &TokenStream) -> TokenStream {
         let queue = self.queue.iter();
@@ -222,6 +213,7 @@ impl Options {
         let tags = tags.map(|tags| quote!(.tags(&[#(#tags),*])));
         let keep = self.keep.iter().copied().map(duration::tokens);
         let limits = self.limits.tokens(private);
+        let periodic = self.periodic.tokens(private);
         let at_most_once = self.at_most_once.iter().map(|_| quote!(.at_most_once()));
         quote! {
             #private::TaskOptions::DEFAULT
@@ -238,134 +230,7 @@ impl Options {
                 #(.keep(#keep))*
                 #limits
                 #(#at_most_once)*
+                #periodic
         }
-    }
-}
-
-/// One option, its key read.
-struct Entry<'a> {
-    key: Ident,
-    input: ParseStream<'a>,
-}
-
-impl<'a> Entry<'a> {
-    fn new(input: ParseStream<'a>) -> syn::Result<Self> {
-        let key = input.call(Ident::parse_any).map_err(|error| {
-            let message = "expected an option, such as `name = \"send_email\"` or `retries = 3`";
-            Error::new(error.span(), message)
-        })?;
-        Ok(Self { key, input })
-    }
-
-    fn unknown(&self) -> Error {
-        let valid = VALID.map(|(name, ..)| format!("`{name}`")).join(", ");
-        let message = format!("unknown task option `{}`\nhelp: valid options are {valid}", self.key);
-        Error::new(self.key.span(), message)
-    }
-
-    /// The value is not what this option takes.
-    fn wrong(&self, span: Span) -> Error {
-        let key = self.key.to_string();
-        let (_, takes, example) = VALID.into_iter().find(|(name, ..)| *name == key).unwrap_or_default();
-        Error::new(span, format!("`{key}` takes {takes}: `{example}`"))
-    }
-
-    fn equals(&self) -> syn::Result<()> {
-        match self.input.parse::<Token![=]>() {
-            Ok(_) => Ok(()),
-            Err(_) => Err(self.wrong(self.key.span())),
-        }
-    }
-
-    fn parse_with<T>(&self, parse: fn(ParseStream<'_>) -> syn::Result<T>) -> syn::Result<T> {
-        self.equals()?;
-        parse(self.input)
-    }
-
-    fn value<T: Parse>(&self) -> syn::Result<T> {
-        self.equals()?;
-        let span = self.input.span();
-        self.input.parse().map_err(|_| self.wrong(span))
-    }
-
-    fn flag(&self) -> syn::Result<Span> {
-        if self.input.peek(Token![=]) {
-            return Err(self.wrong(self.input.span()));
-        }
-        Ok(self.key.span())
-    }
-
-    fn number<T: FromStr<Err: std::fmt::Display>>(&self) -> syn::Result<T> {
-        let literal: LitInt = self.value()?;
-        let number = literal.base10_parse().ok().filter(|_| literal.suffix().is_empty());
-        number.ok_or_else(|| self.wrong(literal.span()))
-    }
-
-    fn name(&self, what: &str) -> syn::Result<LitStr> {
-        name::checked(what, self.value()?)
-    }
-
-    fn names(&self, what: &str) -> syn::Result<Vec<LitStr>> {
-        self.equals()?;
-        let span = self.input.span();
-        let list = |input: ParseStream<'_>| {
-            let content;
-            bracketed!(content in input);
-            Punctuated::<LitStr, Token![,]>::parse_terminated(&content)
-        };
-        let names = list(self.input).map_err(|_| self.wrong(span))?;
-        names.into_iter().map(|name| name::checked(what, name)).collect()
-    }
-
-    /// As many labels as a job may have.
-    fn tags(&self) -> syn::Result<Vec<LitStr>> {
-        const MOST: usize = 8;
-        let tags = self.names("tag")?;
-        match tags.get(MOST) {
-            Some(tag) => Err(Error::new(tag.span(), format!("a job has {MOST} tags at most"))),
-            None => Ok(tags),
-        }
-    }
-
-    /// The variant of `Jitter`.
-    fn jitter(&self) -> syn::Result<Ident> {
-        let word: Ident = self.value()?;
-        let variant = match word.to_string().as_str() {
-            "none" => "None",
-            "full" => "Full",
-            "equal" => "Equal",
-            _ => return Err(self.wrong(word.span())),
-        };
-        Ok(Ident::new(variant, word.span()))
-    }
-
-    fn timeout(&self) -> syn::Result<Duration> {
-        self.equals()?;
-        let span = self.input.span();
-        match duration::parse(self.input)? {
-            Duration::ZERO => {
-                Err(Error::new(span, "a `timeout` of zero ends every attempt at once\nhelp: leave it out for no limit"))
-            }
-            timeout => Ok(timeout),
-        }
-    }
-
-    fn function(&self) -> syn::Result<Path> {
-        self.equals()?;
-        let span = self.input.span();
-        self.input.call(Path::parse_mod_style).map_err(|_| self.wrong(span))
-    }
-
-    /// A path that can be written as text, as serde asks for it.
-    fn path(&self) -> syn::Result<Path> {
-        self.equals()?;
-        let span = self.input.span();
-        let path = self.input.call(Path::parse_mod_style).map_err(|_| self.wrong(span))?;
-        if path.segments.iter().any(|segment| segment.ident == "$crate") {
-            let message = "`crate` can't start with `$crate`, which has no meaning to serde's derive\n\
-                           help: name the crate: `crate = ::my_framework::queue`";
-            return Err(Error::new(span, message));
-        }
-        Ok(path)
     }
 }

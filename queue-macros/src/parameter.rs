@@ -132,6 +132,11 @@ impl Argument {
     pub(crate) fn may_be_foreign_to_serde(&self) -> bool {
         !self.serde.own_bounds && !is_known_to_serde(&self.ty)
     }
+
+    /// Whether a job that was stored without it is decoded all the same.
+    pub(crate) fn may_be_left_out(&self) -> bool {
+        self.serde.default || (is_option(&self.ty) && !self.serde.own_decoding)
+    }
 }
 
 fn injected(param: &PatType, own: &OwnAttributes) -> syn::Result<Type> {
@@ -164,6 +169,11 @@ fn is_handed_in(ty: &Type) -> bool {
         PathArguments::AngleBracketed(_) => segment.ident == "Data",
         PathArguments::Parenthesized(_) => false,
     })
+}
+
+fn is_option(ty: &Type) -> bool {
+    let generic = |segment: &&syn::PathSegment| matches!(segment.arguments, PathArguments::AngleBracketed(_));
+    owned::last_segment(ty).filter(generic).is_some_and(|segment| segment.ident == "Option")
 }
 
 fn is_known_to_serde(ty: &Type) -> bool {

@@ -13,6 +13,10 @@ pub(crate) struct SerdeFacts {
     pub(crate) key: Option<String>,
     /// Functions or bounds of the user's own stand in for the type's: no bound may be put on it.
     pub(crate) own_bounds: bool,
+    /// A function of the user's own decodes it: serde then takes no `Option` to be `None` where it is left out.
+    pub(crate) own_decoding: bool,
+    /// It has a value where it is left out.
+    pub(crate) default: bool,
     /// It has no key of its own.
     pub(crate) flattened: bool,
     /// Where it says that it is left out.
@@ -42,7 +46,9 @@ impl SerdeFacts {
                 });
             }
             Some("rename") => self.key = Some(meta.value()?.parse::<LitStr>()?.value()),
-            Some("with" | "serialize_with" | "deserialize_with" | "bound") => self.own_bounds = true,
+            Some("with" | "deserialize_with") => (self.own_bounds, self.own_decoding) = (true, true),
+            Some("serialize_with" | "bound") => self.own_bounds = true,
+            Some("default") => self.default = true,
             Some("flatten") => self.flattened = true,
             Some("skip" | "skip_serializing" | "skip_deserializing") => {
                 self.skipped = Some(meta.path.span());

@@ -5,6 +5,7 @@ mod calls;
 mod items;
 mod limits;
 mod options;
+mod periodic;
 mod running;
 #[path = "../ui/pass/strict.rs"]
 pub mod strict;

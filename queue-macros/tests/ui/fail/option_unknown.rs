@@ -4,8 +4,11 @@
 
 use queue::task;
 
-#[task(retrys = 3, priority = 1, cron = "0 3 * * *")]
+#[task(retrys = 3, priority = 1, daily = "3:00")]
 async fn misspelt() {}
+
+#[task(crontab = "0 3 * * *")]
+async fn another_word() {}
 
 #[task("send_email")]
 async fn a_text() {}

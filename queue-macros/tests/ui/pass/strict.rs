@@ -48,6 +48,12 @@ pub fn cleanup(#[serde(default)] path: std::path::PathBuf, _ctx: Context) {
     let _ = path.exists();
 }
 
+/// Is enqueued by itself.
+#[task(cron = "0 3 * * *", tz = "Europe/Paris", missed = skip("10m"), overlap = cancel_running, revision = 1)]
+pub async fn nightly(#[serde(default)] keep_days: u32, since: Option<Receipt>, ctx: Context) {
+    let _ = (keep_days, since, ctx);
+}
+
 /// Has no arguments.
 #[task]
 pub async fn tick() {}
@@ -116,7 +122,7 @@ struct Hidden {
 pub fn main() {
     let _ = send_email::new("a", true).then(private::after());
     let _ = cleanup::new("a");
-    let _ = queue::tasks![tick, private];
+    let _ = queue::tasks![tick, private, nightly];
     let _ = inner::Visible::new(1, Hidden { numbers: vec![] });
     let _ = inner::to_its_parent::new(1);
 }
