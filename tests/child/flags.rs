@@ -30,6 +30,11 @@ impl Flags {
         self.0.get(key).map(String::as_str).ok_or_else(|| format!("--{key} is missing").into())
     }
 
+    /// What is between commas; nothing without the flag.
+    pub(crate) fn list(&self, key: &str) -> impl Iterator<Item = &str> {
+        self.0.get(key).into_iter().flat_map(|words| words.split(','))
+    }
+
     /// The folder with the log and the gates.
     pub(crate) fn dir(&self) -> Result<PathBuf, BoxError> {
         Ok(self.text("dir")?.into())

@@ -6,14 +6,14 @@ use std::time::Duration;
 use queue::{BoxError, Client, Worker, tasks};
 
 use crate::flags::Flags;
-use crate::tasks::{Effects, cling, fold, folds, heed, hold, leaf, meet, poison, step, work};
+use crate::tasks::{Effects, cling, fold, folds, heed, hold, leaf, meet, poison, step, tick, ticking, work};
 
 /// Prints the worker's id, and runs jobs until it is asked to stop, or, with `--until-idle`, until no job is live.
 pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
     let client = queue::connect(flags.url()?).await?;
     let millis = |key, default| flags.number(key, default).map(Duration::from_millis);
     let mut builder = Worker::builder(&client)
-        .tasks(tasks![work, hold, heed, cling, poison, leaf, step, fold, folds, meet])
+        .tasks(tasks![work, hold, heed, cling, poison, leaf, step, fold, folds, meet, tick])
         .data(effects(flags)?)
         .concurrency(flags.number("concurrency", 16)?)
         .lease(millis("lease-ms", 10_000)?)
@@ -25,7 +25,11 @@ pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
             _ => Some(flags.number("crash-limit", 0)?),
         });
     }
-    for queue in if flags.has("queues") { flags.text("queues")?.split(',').collect() } else { Vec::new() } {
+    for millis in flags.list("every-ms") {
+        let millis = millis.parse()?;
+        builder = builder.schedule(ticking(millis, Duration::from_millis(millis)));
+    }
+    for queue in flags.list("queues") {
         builder = builder.queue(queue);
     }
     let worker = builder.build()?;

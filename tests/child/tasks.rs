@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::PathBuf;
 use std::time::{Duration, SystemTime};
 
-use queue::{Context, Data, task};
+use queue::{BoxError, Context, Data, Missed, Schedule, task};
 
 /// What tasks do to the world: lines in a file that no storage knows of.
 #[derive(Debug)]
@@ -115,6 +115,21 @@ pub(crate) async fn folds(all: Vec<Vec<u64>>, job: u64, effects: Data<Effects>) 
 pub(crate) async fn meet(both: (u64, u64), job: u64, effects: Data<Effects>) -> Result<u64, Infallible> {
     Guard::begin(&effects, job).end()?;
     Ok(both.0 * 1_000 + both.1)
+}
+
+/// A tick of the schedule of this number: writes the moment it is of, in milliseconds, where others write their job.
+#[task]
+pub(crate) async fn tick(of: u64, ctx: Context, effects: Data<Effects>) -> Result<(), BoxError> {
+    let moment = ctx.scheduled_for().ok_or("no tick")?.duration_since(SystemTime::UNIX_EPOCH)?;
+    effects.note(&format!("tick-{of}"), u64::try_from(moment.as_millis())?);
+    Ok(())
+}
+
+/// A schedule of such ticks, whose jobs stay stored and have its name as a tag.
+pub(crate) fn ticking(of: u64, every: Duration) -> Schedule {
+    let name = format!("ticks-{of}");
+    let call = tick::new(of).tag(&name).keep(Duration::from_secs(3_600));
+    Schedule::new(name, call).every(every).missed(Missed::All(1_000))
 }
 
 /// Runs until its gate is opened.

@@ -33,8 +33,6 @@ on_every_storage!(
     a_group_in_another_queue,
     what_is_called_off_across_queues,
     a_flow_is_called_off,
-    a_flow_is_tried_again_from_where_it_failed,
-    a_flow_over_queues_is_tried_again,
     members_arrive_as_they_end,
     handles_are_there_before,
     the_tree_is_read_back,
@@ -46,12 +44,12 @@ on_every_storage!(
 );
 
 #[task]
-async fn number(n: u64) -> Result<u64, TaskError> {
+pub(super) async fn number(n: u64) -> Result<u64, TaskError> {
     Ok(n)
 }
 
 #[task]
-async fn sum(all: Vec<u64>, plus: u64) -> Result<u64, TaskError> {
+pub(super) async fn sum(all: Vec<u64>, plus: u64) -> Result<u64, TaskError> {
     Ok(all.iter().sum::<u64>() + plus)
 }
 
@@ -66,22 +64,22 @@ async fn flat(all: Vec<Vec<u64>>) -> Result<String, TaskError> {
 }
 
 #[task]
-async fn double(n: u64) -> Result<u64, TaskError> {
+pub(super) async fn double(n: u64) -> Result<u64, TaskError> {
     Ok(n * 2)
 }
 
 #[task]
-async fn text(n: u64) -> Result<String, TaskError> {
+pub(super) async fn text(n: u64) -> Result<String, TaskError> {
     Ok(format!("<{n}>"))
 }
 
 #[task]
-async fn pair(both: (u64, String)) -> Result<String, TaskError> {
+pub(super) async fn pair(both: (u64, String)) -> Result<String, TaskError> {
     Ok(format!("{}{}", both.0, both.1))
 }
 
 #[task]
-async fn note_length(text: String) -> Result<u64, TaskError> {
+pub(super) async fn note_length(text: String) -> Result<u64, TaskError> {
     Ok(text.len() as u64)
 }
 
@@ -91,24 +89,18 @@ async fn shown(three: (u64, String, Vec<u64>)) -> Result<String, TaskError> {
 }
 
 #[task]
-async fn fails(n: u64) -> Result<u64, TaskError> {
+pub(super) async fn fails(n: u64) -> Result<u64, TaskError> {
     Err(TaskError::from(format!("not {n}"))).fatal()
 }
 
-/// Fails until someone says otherwise, outside of any storage.
-#[task]
-async fn fails_until(file: String) -> Result<u64, TaskError> {
-    if std::path::Path::new(&file).exists() { Ok(7) } else { Err(TaskError::from("not yet")).fatal() }
-}
-
 /// What a failure says, without ids.
-fn told(failed: &Failed) -> String {
+pub(super) fn told(failed: &Failed) -> String {
     let (task, state) = (failed.task().unwrap(), failed.state().unwrap());
     format!("{state} {task}: {}", failed.message().unwrap_or("-"))
 }
 
 #[task]
-async fn ends(all: Vec<Result<u64, Failed>>) -> Result<String, TaskError> {
+pub(super) async fn ends(all: Vec<Result<u64, Failed>>) -> Result<String, TaskError> {
     let one = |end: &Result<u64, Failed>| match end {
         Ok(n) => n.to_string(),
         Err(failed) => told(failed),
@@ -122,7 +114,7 @@ async fn either(both: (Result<u64, Failed>, u64)) -> Result<String, TaskError> {
 }
 
 #[task]
-async fn alert(failed: Failed, channel: String) -> Result<String, TaskError> {
+pub(super) async fn alert(failed: Failed, channel: String) -> Result<String, TaskError> {
     Ok(format!("{channel}: {}", told(&failed)))
 }
 
@@ -132,26 +124,10 @@ async fn note(end: Result<u64, Failed>) -> Result<String, TaskError> {
 }
 
 fn all() -> queue::TaskList {
-    tasks![
-        number,
-        sum,
-        list,
-        flat,
-        double,
-        text,
-        pair,
-        note_length,
-        shown,
-        fails,
-        fails_until,
-        ends,
-        either,
-        alert,
-        note
-    ]
+    tasks![number, sum, list, flat, double, text, pair, note_length, shown, fails, ends, either, alert, note]
 }
 
-async fn state(place: &Place, id: JobId) -> (State, Option<EndReason>) {
+pub(super) async fn state(place: &Place, id: JobId) -> (State, Option<EndReason>) {
     let job = place.client.job(id).await.unwrap().found().unwrap();
     (job.state, job.reason)
 }
@@ -374,38 +350,6 @@ async fn a_flow_is_called_off(place: Place) {
     assert_eq!((counts.live(), counts.ended.cancelled), (0, 124), "members, two gathers, callback, handler");
     assert_eq!(state(&place, alarm_id).await, (State::Cancelled, Some(EndReason::Requested)));
     assert_eq!(flow.cancel().await.unwrap().matched, 0);
-}
-
-async fn a_flow_is_tried_again_from_where_it_failed(place: Place) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("go");
-    let flaky = fails_until::new(file.to_str().unwrap());
-    let members = (0..130u64).map(|n| number::new(n).into_flow()).chain([flaky.clone().into_flow()]);
-    let flow = group(members).then(sum::after(0u64)).then(text::after()).enqueue(&place.client).await.unwrap();
-    running(&place, all(), async {
-        assert_eq!(flow.wait(PATIENCE).await.unwrap_err().culprit(), Some(flaky.id()));
-        std::fs::write(&file, "").unwrap();
-        let report = flow.retry().await.unwrap();
-        assert_eq!((report.refused, report.gone), (0, 0), "{report}");
-        assert_eq!(flow.wait(PATIENCE).await.unwrap(), format!("<{}>", 130 * 129 / 2 + 7));
-    })
-    .await;
-    assert_eq!(flow.retry().await.unwrap().matched, 0, "nothing failed");
-}
-
-async fn a_flow_over_queues_is_tried_again(place: Place) {
-    let dir = tempfile::tempdir().unwrap();
-    let file = dir.path().join("go");
-    let flaky = fails_until::new(file.to_str().unwrap()).queue("far");
-    let flow = join((number::new(1u64).queue("slow"), flaky.then(text::after()))).then(pair::after());
-    let flow = flow.then(note_length::after().queue("slow")).enqueue(&place.client).await.unwrap();
-    running_queues(&place, async {
-        assert!(flow.wait(PATIENCE).await.unwrap_err().is_cancelled());
-        std::fs::write(&file, "").unwrap();
-        flow.retry().await.unwrap();
-        assert_eq!(flow.wait(PATIENCE).await.unwrap(), "1<7>".len() as u64);
-    })
-    .await;
 }
 
 async fn members_arrive_as_they_end(place: Place) {

@@ -16,6 +16,7 @@ mod outages;
 mod pick_up;
 mod poison;
 mod refusals;
+mod schedules;
 mod stage;
 mod stopping;
 mod storm;

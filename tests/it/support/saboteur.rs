@@ -9,8 +9,8 @@ use queue::Storage;
 use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::{
     Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
-    JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Renewal, Renewed, Retention, Step,
-    StorageError, Topic, Usage, WorkerRecord,
+    JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Receipt, Renewal, Renewed, Retention,
+    ScheduleChange, SchedulePage, ScheduleQuery, Step, StorageError, Ticked, Topic, Usage, WorkerRecord,
 };
 
 /// Which way a call is lost.
@@ -30,18 +30,42 @@ pub enum Call {
     Exchange,
     Renew,
     Act,
+    Tick,
+    Outbox,
+    Deliver,
+}
+
+/// A call that is kept on the line until it is let through.
+#[derive(Debug, Default)]
+pub struct Stall {
+    reached: tokio::sync::Notify,
+    go: tokio::sync::Notify,
+}
+
+impl Stall {
+    /// Waits until the call is made.
+    pub async fn reached(&self) {
+        self.reached.notified().await;
+    }
+
+    /// Lets it through.
+    pub fn release(&self) {
+        self.go.notify_one();
+    }
 }
 
 #[derive(Debug)]
 pub struct Saboteur {
     inner: Arc<dyn Storage>,
+    /// The n-th call (from 1) of a kind that is kept on the line.
+    stalls: Mutex<Vec<(Call, u64, Arc<Stall>)>>,
     /// What is to be lost: the n-th call (from 1) of a kind.
     plan: Mutex<VecDeque<(Call, u64, Lose)>>,
     /// The shard whose exchanges are all refused.
     broken: Mutex<Option<Shard>>,
     /// Whether hints are lost.
     deaf: AtomicBool,
-    counts: [AtomicU64; 5],
+    counts: [AtomicU64; 8],
     pub lost: AtomicU64,
 }
 
@@ -50,6 +74,7 @@ impl Saboteur {
         let plan = Mutex::new(plan.into_iter().collect());
         Arc::new(Self {
             inner,
+            stalls: Mutex::default(),
             plan,
             broken: Mutex::default(),
             deaf: AtomicBool::default(),
@@ -68,12 +93,27 @@ impl Saboteur {
         self.deaf.store(true, Ordering::Relaxed);
     }
 
+    /// Keeps the n-th call of a kind on the line.
+    pub fn stall(&self, call: Call, nth: u64) -> Arc<Stall> {
+        let stall = Arc::new(Stall::default());
+        self.stalls.lock().unwrap().push((call, nth, Arc::clone(&stall)));
+        stall
+    }
+
     pub fn calls(&self, call: Call) -> u64 {
         self.counts[call as usize].load(Ordering::Relaxed)
     }
 
-    fn fate(&self, call: Call) -> Option<Lose> {
+    async fn fate(&self, call: Call) -> Option<Lose> {
         let nth = self.counts[call as usize].fetch_add(1, Ordering::Relaxed) + 1;
+        let stalled = |stalls: &[(Call, u64, Arc<Stall>)]| {
+            stalls.iter().find(|&&(planned, n, _)| planned == call && n == nth).map(|(.., stall)| Arc::clone(stall))
+        };
+        let stall = stalled(&self.stalls.lock().unwrap());
+        if let Some(stall) = stall {
+            stall.reached.notify_one();
+            stall.go.notified().await;
+        }
         let mut plan = self.plan.lock().unwrap();
         let at = plan.iter().position(|&(planned, n, _)| planned == call && n == nth)?;
         self.lost.fetch_add(1, Ordering::Relaxed);
@@ -86,7 +126,7 @@ impl Saboteur {
         run: impl Future<Output = Result<T, StorageError>> + Send,
     ) -> Result<T, StorageError> {
         let lost = || StorageError::unavailable("lost on the line");
-        match self.fate(call) {
+        match self.fate(call).await {
             None => run.await,
             Some(Lose::Request) => Err(lost()),
             Some(Lose::Reply) => run.await.and_then(|_| Err(lost())),
@@ -129,12 +169,16 @@ impl Maintain for Saboteur {
         self.inner.prune(shard, retention).await
     }
 
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
-        self.inner.outbox(shard, sent).await
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {
+        self.carry(Call::Outbox, self.inner.outbox(shard, sent)).await
     }
 
     async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
-        self.inner.deliver(shard, deliveries).await
+        self.carry(Call::Deliver, self.inner.deliver(shard, deliveries)).await
+    }
+
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError> {
+        self.carry(Call::Tick, self.inner.tick(shard, changes)).await
     }
 }
 
@@ -174,6 +218,10 @@ impl Operate for Saboteur {
 
     async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
         self.inner.controls(shard).await
+    }
+
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError> {
+        self.inner.schedules(shard, query).await
     }
 
     async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {
