@@ -9,8 +9,9 @@ use async_trait::async_trait;
 use queue::storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue::storage::storage::{
     Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
-    JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Renewal, Renewed, Retention, SettleAnswer,
-    Step, Storage, StorageError, Topic, Usage, WorkerRecord,
+    JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Receipt, Renewal, Renewed, Retention,
+    ScheduleChange, SchedulePage, ScheduleQuery, SettleAnswer, Step, Storage, StorageError, Ticked, Topic, Usage,
+    WorkerRecord,
 };
 use tokio::sync::watch;
 
@@ -25,6 +26,7 @@ enum Method {
     Prune,
     Outbox,
     Deliver,
+    Tick,
     Get,
     Inputs,
     List,
@@ -34,12 +36,13 @@ enum Method {
     Act,
     Control,
     Controls,
+    Schedules,
     Usage,
     Ping,
 }
 
 /// The methods' names, in their order.
-const NAMES: [&str; 19] = [
+const NAMES: [&str; 21] = [
     "enqueue",
     "register",
     "deregister",
@@ -48,6 +51,7 @@ const NAMES: [&str; 19] = [
     "prune",
     "outbox",
     "deliver",
+    "tick",
     "get",
     "inputs",
     "list",
@@ -57,6 +61,7 @@ const NAMES: [&str; 19] = [
     "act",
     "control",
     "controls",
+    "schedules",
     "usage",
     "ping",
 ];
@@ -162,12 +167,16 @@ impl Maintain for Counting {
         self.pass(Method::Prune, self.inner.prune(shard, retention)).await
     }
 
-    async fn outbox(&self, shard: &Shard, sent: &[JobId]) -> Result<Outbox, StorageError> {
+    async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {
         self.pass(Method::Outbox, self.inner.outbox(shard, sent)).await
     }
 
     async fn deliver(&self, shard: &Shard, deliveries: &[(JobId, Input)]) -> Result<Vec<Option<State>>, StorageError> {
         self.pass(Method::Deliver, self.inner.deliver(shard, deliveries)).await
+    }
+
+    async fn tick(&self, shard: &Shard, changes: &[ScheduleChange]) -> Result<Ticked, StorageError> {
+        self.pass(Method::Tick, self.inner.tick(shard, changes)).await
     }
 }
 
@@ -207,6 +216,10 @@ impl Operate for Counting {
 
     async fn controls(&self, shard: &Shard) -> Result<Controls, StorageError> {
         self.pass(Method::Controls, self.inner.controls(shard)).await
+    }
+
+    async fn schedules(&self, shard: &Shard, query: &ScheduleQuery) -> Result<SchedulePage, StorageError> {
+        self.pass(Method::Schedules, self.inner.schedules(shard, query)).await
     }
 
     async fn usage(&self, shard: &Shard, key: &Key) -> Result<Usage, StorageError> {

@@ -73,6 +73,9 @@ pub(crate) struct Run {
     /// How long `idle` looks on.
     #[arg(long, default_value_t = 20, value_parser = clap::value_parser!(u64).range(1..))]
     seconds: u64,
+    /// While `idle` looks on so many daily schedules are stored, none of which is due then.
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u64).range(1..))]
+    pub(crate) schedules: Option<u64>,
     /// Prints JSON.
     #[arg(long)]
     pub(crate) json: bool,
@@ -182,6 +185,11 @@ impl Run {
                 self.shape.is_some() != (self.measure == Measure::Flows),
                 "--shape is for --measure flows, which needs it",
             ),
+            (self.schedules.is_some() && self.measure != Measure::Idle, "--schedules is for --measure idle"),
+            (
+                self.schedules.is_some() && self.storage.starts_with("sqlite://"),
+                "--schedules leaves them in the file, where they would tick for ever: use a temporary one, `sqlite:`",
+            ),
             (self.processes && !waits, "--processes is for --measure latency"),
             (self.processes && in_memory, "no other process sees memory: use a file or a server with --processes"),
             (
@@ -254,12 +262,15 @@ mod tests {
         assert!(refused("sqlite: --measure enqueue --fails 5", "--fails is for"));
         assert!(refused("sqlite: --measure latency --results", "--results is for"));
         assert!(refused("sqlite: --measure idle --limit 5", "--limit is for"));
+        assert!(refused("sqlite: --measure drain --schedules 5", "--schedules is for"));
+        assert!(refused("sqlite:///tmp/x --measure idle --schedules 5", "tick for ever"));
         assert!(refused("redis://h --measure drain --slowlog", "--slowlog sets"));
         assert!(refused("memory: --measure memory", "a file or a server"));
         let fine = [
             "memory: --measure drain --fails 5 --results",
             "redis-server:aof --measure latency --processes --slowlog",
             "sqlite: --measure memory",
+            "sqlite: --measure idle --schedules 5",
         ];
         assert!(fine.iter().all(|line| parsed(line).contradiction().is_none()));
     }

@@ -45,6 +45,8 @@ struct Variant {
     processes: Option<u8>,
     #[serde(skip_serializing_if = "Option::is_none")]
     shape: Option<&'static str>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    schedules: Option<u64>,
 }
 
 /// Declares the figures with their units and digits.
@@ -69,6 +71,7 @@ macro_rules! figures {
 
 figures! {
     jobs_per_s: "jobs/s", 0;
+    schedules_per_s: "schedules stored/s", 0;
     first_ms: "ms to the first", 3;
     p50_ms: "ms p50", 3;
     p99_ms: "ms p99", 3;
@@ -118,6 +121,7 @@ impl Report {
                 results: run.results.then_some(true),
                 processes: run.processes.then_some(2),
                 shape: run.shape.map(Shape::name),
+                schedules: run.schedules,
             },
             seconds,
             figures,
@@ -155,6 +159,12 @@ impl Report {
         for (method, calls) in other.calls {
             *self.calls.entry(method).or_default() += calls;
         }
+        self
+    }
+
+    /// Adds how many schedules were stored in a second beforehand.
+    pub(crate) fn with_stored(mut self, per_second: Option<f64>) -> Self {
+        self.figures.schedules_per_s = per_second;
         self
     }
 
