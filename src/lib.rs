@@ -20,3 +20,7 @@ pub use queue_core::__private;
 #[cfg(doctest)]
 #[doc = include_str!("../docs/flows.md")]
 struct FlowsGuide;
+
+#[cfg(doctest)]
+#[doc = include_str!("../docs/periodic.md")]
+struct PeriodicGuide;
