@@ -69,6 +69,6 @@ mod tests {
     #[test]
     fn daily_at_that_second() {
         assert_eq!(daily(20 * DAY + 3 * 3_600 + 7 * 60 + 59).unwrap().to_string(), "59 7 3 * * *");
-        assert_eq!(daily(0).unwrap().to_string(), "0 0 0 * * *");
+        assert_eq!(daily(0).unwrap().to_string(), "0 0 * * *", "second 0 is left out");
     }
 }

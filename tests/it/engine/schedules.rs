@@ -8,6 +8,8 @@ use queue::{
     BoxError, Client, Context, Cron, Data, JobId, JobQuery, Missed, Overlap, Schedule, ScheduleSource, State, Worker,
     WorkerBuilder, task, tasks,
 };
+use queue_sqlite::SqliteOptions;
+use queue_storage::clock::{Clock, ManualClock};
 use queue_storage::conformance::invariants;
 use queue_storage::model::{Shard, Timestamp};
 use queue_storage::storage::ScheduleChange;
@@ -105,7 +107,6 @@ impl Play {
     }
 
     fn now(&self) -> Timestamp {
-        use queue::clock::Clock;
         self.timed.clock.now()
     }
 
@@ -352,6 +353,56 @@ async fn the_clock_goes_back(timed: Timed) {
     assert_eq!(play.until("it is due anew", anew).await, start() + 5 * HOUR);
     play.pass(HOUR).await;
     assert!(play.ticks("x").contains(&300));
+}
+
+/// Two machines with one file whose clocks are ten seconds apart: each tick is carried out once, by whichever shows it first.
+#[tokio::test(flavor = "multi_thread", worker_threads = 2)]
+async fn two_clocks_ten_seconds_apart() {
+    const APART: Duration = Duration::from_secs(10);
+    let dir = tempfile::tempdir().unwrap();
+    let clocks = [ManualClock::new(), ManualClock::at(ManualClock::new().now() + APART)];
+    let log = Arc::<Log>::default();
+    let (mut running, mut clients) = (Vec::new(), Vec::new());
+    for clock in &clocks {
+        let options = SqliteOptions::new(dir.path().join("jobs.db")).clock(Arc::new(clock.clone()));
+        let storage = Arc::new(options.open().await.unwrap());
+        let client = Client::builder(storage).clock(Arc::new(clock.clone())).build();
+        let builder = Worker::builder(&client).tasks(tasks![beat]).data_arc(Arc::clone(&log)).poll_every(A_LITTLE);
+        let builder = builder.lease(HOUR).crash_limit(None);
+        let schedule = Schedule::new("x", beat::new()).cron("* * * * *").missed(Missed::All(10));
+        running.push(Play::start(builder.schedule(schedule)));
+        clients.push(client);
+    }
+    let stored = async || clients[0].schedule("x").get().await.ok();
+    eventually("it is stored", stored).await;
+    let mut rng = fastrand::Rng::new();
+    for _ in 0..60 {
+        // The one behind first, or the one ahead; never further apart than they are.
+        let order = if rng.bool() { [0, 1] } else { [1, 0] };
+        let step = Duration::from_secs(rng.u64(1..100));
+        for at in order {
+            clocks[at].advance(step);
+            let ahead = clocks[1].now();
+            let caught_up = async || {
+                clocks[at].advance(Duration::from_millis(1));
+                let next = clients[at].schedule("x").get().await.ok()?.next?;
+                (Timestamp::from(next) > clocks[at].now().min(ahead)).then_some(())
+            };
+            eventually("its ticks are carried out", caught_up).await;
+        }
+    }
+    let (ahead, runs) = (clocks[1].now(), clients[0].schedule("x").get().await.unwrap().runs);
+    let over = async || {
+        clocks.iter().for_each(|clock| clock.advance(A_LITTLE));
+        (clients[0].counts("default").await.unwrap().live() == 0).then_some(())
+    };
+    eventually("all jobs have ended", over).await;
+    let mut ticks: Vec<_> = log.lock().unwrap().keys().map(|(_, tick)| *tick).collect();
+    ticks.sort();
+    assert_eq!(ticks.len() as u64, runs);
+    assert!(ticks.windows(2).all(|two| two[1].since(two[0]) == MINUTE), "{ticks:?}");
+    assert!(ahead.since(ticks[ticks.len() - 1]) < MINUTE + APART, "the last is the last: {ahead}");
+    running.iter().for_each(JoinHandle::abort);
 }
 
 /// Jobs start later than their ticks, by as much as the jitter at most, and know their tick all the same.
