@@ -23,7 +23,8 @@ pub enum Missed {
     },
     /// Only the latest is carried out, however late.
     Last,
-    /// The latest so many are carried out, each as a job of its own, in order; at most 1,000.
+    /// The latest so many are carried out, each as a job of its own, in order; at most 1,000. Only the latest beside
+    /// [`Overlap::CancelRunning`], as each would be cancelled for the next.
     All(u32),
 }
 
@@ -50,7 +51,7 @@ pub enum Overlap {
     Allow,
     /// It is left out, and counted as [skipped](crate::ScheduleFacts::skipped).
     Skip,
-    /// The job before it is cancelled: one that runs is asked to stop, and ends beside the new one, for as long as its
+    /// The job before it is cancelled, so its call can't be [unique](crate::Unique) until it has ended: one that runs is asked to stop, and ends beside the new one, for as long as its
     /// worker's [grace](crate::WorkerBuilder::cancel_grace) lets it.
     CancelRunning,
 }

@@ -37,7 +37,8 @@ pub(crate) struct WorkerConfig {
     pub(crate) last_word: Duration,
     /// Whether it carries out ticks, and stores the schedules of its code.
     pub(crate) periodic: bool,
-    /// How long a schedule that it can't read is left to others.
+    /// How long others have for a schedule that it can't read, before it puts it off; and for how long it does.
+    pub(crate) leave_after: Duration,
     pub(crate) tick_again: Duration,
     /// How often a worker that is to stop when there is nothing left looks whether that is so.
     pub(crate) drain_look_every: Duration,
@@ -64,6 +65,7 @@ impl Default for WorkerConfig {
             tell_every: Duration::from_millis(100),
             last_word: Duration::from_secs(1),
             periodic: true,
+            leave_after: Duration::from_secs(5),
             tick_again: Duration::from_secs(30),
             drain_look_every: Duration::from_millis(500),
         }

@@ -19,6 +19,7 @@ use std::time::Duration;
 use queue_storage::clock::Clock;
 use queue_storage::model::{LEVEL, Shard, WorkerId};
 use queue_storage::storage::{Storage, StorageError, WorkerRecord};
+use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
@@ -50,6 +51,8 @@ pub(crate) struct Engine {
     pub(crate) lingering: Lingering,
     /// Who is told of deaths.
     pub(crate) deaths: Deaths,
+    /// Told when the storage had forgotten this worker.
+    pub(crate) forgotten: Notify,
 }
 
 impl Engine {
@@ -62,7 +65,18 @@ impl Engine {
         hook: DeathHook,
     ) -> Self {
         let (held, cut, lingering) = (Held::default(), CancellationToken::new(), Lingering::default());
-        Self { id, client, config, registry, data, held, cut, lingering, deaths: Deaths::new(hook) }
+        Self {
+            id,
+            client,
+            config,
+            registry,
+            data,
+            held,
+            cut,
+            lingering,
+            deaths: Deaths::new(hook),
+            forgotten: Notify::new(),
+        }
     }
 
     pub(crate) fn storage(&self) -> &Arc<dyn Storage> {

@@ -18,12 +18,21 @@ pub(crate) struct Defined {
     pub(crate) revision: u32,
 }
 
+/// Stores the schedules when the worker starts, and whenever the storage has forgotten the worker, since it may have lost
+/// them too.
+pub(crate) async fn reconcile_for_ever(engine: Arc<Engine>, defined: Arc<[Defined]>) {
+    loop {
+        reconcile_all(&engine, &defined).await;
+        engine.forgotten.notified().await;
+    }
+}
+
 /// Stores the schedules, however long the storage takes; then tells of stored ones that the code knows no more.
-pub(crate) async fn reconcile_all(engine: Arc<Engine>, defined: Arc<[Defined]>) {
-    for one in &*defined {
+async fn reconcile_all(engine: &Engine, defined: &[Defined]) {
+    for one in defined {
         let mut backoff = Backoff::new();
         loop {
-            match store(&engine, one).await {
+            match store(engine, one).await {
                 Ok(found) => break say(one, &found),
                 Err(error) if error.is_unavailable() => {
                     let pause = backoff.pause();
@@ -34,7 +43,7 @@ pub(crate) async fn reconcile_all(engine: Arc<Engine>, defined: Arc<[Defined]>) 
             }
         }
     }
-    if let Err(error) = report_vanished(&engine, &defined).await {
+    if let Err(error) = report_vanished(engine, defined).await {
         tracing::debug!(%error, "not looked for schedules that the code knows no more");
     }
 }
@@ -64,7 +73,7 @@ fn say(one: &Defined, found: &Found) {
         Found::Newer(stored) => {
             tracing::info!(%schedule, %queue, revision, stored, "a newer definition of this schedule is stored and stands");
         }
-        Found::Edited => tracing::info!(
+        Found::Edited(_) => tracing::info!(
             %schedule, %queue, revision, "this schedule was changed at run time, which stands until the revision is raised"
         ),
         Found::Removed => tracing::info!(

@@ -2,7 +2,8 @@
 
 use std::sync::Arc;
 
-use queue_storage::model::{NewJob, Shard, Timestamp};
+use futures_util::future::join_all;
+use queue_storage::model::{JobId, NewJob, Shard, Timestamp};
 use queue_storage::storage::{Act, Changed, Lookup, MAX_ENQUEUE, ScheduleChange, ScheduleRecord, StorageError, Ticked};
 use tokio::sync::Notify;
 
@@ -52,6 +53,9 @@ async fn tick(engine: &Engine, shard: &Shard) -> Result<(), StorageError> {
             return Ok(());
         }
         (steps, changes) = next_round(engine, shard, &ticked.due, ticked.now).await?;
+        if changes.is_empty() {
+            return Ok(());
+        }
     }
 }
 
@@ -87,7 +91,7 @@ enum Step {
     Leave,
 }
 
-/// The steps for what is due, and the changes that make them; at least one.
+/// The steps for what is due, and the changes that make them; none when this worker can do nothing about it yet.
 async fn next_round(
     engine: &Engine,
     shard: &Shard,
@@ -95,9 +99,13 @@ async fn next_round(
     now: Timestamp,
 ) -> Result<(Vec<Step>, Vec<ScheduleChange>), StorageError> {
     let (mut steps, mut changes, mut jobs, mut bytes) = (Vec::new(), Vec::new(), 0, 0);
-    for record in due {
-        let (step, change) = match carry(engine, shard, record, now).await? {
+    // All at once: a round takes as long as its slowest look.
+    let looks = join_all(due.iter().map(|record| look(engine, record))).await;
+    for (record, look) in due.iter().zip(looks) {
+        let (step, change) = match carry(engine, shard, record, look?, now).await? {
             Ok((plan, change)) => (Step::Carry(record.clone(), Box::new(plan)), change),
+            // Whoever can has a while for it.
+            Err(_) if record.due.is_some_and(|due| now - due < engine.config.leave_after) => continue,
             Err(why) => left(engine, shard, record, now, &why),
         };
         jobs += change.jobs.len();
@@ -123,27 +131,48 @@ fn left(engine: &Engine, shard: &Shard, record: &ScheduleRecord, now: Timestamp,
     (Step::Leave, ScheduleChange::new(record.name.clone(), Some(record.version), Some(look)))
 }
 
-/// Plans the ticks of one schedule, and cancels the job before where it is to; or why that can't be.
-async fn carry(
-    engine: &Engine,
-    shard: &Shard,
-    record: &ScheduleRecord,
-    now: Timestamp,
-) -> Result<Result<(Plan, ScheduleChange), String>, StorageError> {
+/// What is stored of a schedule, and which of its jobs the next tick must not run beside; or why that can't be told.
+async fn look(engine: &Engine, record: &ScheduleRecord) -> Result<Result<(Entry, Vec<JobId>), String>, StorageError> {
     let entry = match Entry::decode(&record.data) {
         Ok(entry) => entry,
         Err(why) => return Ok(Err(why)),
     };
-    let live = match is_live(engine, &entry).await {
-        Err(error) if !error.is_unavailable() => return Ok(Err(error.to_string())),
-        live => live?,
+    let mut live = Vec::new();
+    for id in entry.minds() {
+        match engine.storage().get(id).await {
+            Ok(Lookup::Found(job)) if !job.state.is_end() => live.push(id),
+            Ok(_) => {}
+            Err(error) if error.is_unavailable() => return Err(error),
+            Err(error) => return Ok(Err(error.to_string())),
+        }
+    }
+    Ok(Ok((entry, live)))
+}
+
+/// Plans the ticks of one schedule, and cancels the jobs before where they are to be; or why that can't be.
+///
+/// Whoever carries the tick out cancels them first, so that a crash in between leaves none beside the next.
+async fn carry(
+    engine: &Engine,
+    shard: &Shard,
+    record: &ScheduleRecord,
+    look: Result<(Entry, Vec<JobId>), String>,
+    now: Timestamp,
+) -> Result<Result<(Plan, ScheduleChange), String>, StorageError> {
+    let (entry, live) = match look {
+        Ok(found) => found,
+        Err(why) => return Ok(Err(why)),
     };
-    let (plan, jobs) = match planned(shard, record, &entry, now, live) {
+    let (plan, jobs) = match planned(shard, record, &entry, now, !live.is_empty()) {
         Ok(planned) => planned,
         Err(why) => return Ok(Err(why)),
     };
     if plan.cancel {
-        cancel(engine, shard, &entry).await?;
+        let act = Act::Cancel { keep: engine.client.config().keep_cancelled };
+        match engine.storage().act(shard, &live, &act).await {
+            Err(error) if !error.is_unavailable() => return Ok(Err(error.to_string())),
+            acted => drop(acted?),
+        }
     }
     Ok(changed(record, &plan, jobs).map(|change| (plan, change)))
 }
@@ -161,7 +190,9 @@ fn planned(
     let definition = &entry.definition;
     let job = |tick: &Timestamp| definition.call.at_tick(shard, &record.name, *tick, definition.jitter);
     let jobs = plan.ticks.iter().map(job).collect::<Result<Vec<_>, _>>()?;
-    plan.entry.last_job = jobs.last().map(|job| job.id).or(entry.last_job);
+    if let Some(job) = jobs.last() {
+        (plan.entry.tick_job, plan.entry.last_job) = (Some(job.id), Some(job.id));
+    }
     Ok((plan, jobs))
 }
 
@@ -170,19 +201,6 @@ fn changed(record: &ScheduleRecord, plan: &Plan, jobs: Vec<NewJob>) -> Result<Sc
     let mut change = ScheduleChange::new(record.name.clone(), Some(record.version), Some(to));
     change.jobs = jobs;
     Ok(change)
-}
-
-/// Whether the job of its last tick has not ended, where that matters.
-async fn is_live(engine: &Engine, entry: &Entry) -> Result<bool, StorageError> {
-    let Some(id) = entry.last_job.filter(|_| entry.minds_overlap()) else { return Ok(false) };
-    Ok(matches!(engine.storage().get(id).await?, Lookup::Found(job) if !job.state.is_end()))
-}
-
-/// Cancels the job of the last tick. Whoever carries the tick out does so, also when another comes before: it is the same job.
-async fn cancel(engine: &Engine, shard: &Shard, entry: &Entry) -> Result<(), StorageError> {
-    let Some(id) = entry.last_job else { return Ok(()) };
-    let act = Act::Cancel { keep: engine.client.config().keep_cancelled };
-    engine.storage().act(shard, &[id], &act).await.map(drop)
 }
 
 /// Says what came of a step.

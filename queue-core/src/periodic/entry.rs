@@ -20,9 +20,11 @@ pub(crate) struct Entry {
     pub(crate) source: Source,
     /// The next tick; what the storage is told to be due is when somebody is to look. `None` when it is over.
     pub(crate) next: Option<Timestamp>,
-    /// The last tick that was carried out, and its job.
+    /// The last tick that was carried out, and its job; the job enqueued last, by a tick or between ticks.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last: Option<Timestamp>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub(crate) tick_job: Option<JobId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_job: Option<JobId>,
     /// Ticks that were carried out, that nobody carried out in time, and that met a job that had not ended.
@@ -69,6 +71,7 @@ impl Entry {
             source,
             next,
             last: None,
+            tick_job: None,
             last_job: None,
             runs: 0,
             missed: 0,
@@ -79,9 +82,11 @@ impl Entry {
         }
     }
 
-    /// The same with another definition. A tick that is to come stays where the times are the same.
+    /// The same with another definition. A tick that is to come stays where the times are the same, and one that has come
+    /// wherever.
     pub(crate) fn redefined(mut self, definition: Definition, source: Source, now: Timestamp) -> Self {
-        let waits = self.due().is_some() && self.definition.is_timed_like(&definition);
+        let has_come = |due: Timestamp| due <= now || self.definition.is_timed_like(&definition);
+        let waits = self.due().is_some_and(has_come) && !self.is_set_back(now);
         (self.definition, self.source, self.changed_at) = (definition, source, now);
         if !waits {
             self.reckon(now);
@@ -103,9 +108,13 @@ impl Entry {
         anew.last != self.last || self.next.is_some_and(sooner)
     }
 
-    /// Whether it matters if the job of its last tick has ended.
-    pub(crate) fn minds_overlap(&self) -> bool {
-        self.definition.overlap != Overlap::Allow
+    /// The jobs that the next tick must not run beside, as far as they have not ended: that of the last tick, and one that was
+    /// enqueued since.
+    pub(crate) fn minds(&self) -> Vec<JobId> {
+        let mut jobs: Vec<JobId> = self.tick_job.into_iter().chain(self.last_job).collect();
+        jobs.dedup();
+        jobs.retain(|_| self.definition.overlap != Overlap::Allow);
+        jobs
     }
 
     /// Whether it has carried out as many ticks as it may.

@@ -40,7 +40,7 @@ pub(crate) fn plan(entry: &Entry, now: Timestamp, live: bool) -> Option<Plan> {
     let left = entry.definition.max_runs.map_or(u64::MAX, |most| most.saturating_sub(entry.runs));
     let mut skipped = 0;
     let mut cancel = false;
-    if let Some(&last) = ticks.last() {
+    if !ticks.is_empty() {
         match entry.definition.overlap {
             Overlap::Allow => {}
             Overlap::Skip => {
@@ -48,10 +48,7 @@ pub(crate) fn plan(entry: &Entry, now: Timestamp, live: bool) -> Option<Plan> {
                 skipped = ticks.len() - keep.min(ticks.len());
                 ticks.truncate(keep);
             }
-            Overlap::CancelRunning => {
-                (skipped, cancel) = (ticks.len() - 1, live);
-                ticks = vec![last];
-            }
+            Overlap::CancelRunning => cancel = live,
         }
     }
     ticks.truncate(usize::try_from(left).unwrap_or(usize::MAX));
@@ -73,7 +70,11 @@ fn due_ticks(entry: &Entry, next: Timestamp, now: Timestamp) -> (Vec<Timestamp>,
         Missed::Skip { tolerance } if now - latest > tolerance => (Vec::new(), missed + 1, then),
         _ => (vec![latest], missed, then),
     };
-    let Missed::All(most) = definition.missed else { return alone(count(entry, next, latest)) };
+    let most = match definition.missed {
+        // Each would be cancelled for the one after it.
+        Missed::All(most) if definition.overlap != Overlap::CancelRunning => most,
+        _ => return alone(count(entry, next, latest)),
+    };
     // The latest so many, from the last back; then forward from the first of them.
     let mut first = latest;
     for _ in 1..most {
@@ -192,7 +193,7 @@ mod tests {
             (late(Overlap::Skip, false), vec![1], 2, false),
             (late(Overlap::Skip, true), vec![], 3, false),
             (in_time(Overlap::CancelRunning, true), vec![1], 0, true),
-            (late(Overlap::CancelRunning, false), vec![3], 2, false),
+            (late(Overlap::CancelRunning, false), vec![3], 0, false),
             (late(Overlap::Allow, true), vec![1, 2, 3], 0, false),
         ] {
             assert_eq!((ticks(&plan), plan.skipped, plan.cancel), (carried, skipped, cancel));

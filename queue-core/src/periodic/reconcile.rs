@@ -20,8 +20,8 @@ pub(crate) enum Found {
     Same,
     /// A definition of a newer revision, which stands.
     Newer(u32),
-    /// A change at run time, which stands.
-    Edited,
+    /// A change at run time, which stands; what is to be noted of it.
+    Edited(Option<Entry>),
     /// It was removed at run time, and stays so.
     Removed,
 }
@@ -31,7 +31,8 @@ impl Found {
     pub(crate) fn entry(&self) -> Option<&Entry> {
         match self {
             Self::New(entry) | Self::Raised(entry) | Self::Changed(entry) | Self::SetBack(entry) => Some(entry),
-            Self::Same | Self::Newer(_) | Self::Edited | Self::Removed => None,
+            Self::Edited(entry) => entry.as_ref(),
+            Self::Same | Self::Newer(_) | Self::Removed => None,
         }
     }
 }
@@ -40,23 +41,27 @@ impl Found {
 pub(crate) fn reconcile(stored: Option<Entry>, definition: Definition, revision: u32, now: Timestamp) -> Found {
     let source = Source::Code(revision);
     let Some(stored) = stored else { return Found::New(Entry::new(definition, source, now)) };
-    match (stored.source, stored.source.revision()) {
+    let found = match (stored.source, stored.source.revision()) {
         (_, Some(newer)) if newer > revision => Found::Newer(newer),
-        (_, Some(older)) if older < revision => Found::Raised(stored.redefined(definition, source, now)),
-        (Source::Removed(_), _) => Found::Removed,
-        (Source::RunTime(Some(_)), _) => Found::Edited,
-        (Source::RunTime(None), _) if revision == 0 => Found::Edited,
-        (Source::RunTime(None), _) => Found::Raised(stored.redefined(definition, source, now)),
-        (Source::Code(_), _) if stored.definition != definition => {
-            Found::Changed(stored.redefined(definition, source, now))
+        (_, Some(older)) if older < revision => return Found::Raised(stored.redefined(definition, source, now)),
+        (Source::Removed(_), _) => return Found::Removed,
+        (Source::RunTime(Some(_)), _) => Found::Edited(None),
+        // So that it stays removed if somebody removes it.
+        (Source::RunTime(None), _) if revision == 0 => {
+            Found::Edited(Some(Entry { source: Source::RunTime(Some(0)), ..stored.clone() }))
         }
-        (Source::Code(_), _) if stored.is_set_back(now) => {
-            let mut anew = stored;
-            anew.reckon(now);
-            Found::SetBack(anew)
+        (Source::RunTime(None), _) => return Found::Raised(stored.redefined(definition, source, now)),
+        (Source::Code(_), _) if stored.definition != definition => {
+            return Found::Changed(stored.redefined(definition, source, now));
         }
         (Source::Code(_), _) => Found::Same,
+    };
+    if !stored.is_set_back(now) {
+        return found;
     }
+    let mut anew = found.entry().cloned().unwrap_or(stored);
+    anew.reckon(now);
+    Found::SetBack(anew)
 }
 
 #[cfg(test)]
@@ -86,7 +91,7 @@ mod tests {
             Found::SetBack(_) => "set back",
             Found::Same => "same",
             Found::Newer(_) => "newer",
-            Found::Edited => "edited",
+            Found::Edited(_) => "edited",
             Found::Removed => "removed",
         };
         for (source, revision, expected) in [
@@ -120,7 +125,12 @@ mod tests {
         let Found::Raised(after) = reconcile(Some(before.clone()), definition("30 * * * *"), 2, now()) else {
             panic!("raised")
         };
-        assert!(after.next.unwrap() > now());
+        assert_eq!(after.next, Some(missed), "what has come is carried out");
+        before.next = Some(now() + HOUR / 2);
+        let Found::Raised(after) = reconcile(Some(before.clone()), definition("15 * * * *"), 2, now()) else {
+            panic!("raised")
+        };
+        assert_ne!(after.next, before.next);
         before.paused_at = Some(now());
         let Found::Raised(after) = reconcile(Some(before), definition("30 * * * *"), 2, now()) else {
             panic!("raised")
@@ -142,6 +152,9 @@ mod tests {
             (None, now() - day, false),
         ] {
             (before.last, before.next) = (last, Some(next));
+            let raised = reconcile(Some(before.clone()), definition("0 * * * *"), 1, now());
+            let Found::Raised(raised) = raised else { panic!("raised: {raised:?}") };
+            assert_eq!(raised.next < Some(now() + HOUR * 2), word || next < now(), "{raised:?}");
             let found = reconcile(Some(before.clone()), before.definition.clone(), 0, now());
             assert_eq!(
                 matches!(&found, Found::SetBack(entry) if entry.next < Some(now() + HOUR * 2)),

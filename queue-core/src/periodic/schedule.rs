@@ -4,7 +4,7 @@ use std::fmt;
 use std::time::{Duration, SystemTime};
 
 use queue_cron::{Cron, CronError, Fields, TimeZone};
-use queue_storage::model::{NameError, ScheduleName, Shard, Timestamp};
+use queue_storage::model::{NameError, ScheduleName, Shard, Timestamp, Window};
 use serde::{Deserialize, Serialize};
 
 use super::error::ScheduleError;
@@ -183,11 +183,11 @@ impl Schedule {
     /// Due at the times of a cron expression: a text, a [`Cron`], its [`fields`](Cron::fields), or with the feature `cron` a
     /// `cron::Schedule`. The expressions there are stand under [`Cron`].
     pub fn cron(mut self, expression: impl IntoCron) -> Self {
-        let timing = expression.into_timing().map(|IntoTiming(timing)| timing).map_err(Box::new);
-        if timing.as_ref().is_ok_and(|timing| timing.zone() != TimeZone::UTC) {
+        let read = expression.into_timing();
+        if read.as_ref().is_ok_and(|read| read.says_zone) {
             self.zone = None;
         }
-        self.timing = Some(timing);
+        self.timing = Some(read.map(|read| read.timing).map_err(Box::new));
         self
     }
 
@@ -343,6 +343,11 @@ impl Schedule {
             (Timing::Every { micros, .. }, _) if Duration::from_micros(*micros) < SHORTEST => {
                 Some(format!("its interval is shorter than {SHORTEST:?}"))
             }
+            _ if self.overlap == Overlap::CancelRunning && is_unique_while_it_runs(&definition.call) => Some(
+                "`Overlap::CancelRunning` enqueues a job beside the one that it cancels, and its call is unique until that has \
+                 ended: make it unique until it has started, or not at all"
+                    .to_owned(),
+            ),
             (_, Missed::All(0)) => {
                 Some("`Missed::All(0)` makes good no missed tick: `Missed::Skip` says so".to_owned())
             }
@@ -365,6 +370,10 @@ impl Schedule {
             Source::Call(draft) => draft.task,
         }
     }
+}
+
+fn is_unique_while_it_runs(call: &Template) -> bool {
+    call.unique.as_ref().is_some_and(|unique| unique.window != Window::Started)
 }
 
 impl fmt::Debug for Schedule {
@@ -391,11 +400,23 @@ pub trait IntoCron {
 /// When a schedule is due, opaque.
 #[doc(hidden)]
 #[derive(Debug)]
-pub struct IntoTiming(Timing);
+pub struct IntoTiming {
+    timing: Timing,
+    /// Whether the expression names its zone.
+    says_zone: bool,
+}
+
+impl IntoTiming {
+    fn of(timing: Timing) -> Self {
+        let says_zone = timing.zone() != TimeZone::UTC;
+        Self { timing, says_zone }
+    }
+}
 
 impl IntoCron for &str {
     fn into_timing(self) -> Result<IntoTiming, CronError> {
-        Cron::new(self)?.into_timing()
+        let says_zone = self.trim_start().starts_with("CRON_TZ=");
+        Ok(IntoTiming { timing: Timing::Cron(Cron::new(self)?), says_zone })
     }
 }
 
@@ -407,7 +428,7 @@ impl IntoCron for String {
 
 impl IntoCron for Cron {
     fn into_timing(self) -> Result<IntoTiming, CronError> {
-        Ok(IntoTiming(Timing::Cron(self)))
+        Ok(IntoTiming::of(Timing::Cron(self)))
     }
 }
 
@@ -420,7 +441,7 @@ impl IntoCron for Fields {
 #[cfg(feature = "cron")]
 impl IntoCron for queue_cron::Quartz {
     fn into_timing(self) -> Result<IntoTiming, CronError> {
-        Ok(IntoTiming(Timing::Quartz(self)))
+        Ok(IntoTiming::of(Timing::Quartz(self)))
     }
 }
 
@@ -470,6 +491,10 @@ mod tests {
         UNIX_EPOCH + Duration::from_secs(secs)
     }
 
+    fn unique() -> Call<testing::Ping> {
+        Call::new(testing::Ping {}).unique(crate::limits::Unique::args())
+    }
+
     #[test]
     fn what_can_t_be_says_why() {
         let minute = Duration::from_secs(60);
@@ -483,6 +508,7 @@ mod tests {
             (ping().every(minute).missed(Missed::All(0)), "makes good no missed tick"),
             (ping().every(minute).missed(Missed::All(1_001)), "the most is 1000"),
             (ping().every(minute).max_runs(0), "leaves it no tick"),
+            (ping().every(minute).overlap(Overlap::CancelRunning).call(unique()), "unique until that has ended"),
             (ping().every(minute).starts(at(2)).ends(at(1)), "ends before it starts"),
             (ping().every(minute).call(Call::new(testing::Ping {}).schedule(at(9))), "`.schedule(..)`"),
             (ping().every(minute).call(Call::new(testing::Ping {}).expires(at(9))), "`.expires(..)`"),

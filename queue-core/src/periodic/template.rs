@@ -31,7 +31,7 @@ pub(crate) struct Template {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     tags: Vec<Tag>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
-    unique: Option<Unique>,
+    pub(crate) unique: Option<Unique>,
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     limits: Vec<Limit>,
     at_most_once: bool,

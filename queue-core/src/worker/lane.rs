@@ -99,7 +99,7 @@ impl Lane {
     fn compose(&self, next: &mut Next, permit: &mut Option<suspects::Permit>) -> Option<Exchange> {
         let settlements = self.outbox.take();
         let stopping = self.stop.is_cancelled();
-        let due = !stopping && next.look_at <= self.engine.clock().now();
+        let due = !stopping && is_time(next.look_at, self.engine.clock().now(), self.engine.config.poll_every);
         if due && !next.hungry {
             self.set_hungry(next, true);
         }
@@ -150,6 +150,7 @@ impl Lane {
                 tracing::info!(queue = %self.shard, "the storage does not know this worker: registering again");
                 registered = self.engine.register(self.shards.to_vec()).await.is_ok();
                 if registered {
+                    self.engine.forgotten.notify_one();
                     continue;
                 }
             }
@@ -295,7 +296,25 @@ async fn until_cut(engine: &Engine, lost: &CancellationToken) -> Option<suspects
     }
 }
 
+/// Whether it is time to look. A moment that is further away than any look is meant to be tells of a clock that was set back.
+fn is_time(look_at: Timestamp, now: Timestamp, poll_every: Duration) -> bool {
+    look_at <= now || look_at - now > poll_every
+}
+
 /// The longest wait of an idle lane is spread, so that many workers do not look at once.
 fn spread(poll_every: Duration) -> Duration {
     poll_every.mul_f64(0.9 + fastrand::f64() / 10.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_clock_that_is_set_back_puts_no_look_off() {
+        let (poll, at) = (Duration::from_secs(10), Timestamp::from_micros(1_700_000_000_000_000));
+        for (look_at, time) in [(at, true), (at + poll, false), (at + poll * 2, true), (at - poll, true)] {
+            assert_eq!(is_time(look_at, at, poll), time, "{look_at}");
+        }
+    }
 }

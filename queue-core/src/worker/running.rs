@@ -76,7 +76,7 @@ impl Running {
             let bells = Arc::clone(&self.bells);
             self.keepers.spawn(ticker::tick_for_ever(Arc::clone(engine), shard.clone(), bells, index));
         }
-        self.keepers.spawn(reconciler::reconcile_all(Arc::clone(engine), Arc::clone(defined)));
+        self.keepers.spawn(reconciler::reconcile_for_ever(Arc::clone(engine), Arc::clone(defined)));
     }
 
     /// Waits for a lane to end although nobody stopped it, which only a panic can do; the panic goes on here.

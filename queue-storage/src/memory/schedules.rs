@@ -1,5 +1,6 @@
 //! Schedules: changed by compare-and-set together with what their ticks enqueue, and told when they are due.
 
+use std::collections::btree_map::Entry;
 use std::collections::{BTreeMap, BTreeSet};
 use std::ops::Bound::{Excluded, Unbounded};
 
@@ -45,10 +46,12 @@ impl Schedules {
 
     fn set(&mut self, name: &ScheduleName, record: Option<ScheduleRecord>) {
         let before = self.by_name.remove(name).and_then(|before| before.due);
-        if let Some(names) = before.and_then(|due| self.by_due.get_mut(&due)) {
-            names.remove(name);
+        if let Some(Entry::Occupied(mut names)) = before.map(|due| self.by_due.entry(due)) {
+            names.get_mut().remove(name);
+            if names.get().is_empty() {
+                names.remove();
+            }
         }
-        self.by_due.retain(|_, names| !names.is_empty());
         let Some(record) = record else { return };
         if let Some(due) = record.due {
             self.by_due.entry(due).or_default().insert(name.clone());

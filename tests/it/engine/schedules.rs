@@ -33,6 +33,7 @@ on_every_clock!(
     unreadable_ones_are_left_to_others,
     every_step_may_be_lost,
     who_keeps_no_time_ticks_nothing,
+    what_the_storage_lost_is_stored_again,
 );
 on_every_storage!(a_change_counts_at_once, schedules_are_told_apart);
 
@@ -293,6 +294,14 @@ async fn a_live_job_keeps_the_next_out(timed: Timed) {
     let facts = play.client().schedule("x").get().await.unwrap();
     assert_eq!((facts.runs, facts.skipped, facts.last), (2, 2, Some(start() + 4 * MINUTE)));
     assert_ne!(facts.last_job, Some(first));
+    // A job between ticks that ends soon hides that of the tick from nobody.
+    let extra = play.client().schedule("x").run_now().await.unwrap();
+    play.client().cancel(extra).await.unwrap();
+    assert!(play.client().handle::<long>(extra).await.unwrap().wait(PATIENCE).await.is_err());
+    play.timed.clock.advance(MINUTE);
+    play.ticked().await;
+    let facts = play.client().schedule("x").get().await.unwrap();
+    assert_eq!((facts.runs, facts.skipped, facts.last_job), (2, 3, Some(extra)));
 }
 
 /// A job that has not ended is cancelled for the next.
@@ -552,8 +561,10 @@ async fn unreadable_ones_are_left_to_others(timed: Timed) {
         storage.tick(&shard("default"), some).await.unwrap();
     }
     let _running = play.started(play.builder().every("x", MINUTE, beat::new()), &["x"]).await;
+    // Others have a while for them, and the rest waits for nobody.
+    play.timed.clock.advance(MINUTE);
+    play.until("the one that can be read ticks", async || (!play.ticks("x").is_empty()).then_some(())).await;
     play.settle().await;
-    play.pass(MINUTE).await;
     assert_eq!(play.ticks("x"), [1]);
     let error = play.client().schedule("future-7").get().await.unwrap_err();
     assert!(error.to_string().contains("version 99"), "{error}");
@@ -615,6 +626,23 @@ async fn who_keeps_no_time_ticks_nothing(timed: Timed) {
     let _other = play.started(play.builder(), &[]).await;
     play.settle().await;
     assert_eq!(play.ticks("put"), [10]);
+}
+
+/// A storage that has forgotten a worker may have lost its schedules too: it stores them again, and ticks.
+async fn what_the_storage_lost_is_stored_again(timed: Timed) {
+    let play = Play::new(timed);
+    let storage = &play.timed.place.storage;
+    let _running = play.started(play.builder().cron("x", "* * * * *", beat::new()), &["x"]).await;
+    let query = queue_storage::storage::ScheduleQuery::Named(vec!["x".parse().unwrap()]);
+    let page = storage.schedules(&shard("default"), &query).await.unwrap();
+    let gone = ScheduleChange::new("x".parse().unwrap(), Some(page.schedules[0].version), None);
+    storage.tick(&shard("default"), &[gone]).await.unwrap();
+    for worker in play.client().workers().await.unwrap() {
+        storage.deregister(worker.id).await.unwrap();
+    }
+    play.until("it is stored again", async || play.client().schedule("x").get().await.ok()).await;
+    play.pass(MINUTE).await;
+    assert_eq!(play.ticks("x"), [1]);
 }
 
 /// On the machine's clock: what is put, changed, paused and removed counts for a worker that sleeps.
