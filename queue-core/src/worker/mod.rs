@@ -168,8 +168,13 @@ impl Worker {
         tokio::pin!(shutdown);
         let shards: Arc<[Shard]> = self.lines.iter().map(|line| line.shard.clone()).collect();
         tokio::select! {
+            // In this order: whoever sees the worker may ask it to stop, so by then it listens for that.
+            biased;
+            () = &mut shutdown => {
+                self.forget().await;
+                return Ok(());
+            }
             registered = self.register(&shards) => registered?,
-            () = &mut shutdown => return Ok(()),
         }
         let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
         let renewer = Renewer::start(Arc::clone(&self.engine), &shards).map_err(no_thread)?;
@@ -184,6 +189,14 @@ impl Worker {
         running.stop(&self.engine).await;
         drop(renewer);
         Ok(())
+    }
+
+    /// Takes back what may have made it known, if the storage answers soon.
+    async fn forget(&self) {
+        tokio::select! {
+            _ = self.engine.storage().deregister(self.engine.id) => {}
+            () = self.engine.sleep(self.engine.config.last_words) => {}
+        }
     }
 
     /// Makes itself known, however long the storage takes.
