@@ -32,7 +32,7 @@ impl Client {
     /// report.pause().await?;
     /// assert!(report.get().await?.next.is_none());
     /// report.resume().await?;
-    /// assert_eq!(report.get().await?.timing, "CRON_TZ=Europe/Paris 0 8 * * MON");
+    /// assert_eq!(report.get().await?.timing, "CRON_TZ=Europe/Paris 0 8 * * 1");
     /// assert!(report.remove().await?);
     /// # Ok(()) }
     /// ```
