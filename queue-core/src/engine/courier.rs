@@ -7,10 +7,8 @@ use queue_storage::model::{EndReason, Ending, Failure, FailureKind, Input, Job, 
 use queue_storage::storage::{MAX_DELIVER, Parcel, Receipt, StorageError};
 
 use super::Engine;
+use crate::client::MAX_CALL_BYTES;
 use crate::gather::{Gatherer, Trouble};
-
-/// A call carries no further parcel once those in it hold this many bytes.
-const MAX_CALL_BYTES: usize = 4 * 1024 * 1024;
 
 /// How many parcels are put together at once.
 const AT_ONCE: usize = 4;

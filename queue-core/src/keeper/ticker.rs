@@ -22,10 +22,10 @@ impl Bell {
 }
 
 /// Ticks whenever the bell rings, for ever.
-pub(crate) async fn tick_for_ever(engine: Arc<Engine>, shard: Shard, bell: Arc<[Bell]>, index: usize) {
+pub(crate) async fn tick_for_ever(engine: Arc<Engine>, shard: Shard, bells: Arc<[Bell]>, index: usize) {
     let mut backoff = Backoff::new();
     loop {
-        bell[index].0.notified().await;
+        bells[index].0.notified().await;
         while let Err(error) = tick(&engine, &shard).await {
             let pause = backoff.pause();
             tracing::warn!(%error, queue = %shard, ?pause, "can't tick schedules: trying again");
@@ -87,7 +87,7 @@ async fn one_by_one(
 /// What is to be done with one schedule.
 enum Step {
     Carry(ScheduleRecord, Box<Plan>),
-    /// It can't be read, or does nothing now: somebody looks again later.
+    /// It can't be carried out here: somebody looks again later.
     Leave,
 }
 

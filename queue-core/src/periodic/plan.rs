@@ -32,8 +32,8 @@ impl Plan {
     }
 }
 
-/// What is to be done with a schedule at `now`, whose next tick has come; `live` says that the job of its last tick has
-/// not ended.
+/// What is to be done with a schedule at `now`, whose next tick has come; `live` says that a job that it minds has not
+/// ended.
 pub(crate) fn plan(entry: &Entry, now: Timestamp, live: bool) -> Option<Plan> {
     let next = entry.due().filter(|next| *next <= now)?;
     let (mut ticks, missed, then) = due_ticks(entry, next, now);
