@@ -98,7 +98,7 @@ pub(super) async fn what_would_live_again_is_cancelled(stage: &Stage) {
         let run = worker.claim_one().await;
         stage.act(run.job.id, &Act::Cancel { keep: DAY }).await;
         let answer = worker.exchange(vec![settled(&run, settlement.clone())], 9, 9).await;
-        assert_eq!((answer.settled, answer.claimed), (vec![SettleAnswer::Applied], vec![]));
+        assert_eq!((answer.settled, answer.claimed), (vec![SettleAnswer::Cancelled], vec![]));
         let job = stage.get(run.job.id).await;
         assert_eq!((job.state, job.reason.clone()), (State::Cancelled, Some(EndReason::Requested)), "{settlement:?}");
         assert_eq!((job.worker, job.cancel_requested, job.lease), (Some(worker.id()), false, None));
@@ -150,7 +150,7 @@ pub(super) async fn a_lost_lease_is_the_end(stage: &Stage) {
         other.upkeep().await;
         stage.advance(HALF).await;
         let answer = other.look(9).await;
-        assert_eq!((answer.claimed, answer.died), (vec![], vec![]), "{name}");
+        assert_eq!((answer.claimed, answer.upkept), (vec![], vec![(id, State::Cancelled)]), "{name}");
         let job = stage.get(id).await;
         assert_eq!((job.state, job.reason), (State::Cancelled, Some(EndReason::Requested)), "{name}");
         assert_eq!(job.keep_until, job.ended_at.map(|at| at + DAY));
@@ -206,7 +206,7 @@ pub(super) async fn a_repeat_is_answered_the_same(stage: &Stage) {
     stage.cancel(run.job.id).await;
     let first = worker.exchange(vec![settled(&run, retry_in(HOUR))], 1, 1).await;
     let before = stage.get(run.job.id).await;
-    assert_eq!((first.settled.clone(), before.state), (vec![SettleAnswer::Applied], State::Cancelled));
+    assert_eq!((first.settled.clone(), before.state), (vec![SettleAnswer::Cancelled], State::Cancelled));
     let next = first.claimed[0].clone();
     assert_eq!(stage.cancel(next.job.id).await, Acted::Asked);
     let again = worker.repeat().await;

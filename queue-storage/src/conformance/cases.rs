@@ -341,6 +341,7 @@ macro_rules! __conformance_cases {
                 nothing_is_empty
                 counts_tell
                 due_jobs_are_counted
+                the_oldest_tells_its_age
                 shards_are_shown
                 a_queue_may_have_several_shards
                 tags_may_collide
@@ -359,7 +360,7 @@ macro_rules! __conformance_cases {
             }
             notify {
                 of_a_new_job
-            of_a_new_job_after_it_settled
+                of_a_new_job_after_it_settled
                 of_what_came_before_it_waited
                 of_a_job_that_is_due_sooner
                 of_a_job_that_is_given_back
@@ -369,6 +370,18 @@ macro_rules! __conformance_cases {
                 of_what_others_leave
                 of_the_end_of_a_job
                 of_one_job_to_many
+            }
+            news {
+                reach_everyone_who_watches
+                calls_tell_that_someone_watches
+                a_new_shard_is_watched
+                who_does_not_listen_is_told_so
+                have_a_largest_size
+                stay_in_their_namespace
+                end_with_the_storage
+                what_is_taken_back_is_told
+                what_ends_unrun_is_told
+                what_an_edge_cancels_is_told
             }
             whole {
                 it_answers

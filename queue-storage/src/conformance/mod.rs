@@ -47,6 +47,7 @@ mod leases;
 mod lists;
 mod meddle;
 mod moves;
+mod news;
 mod nodes;
 mod notify;
 mod numbers;

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet};
+use std::time::Duration;
 
 use super::check::all_jobs;
 use super::stage::{HOUR, MINUTE, Stage, at_most, completed, died, retry_in, shard, snooze_in, task};
@@ -223,6 +224,41 @@ pub(super) async fn due_jobs_are_counted(stage: &Stage) {
     worker.upkeep().await;
     let counts = stage.counts().await;
     assert_eq!((counts.due, counts.pending(), counts.of(State::Ready)), (0, 2, 2));
+}
+
+/// The oldest job that is ready or due tells for how long it has been so, whatever its priority and however late it was
+/// promoted; parked ones, and those for later, do not.
+pub(super) async fn the_oldest_tells_its_age(stage: &Stage) {
+    let age = async || stage.counts().await.oldest;
+    assert_eq!(age().await, None);
+    let mut worker = stage.worker().await;
+    let [_, _] = stage.enqueue([stage.job_of("strange"), stage.job_at(When::In(HOUR))]).await;
+    stage.advance(MINUTE).await;
+    let near = |age: Option<Duration>, expected: Duration| {
+        let age = age.expect("a job is ready or due");
+        assert!(age >= expected && age <= expected + stage.tick() * 50, "{age:?} is not {expected:?}");
+    };
+    near(age().await, MINUTE);
+    assert_eq!(worker.claim(1).await.len(), 0);
+    assert_eq!((age().await, stage.counts().await.parked), (None, 1));
+    // The last in line has waited longest; the first of those above it is younger.
+    stage.enqueue([stage.job_with(-7)]).await;
+    stage.advance(MINUTE).await;
+    stage.enqueue([stage.job_with(7), stage.job_with(0)]).await;
+    stage.advance(MINUTE).await;
+    near(age().await, MINUTE * 2);
+    let claimed = worker.claim(2).await;
+    assert_eq!(claimed.iter().map(|one| one.job.priority).collect::<Vec<_>>(), [7, 0]);
+    near(age().await, MINUTE * 2);
+    worker.claim_one().await;
+    assert_eq!(age().await, None);
+    // Due, and then promoted late: it is as old as if it had been promoted in time.
+    stage.advance(HOUR).await;
+    let due = MINUTE * 3;
+    near(age().await, due);
+    worker.upkeep().await;
+    near(age().await, due);
+    assert_eq!(stage.counts().await.due, 0);
 }
 
 /// Every shard that took a job in is shown, by name; being looked at makes no shard.

@@ -135,6 +135,7 @@ pub(super) async fn settle_or_take_back(stage: &Stage) {
             SettleAnswer::Lost => {
                 assert_eq!((job.state, job.crashes, claimed.len()), (State::Running, 1, 1));
             }
+            SettleAnswer::Cancelled => panic!("nobody asked it to stop"),
         }
     }
 }

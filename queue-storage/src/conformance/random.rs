@@ -229,11 +229,15 @@ impl<'a> Play<'a> {
 
     /// What a settlement must be answered: it is held, or it is not.
     fn expected(&self, worker: WorkerId, settlements: &[Settled]) -> Vec<SettleAnswer> {
-        let holds = |settled: &Settled| {
-            let lease = self.jobs.get(&settled.job).and_then(|job| job.lease);
-            lease.is_some_and(|lease| lease.worker == worker && lease.fence == settled.fence)
+        let held = |settled: &Settled| {
+            let job = self.jobs.get(&settled.job)?;
+            job.lease.filter(|lease| lease.worker == worker && lease.fence == settled.fence).map(|_| job)
         };
-        let answer = |settled| if holds(settled) { SettleAnswer::Applied } else { SettleAnswer::Lost };
+        let answer = |settled: &Settled| match (held(settled), settled.settlement.target().1.is_end()) {
+            (None, _) => SettleAnswer::Lost,
+            (Some(job), false) if job.cancel_requested => SettleAnswer::Cancelled,
+            (Some(_), _) => SettleAnswer::Applied,
+        };
         settlements.iter().map(answer).collect()
     }
 

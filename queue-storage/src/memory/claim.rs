@@ -119,8 +119,8 @@ fn exchange(
     hints.shard &=
         !(line.ready.is_empty() && line.suspects.is_empty() && line.parked.is_empty() && line.due.is_empty());
     let look_again = if claim.more { Some(Duration::ZERO) } else { line.look_again(worker, now) };
-    let died = std::mem::take(&mut hints.died);
+    let upkept = std::mem::take(&mut hints.upkept);
     let Taken { jobs, suspects_left, parked, .. } = claim;
     let (outbox, ticks) = (!line.outbox.is_empty(), line.schedules.are_due(now));
-    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox, ticks })
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, upkept, outbox, ticks })
 }

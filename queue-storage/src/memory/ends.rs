@@ -75,7 +75,6 @@ impl Line {
                 end(job, State::Dead, EndReason::UnknownTask, now, keep);
                 job.failure = Some(failure);
             })?;
-            hints.died.push(id);
         }
         Ok(())
     }

@@ -2,6 +2,7 @@
 
 use std::cmp::Reverse;
 use std::collections::{BTreeMap, BTreeSet, HashMap, VecDeque};
+use std::ops::Bound;
 use std::time::Duration;
 
 use super::Hints;
@@ -10,7 +11,7 @@ use super::schedules::Schedules;
 use crate::model::{
     CallerId, Fence, Job, JobId, Key, Lease, Move, Parked, Shard, State, TaskName, Timestamp, WorkerId,
 };
-use crate::storage::{Admission, Controls, Ends, SettleAnswer, StorageError};
+use crate::storage::{Admission, Controls, Ends, MAX_PRIORITIES, SettleAnswer, StorageError};
 
 /// Where a ready job stands: higher priority first, then lower sequence.
 pub(super) type Rank = (Reverse<i32>, u64, JobId);
@@ -168,6 +169,10 @@ impl Line {
             self.close(id, to);
         }
         hints.jobs.push(id);
+        let ends_unrun = from != State::Running && matches!(mv, Move::Expire | Move::Cancel | Move::Die);
+        if mv == Move::Reclaim || ends_unrun {
+            hints.upkept.push((id, to));
+        }
         legal.map_err(|error| StorageError::corrupt(format!("memory: {id}: {error}")).because(error))
     }
 
@@ -292,6 +297,23 @@ impl Line {
             self.arrivals.remove(&place);
         }
         freed
+    }
+
+    /// Since when the oldest job is ready or due, by the first of each priority.
+    pub(super) fn oldest(&self, now: Timestamp) -> Option<Timestamp> {
+        let firsts = |line: &BTreeSet<Rank>| {
+            let mut firsts: Vec<Rank> = Vec::new();
+            while firsts.len() < MAX_PRIORITIES as usize {
+                let above = firsts.last().map_or(Bound::Unbounded, |&(priority, ..)| {
+                    Bound::Excluded((priority, u64::MAX, JobId::from_u128(u128::MAX)))
+                });
+                let Some(next) = line.range((above, Bound::Unbounded)).next() else { break };
+                firsts.push(*next);
+            }
+            firsts.into_iter().map(|(.., id)| self.jobs[&id].ready_since()).min()
+        };
+        let due = self.due.first().map(|&(due, _)| due).filter(|&due| due <= now);
+        [firsts(&self.ready), firsts(&self.suspects), due].into_iter().flatten().min()
     }
 
     /// Sets a ready job aside.

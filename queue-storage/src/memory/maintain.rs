@@ -37,8 +37,9 @@ impl Maintain for MemoryStorage {
         inner.pruned = inner.pruned.max(youngest);
         drop(inner);
         self.tell(shard, &hints);
-        let done = u32::try_from(forgotten.len() + hints.died.len()).unwrap_or(u32::MAX);
-        Ok(Step { done, more, died: hints.died })
+        let died: Vec<_> = hints.upkept.into_iter().map(|(id, _)| id).collect();
+        let done = u32::try_from(forgotten.len() + died.len()).unwrap_or(u32::MAX);
+        Ok(Step { done, more, died })
     }
 
     async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {

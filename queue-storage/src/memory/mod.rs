@@ -24,7 +24,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use async_trait::async_trait;
 
 use crate::clock::{Clock, SystemClock};
-use crate::model::{JobId, Shard, Timestamp, WorkerId};
+use crate::model::{JobId, Shard, State, Timestamp, WorkerId};
 use crate::storage::{Hub, Storage, StorageError, WorkerRecord};
 use line::Line;
 
@@ -60,8 +60,8 @@ struct Hints {
     progress: Vec<JobId>,
     /// Workers to ask to stop a run.
     stops: Vec<WorkerId>,
-    /// Jobs that died of a lost lease, or of being unknown.
-    died: Vec<JobId>,
+    /// Jobs that were taken back, or ended without a run of theirs being settled; and what became of them.
+    upkept: Vec<(JobId, State)>,
 }
 
 impl MemoryStorage {
@@ -126,5 +126,6 @@ impl Storage for MemoryStorage {
     async fn close(&self) {
         self.inner.lock().unwrap_or_else(PoisonError::into_inner).closed = true;
         self.hub.signal_all();
+        self.hub.close_watches();
     }
 }

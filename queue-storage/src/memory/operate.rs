@@ -64,6 +64,7 @@ impl Operate for MemoryStorage {
             *counts.stored.entry(job.state).or_default() += 1;
             counts.parked += u64::from(job.parked.is_some());
         }
+        counts.oldest = line.oldest(now).map(|since| now.since(since));
         counts.due = line.due.iter().take_while(|&&(due, _)| due <= now).count() as u64;
         counts.enqueued = line.enqueued;
         counts.ended = line.ended;

@@ -73,6 +73,7 @@ impl Line {
             return Ok(SettleAnswer::Lost);
         }
         let (settlement, most) = (self.as_asked(settled), worker.lease.keep_attempts);
+        let as_it_was = settlement.target() == settled.settlement.target();
         let (mv, to) = settlement.target();
         if let Settlement::Snooze { hold: Some(hold), .. } = settled.settlement {
             self.close_rates(settled.job, now, hold);
@@ -104,7 +105,7 @@ impl Line {
             }
             cut_history(job, most);
         })?;
-        Ok(SettleAnswer::Applied)
+        Ok(if as_it_was { SettleAnswer::Applied } else { SettleAnswer::Cancelled })
     }
 
     /// What is written: a job that was asked to stop and would live on is cancelled.
@@ -164,9 +165,6 @@ impl Line {
                 take_back(job, lease, &terms, asked, now);
                 cut_history(job, terms.keep_attempts);
             })?;
-            if self.jobs.get(&id).is_some_and(|job| job.state == State::Dead) {
-                hints.died.push(id);
-            }
         }
         Ok(())
     }

@@ -254,6 +254,12 @@ impl Job {
         (self.expires_at, self.deadline_at) = (moment(self.expires), moment(self.deadline));
     }
 
+    /// Since when it could run, if it is ready or was claimed: since it was taken in, or since it was due.
+    #[must_use]
+    pub fn ready_since(&self) -> Timestamp {
+        self.due_at.map_or(self.enqueued_at, |due| due.max(self.enqueued_at))
+    }
+
     /// The moment past which the job, as it does not run now, is expired, and the reason it then has.
     #[must_use]
     pub fn overdue_at(&self) -> Option<(Timestamp, EndReason)> {

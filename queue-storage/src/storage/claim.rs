@@ -7,7 +7,7 @@ use async_trait::async_trait;
 use serde::{Deserialize, Serialize};
 
 use super::StorageError;
-use crate::model::{Claimed, Fence, JobId, Progress, Settled, Shard, TaskName, Timestamp, WorkerId};
+use crate::model::{Claimed, Fence, JobId, Progress, Settled, Shard, State, TaskName, Timestamp, WorkerId};
 
 /// The most jobs one exchange claims; a larger wish is taken as this.
 pub const MAX_CLAIM: u32 = 256;
@@ -21,6 +21,9 @@ pub const MAX_RENEWALS: usize = 1_000;
 pub const MAX_CLAIM_BYTES: usize = 4 * 1024 * 1024;
 /// A job that lapses this often is dead as crashed, where crashes are limited at all: its very receipt kills workers.
 pub const MAX_LAPSES: u32 = 10;
+
+/// How long after its last call a worker counts as live, where its leases are not longer.
+const LIVE_FOR: Duration = Duration::from_secs(60);
 
 /// How long a claim lasts, how often its holder means to renew it, and what becomes of a job that loses too many.
 ///
@@ -107,6 +110,14 @@ pub struct WorkerRecord {
     pub seen_at: Timestamp,
 }
 
+impl WorkerRecord {
+    /// Whether it has called lately enough to be taken for live: within a minute, or within its lease where that is longer.
+    #[must_use]
+    pub fn is_live(&self, now: Timestamp) -> bool {
+        now.since(self.seen_at) <= LIVE_FOR.max(self.lease.length)
+    }
+}
+
 /// One exchange: settlements down, jobs up. One is in flight per worker and shard.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Exchange {
@@ -160,21 +171,40 @@ pub struct Exchanged {
     /// The tasks of the jobs that this call parked, so that the worker can say that it does not know them;
     /// those of a paused task, and of jobs that a limit holds back, are left out. A repeat may leave them out.
     pub parked: BTreeSet<TaskName>,
-    /// Jobs that this call made dead by taking their leases back. A repeat may leave them out.
-    pub died: Vec<JobId>,
+    /// What became, in this call, of jobs that it neither settled nor claimed: [taken back](State::Ready),
+    /// or ended without a run of theirs being settled. A repeat may leave them out.
+    pub upkept: Vec<(JobId, State)>,
     /// Whether something stands in the shard's [outbox](super::Maintain::outbox) after this call.
     pub outbox: bool,
     /// Whether a schedule of the shard is [due](super::Maintain::tick).
     pub ticks: bool,
 }
 
+impl Exchanged {
+    /// The jobs that this call made dead by taking their leases back.
+    pub fn died(&self) -> impl Iterator<Item = JobId> + '_ {
+        self.upkept.iter().filter(|(_, state)| *state == State::Dead).map(|&(id, _)| id)
+    }
+}
+
 /// What became of a settlement.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[non_exhaustive]
 pub enum SettleAnswer {
     /// It is written.
     Applied,
+    /// It is written as a cancellation, since someone had asked the run to stop: the job would have lived on.
+    Cancelled,
     /// The lease was not held any more: nothing was changed.
     Lost,
+}
+
+impl SettleAnswer {
+    /// Whether anything was written.
+    #[must_use]
+    pub const fn is_written(self) -> bool {
+        !matches!(self, Self::Lost)
+    }
 }
 
 /// A renewal of leases in one shard.
@@ -240,7 +270,7 @@ pub enum Renewed {
 ///    end is counted, listeners for the job are told. A mismatch is [`SettleAnswer::Lost`] and changes nothing. A job that
 ///    was asked to stop and would be retried, snoozed or released is cancelled instead, with
 ///    [`EndReason::Requested`](crate::model::EndReason::Requested), with what went wrong if it failed, and kept as long as
-///    whoever asked said. A run that
+///    whoever asked said, and the answer is [`SettleAnswer::Cancelled`]. A run that
 ///    did not end the job is put into its [`history`](crate::model::Job::history); of one that did, the job's own fields
 ///    tell ([`Job::worker`](crate::model::Job::worker) stays). Either way the history then keeps the last
 ///    [`LeaseTerms::keep_attempts`] of the worker that held the lease; a revival adds the last run to them.
@@ -259,7 +289,7 @@ pub enum Renewed {
 ///    [`MAX_LAPSES`]. A delivered one is dead with [`EndReason::Interrupted`](crate::model::EndReason::Interrupted) if it runs at most once; else
 ///    it *crashes*: [`crashes`](crate::model::Job::crashes) is raised, and it goes back as a suspect, or is dead with
 ///    [`EndReason::Crashed`](crate::model::EndReason::Crashed) when that reaches the limit in the terms of the worker that lost it. What goes back
-///    keeps its sequence. What dies is followed and counted like any end, and told in [`Exchanged::died`]. A job that
+///    keeps its sequence. What dies is followed and counted like any end, and told in [`Exchanged::upkept`], as is what expires, is taken back, or is cancelled by an edge or at the claim. A job that
 ///    was asked to stop is cancelled instead, whatever it would have become; its counters rise as ever. A lease has ended when the clock shows its
 ///    end; a worker that is not known any more had the default terms.
 /// 6. **Claim.** Nothing while the shard or this worker is [paused](super::Control::Pause). Else up to `want` ready jobs, highest priority first, then lowest sequence, and no further once

@@ -119,6 +119,15 @@ pub enum Admission {
 }
 
 impl Admission {
+    /// The job of the same unique key that kept it out, if one did.
+    #[must_use]
+    pub const fn kept_out_by(self) -> Option<JobId> {
+        match self {
+            Self::Existing(id, _) | Self::Rejected(id, _) | Self::Replaced(id, _) => Some(id),
+            Self::Added(_) | Self::Duplicate(_) | Self::UnknownDependency(_) => None,
+        }
+    }
+
     /// The state the stored job was in when the call was applied, this one or the one that keeps it out; `None` if there
     /// is none.
     #[must_use]

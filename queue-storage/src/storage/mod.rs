@@ -45,8 +45,8 @@ pub use enqueue::{Admission, Enqueue, EnqueueCall, MAX_ENQUEUE, MAX_WAITS_FOR, c
 pub use maintain::{
     KEEP_TOLD, MAX_DELIVER, MAX_PRUNE, MAX_UPKEEP, Maintain, Outbox, Parcel, Receipt, Retention, Step, check_delivery,
 };
-pub use notify::{Hold, Hub, Listener, Notify, Topic};
-pub use operate::{Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate, Usage};
+pub use notify::{Heard, Hold, Hub, Listener, MAX_NEWS_BYTES, Notify, Topic, Watch, check_news};
+pub use operate::{Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, MAX_PRIORITIES, Operate, Usage};
 pub use schedule::{
     Changed, MAX_TICKS, ScheduleChange, SchedulePage, ScheduleQuery, ScheduleRecord, Ticked, check_ticks,
 };

@@ -3,8 +3,14 @@
 
 use std::collections::HashMap;
 use std::fmt;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError, Weak};
 
+use async_trait::async_trait;
+use bytes::Bytes;
+use tokio::sync::broadcast::{self, error::RecvError};
+
+use super::StorageError;
 use crate::model::{JobId, Shard, WorkerId};
 
 /// What a listener wants to hear of.
@@ -21,11 +27,93 @@ pub enum Topic {
     Progress(JobId),
 }
 
-/// Tells listeners that a look is worth while.
+/// Tells listeners that a look is worth while, and carries news from process to process.
+#[async_trait]
 pub trait Notify: Send + Sync {
     /// Listens from now on, until the listener is dropped. Infallible and at once: a storage that must ask for it does
     /// so behind it, and signals the listener whenever hints may have been lost (after a reconnect, say).
     fn listen(&self, topic: Topic) -> Listener;
+
+    /// Hears all that is [announced](Self::announce) in the storage's namespace, by whatever process, until the watch is
+    /// dropped. Once this returns nothing that is announced is missed without being told so, and every shard of which a
+    /// process hears by an exchange or an enqueue call [is watched](Self::is_watched) there, such as come to be only then
+    /// among them.
+    ///
+    /// # Errors
+    /// *Unavailable*.
+    async fn watch(&self) -> Result<Watch, StorageError>;
+
+    /// Whether anyone, in whatever process, watched when this process last had the answer to an exchange or an enqueue
+    /// call of this shard: so that nothing is announced to nobody. No call of its own; false before there was one. It may go on for
+    /// half a minute after the last watch has gone.
+    fn is_watched(&self, shard: &Shard) -> bool;
+
+    /// Tells whoever watches, those of this process among them, in the order of the calls of one caller. News are opaque, are not
+    /// kept for those who come later, and are lost with the process that was to tell them. Nothing to do while nobody
+    /// watches.
+    ///
+    /// # Errors
+    /// *Invalid*: more than [`MAX_NEWS_BYTES`]. *Unavailable*: they may have been told or not.
+    async fn announce(&self, news: Bytes) -> Result<(), StorageError>;
+}
+
+/// The most bytes of one announcement.
+pub const MAX_NEWS_BYTES: usize = 256 * 1024;
+
+/// How many announcements are kept for a watch that does not take them.
+const KEPT_NEWS: usize = 1_024;
+
+/// Refuses an announcement that is too large; every storage asks this first.
+///
+/// # Errors
+/// *Invalid*.
+pub fn check_news(news: &Bytes) -> Result<(), StorageError> {
+    match news.len() {
+        bytes if bytes > MAX_NEWS_BYTES => {
+            Err(StorageError::invalid(format!("{bytes} bytes in one announcement; the most is {MAX_NEWS_BYTES}")))
+        }
+        _ => Ok(()),
+    }
+}
+
+/// What a [`Watch`] hears.
+#[derive(Clone, Debug, PartialEq, Eq)]
+#[non_exhaustive]
+pub enum Heard {
+    /// An announcement.
+    News(Bytes),
+    /// Some announcements may have been missed: a connection was lost, or they came faster than they were taken.
+    Missed,
+}
+
+/// Hears what is announced.
+#[derive(Debug)]
+pub struct Watch {
+    news: broadcast::Receiver<Heard>,
+    _counted: Counted,
+    /// Dropped with the watch, so that a storage can stop whatever it does for it.
+    _hold: Option<Box<dyn Hold>>,
+}
+
+impl Watch {
+    /// What comes next; `None` once the storage is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future loses nothing.
+    pub async fn next(&mut self) -> Option<Heard> {
+        match self.news.recv().await {
+            Ok(heard) => Some(heard),
+            Err(RecvError::Lagged(_)) => Some(Heard::Missed),
+            Err(RecvError::Closed) => None,
+        }
+    }
+
+    /// The same watch, which drops `hold` when it is dropped.
+    #[must_use]
+    pub fn holding(mut self, hold: impl Hold + 'static) -> Self {
+        self._hold = Some(Box::new(hold));
+        self
+    }
 }
 
 /// One who listens. Signals that come while nobody waits are kept as one.
@@ -63,12 +151,50 @@ impl Listener {
     }
 }
 
-/// Brings hints to the listeners of this process: the part of [`Notify`] that every storage shares.
+/// Brings hints and news to the listeners of this process: the part of [`Notify`] that every storage shares.
 #[derive(Clone, Debug, Default)]
 pub struct Hub {
     /// Weak, so that a dropped listener needs no farewell; swept when a topic is next touched.
     /// Locked for a look-up or an insertion at a time and never across an await.
     ears: Arc<Mutex<HashMap<Key, Vec<Weak<Ear>>>>>,
+    news: News,
+}
+
+/// Where announcements pass.
+#[derive(Clone, Debug)]
+struct News {
+    to: Arc<Mutex<Option<broadcast::Sender<Heard>>>>,
+    /// How many watch: it is asked for each job.
+    watches: Arc<AtomicUsize>,
+}
+
+impl Default for News {
+    fn default() -> Self {
+        Self { to: Arc::new(Mutex::new(Some(broadcast::Sender::new(KEPT_NEWS)))), watches: Arc::default() }
+    }
+}
+
+impl News {
+    fn with<T>(&self, act: impl FnOnce(&mut Option<broadcast::Sender<Heard>>) -> T) -> T {
+        act(&mut self.to.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+}
+
+/// A watch, counted until it is dropped.
+#[derive(Debug)]
+struct Counted(Arc<AtomicUsize>);
+
+impl Counted {
+    fn of(watches: &Arc<AtomicUsize>) -> Self {
+        watches.fetch_add(1, Ordering::AcqRel);
+        Self(Arc::clone(watches))
+    }
+}
+
+impl Drop for Counted {
+    fn drop(&mut self) {
+        self.0.fetch_sub(1, Ordering::AcqRel);
+    }
 }
 
 /// Workers are told by shard: whoever serves it may run the job.
@@ -134,6 +260,33 @@ impl Hub {
         let ears = self.ears.lock().unwrap_or_else(PoisonError::into_inner);
         let listening = ears.get(&topic.key()).into_iter().flatten().filter_map(Weak::upgrade);
         listening.filter(|ear| ear.topic == topic).for_each(|ear| ear.signal.notify_one());
+    }
+
+    /// A watch on what is announced in this process.
+    ///
+    /// # Errors
+    /// *Unavailable*: the storage is closed.
+    pub fn watch(&self) -> Result<Watch, StorageError> {
+        let news = self.news.with(|news| news.as_ref().map(broadcast::Sender::subscribe));
+        let watch = |news| Watch { news, _counted: Counted::of(&self.news.watches), _hold: None };
+        news.map(watch).ok_or_else(|| StorageError::unavailable("the storage is closed"))
+    }
+
+    /// Whether anyone in this process watches.
+    #[must_use]
+    pub fn is_watched(&self) -> bool {
+        self.news.watches.load(Ordering::Acquire) > 0
+    }
+
+    /// Tells everyone in this process who watches.
+    pub fn announce(&self, heard: Heard) {
+        // Nobody may watch: that is no failure.
+        self.news.with(|news| news.as_ref().map(|news| news.send(heard)));
+    }
+
+    /// Ends every watch of this process.
+    pub fn close_watches(&self) {
+        self.news.with(Option::take);
     }
 
     /// Tells everyone: hints may have been lost, or what changed is not known.

@@ -1,6 +1,7 @@
 //! Looking, acting, controlling; called by people.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use async_trait::async_trait;
 
@@ -11,6 +12,9 @@ use crate::model::{EndReason, Input, Job, JobId, Key, QueueName, Shard, State, T
 
 /// The most jobs on one page.
 pub const MAX_PAGE: u32 = 1_000;
+
+/// Of how many priorities [`Counts::oldest`] knows, the highest ones.
+pub const MAX_PRIORITIES: u32 = 64;
 
 /// Which jobs to list, and where to go on.
 #[derive(Clone, Debug, PartialEq, Eq, Default)]
@@ -135,6 +139,10 @@ pub struct Counts {
     pub parked: u64,
     /// Scheduled and retrying jobs that are due but not promoted yet.
     pub due: u64,
+    /// For how long the oldest job has been [ready](crate::model::Job::ready_since), or due: of those ready and not parked
+    /// the first of each priority is looked at, of up to [`MAX_PRIORITIES`], which as a rule is the oldest. `None` without
+    /// any.
+    pub oldest: Option<Duration>,
     /// Jobs ever taken in.
     pub enqueued: u64,
     /// Jobs that ever ended, by how; pruning does not lower it.
@@ -188,6 +196,7 @@ impl Counts {
         }
         self.parked += other.parked;
         self.due += other.due;
+        self.oldest = self.oldest.max(other.oldest);
         self.enqueued += other.enqueued;
         self.ended.completed += other.ended.completed;
         self.ended.cancelled += other.ended.cancelled;
@@ -229,6 +238,8 @@ pub trait Operate: Send + Sync {
     async fn list(&self, query: &JobQuery) -> Result<JobPage, StorageError>;
 
     /// The counts of one shard, all of one moment; all zero for a shard that is not known.
+    ///
+    /// Bounded but for what is due and was not promoted yet, which is counted one by one.
     ///
     /// # Errors
     /// *Unavailable*.
