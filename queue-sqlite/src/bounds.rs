@@ -55,6 +55,7 @@ impl Desk {
         conn.set_db_config(DbConfig::SQLITE_DBCONFIG_ENABLE_QPSG, true).unwrap();
         conn.set_prepared_statement_cache_capacity(128);
         schema::migrate(&mut conn, schema::MIGRATIONS, &Place::new("test.db".into())).unwrap();
+        schema::complete(&mut conn).unwrap();
         let now = Timestamp::EPOCH + HOUR * 24 * 365;
         let mut desk = Self { conn, workers: Workers::default(), now, worker: WorkerId::generate(), number: 0 };
         let record = WorkerRecord {
@@ -148,6 +149,19 @@ pub(crate) fn assert_flat<T: PartialEq + std::fmt::Debug>(play: impl Fn(u32) -> 
     let ((few, cheap), (many, dear)) = (play(FEW), play(MANY));
     assert_eq!(few, many);
     assert!(dear <= cheap + cheap / 10, "{cheap} steps among {FEW} jobs, {dear} among {MANY}");
+}
+
+/// The oldest of a line is its first: whoever looks at it passes the others by.
+#[test]
+fn the_oldest_is_found_at_once() {
+    assert_flat(|count| {
+        let mut desk = Desk::new();
+        desk.enqueue(vec![job("t")]);
+        desk.multiply(count);
+        let (counts, steps) = desk.steps(Desk::counts);
+        assert_eq!(counts.pending(), u64::from(count));
+        (counts.oldest.is_some(), steps)
+    });
 }
 
 /// Ready jobs that a worker parked: it, and whoever wants other jobs, passes them by.

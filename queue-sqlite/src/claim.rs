@@ -3,7 +3,7 @@
 use std::collections::HashSet;
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, Fence, JobId, State};
+use queue_storage::model::{Claimed, Fence, State};
 use queue_storage::storage::{Controls, Exchange, Exchanged, StorageError};
 use rusqlite::params;
 
@@ -53,7 +53,7 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
     if let Some(last) = &last {
         last.confirm(tx, &worker, &ends)?;
     }
-    let (died, upkeep_left) = upkeep(tx, workers, &mut shard, &worker)?;
+    let upkeep_left = upkeep(tx, workers, &mut shard, &worker)?;
     // A slot of the whole shard fell free: what stands in line may start.
     tx.hints.ready |= controls.slots.is_some() && shard.count(State::Running) < running;
     let claim = take::claim(tx, &mut shard, &worker, &mut controls, call)?;
@@ -66,19 +66,20 @@ pub(crate) fn exchange(tx: &mut Tx<'_>, workers: &mut Workers, call: &Exchange) 
     tx.finish(&mut shard, wake)?;
     let Taken { jobs, suspects_left, parked, .. } = claim;
     let (outbox, ticks) = (shard.outbox > 0, shard.ticks(tx.now));
-    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, died, outbox, ticks })
+    let upkept = std::mem::take(&mut tx.hints.upkept);
+    Ok(Exchanged { settled, claimed: jobs, look_again, suspects_left, parked, upkept, outbox, ticks })
 }
 
-/// Steps 3 to 5: the jobs that died, and whether more is to be done.
-fn upkeep(tx: &mut Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Known) -> Result<(Vec<JobId>, bool)> {
+/// Steps 3 to 5: whether more is to be done.
+fn upkeep(tx: &mut Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Known) -> Result<bool> {
     let mut edges_left = follow::BUDGET;
     follow::follow(tx, shard, &mut edges_left)?;
     let promotions_left = maintain::promote(tx, shard)?;
     let windows_left = rates::open_windows(tx, shard)?;
     let overdue_left = ends::expire(tx, shard, worker.terms.keep_ended)?;
-    let (died, leases_left) = leases::reclaim(tx, workers, shard, worker)?;
+    let leases_left = leases::reclaim(tx, workers, shard, worker)?;
     follow::follow(tx, shard, &mut edges_left)?;
-    Ok((died, promotions_left || windows_left || overdue_left || leases_left))
+    Ok(promotions_left || windows_left || overdue_left || leases_left)
 }
 
 /// Whether other workers should come for what this call leaves. A paused one has not looked at what is left and wakes

@@ -76,7 +76,8 @@ pub(crate) fn writer(options: &SqliteOptions, place: &Place) -> Result<Connectio
         || {
             schema::is_current(&conn, place)?;
             set_up(&conn, options, place)?;
-            schema::migrate(&mut conn, schema::MIGRATIONS, place)
+            schema::migrate(&mut conn, schema::MIGRATIONS, place)?;
+            schema::complete(&mut conn)
         },
     )?;
     Ok(conn)

@@ -10,7 +10,7 @@ use std::hash::Hash;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use queue_storage::model::{JobId, Progress, Shard, WorkerId};
-use queue_storage::storage::Hub;
+use queue_storage::storage::{Heard, Hub};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::{Error, Result};
@@ -89,12 +89,17 @@ fn leave<K: Eq + Hash, V>(all: &mut HashMap<K, V>, key: &K, listeners: impl Fn(&
     }
 }
 
+/// Changes when another connection has committed, never by our own commits.
+pub(crate) fn data_version(conn: &Connection) -> Result<i64> {
+    Ok(conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?)
+}
+
 /// The writer's ear for what other connections commit.
 #[derive(Debug)]
 pub(crate) struct Ear {
     hub: Hub,
     interests: Interests,
-    /// What `data_version` said last: it changes when another connection has committed, never by our own commits.
+    /// What `data_version` said last.
     version: i64,
     /// Each shard's numbers, as far as this process has been told.
     heard: HashMap<i64, Raised>,
@@ -122,11 +127,12 @@ impl Ear {
         hints.jobs.iter().for_each(|id| self.hub.signal_job(*id));
         hints.progress.iter().for_each(|id| self.hub.signal_progress(*id));
         hints.stops.iter().for_each(|worker| self.hub.signal_stop(*worker));
+        hints.announced.iter().for_each(|news| self.hub.announce(Heard::News(news.clone())));
     }
 
     /// Tells of what other connections committed since the last look.
     pub(crate) fn look(&mut self, conn: &Connection, namespace: &str) -> Result<()> {
-        let version = conn.prepare_cached("PRAGMA data_version")?.query_row([], |row| row.get(0))?;
+        let version = data_version(conn)?;
         if version == self.version {
             return Ok(());
         }

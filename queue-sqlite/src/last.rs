@@ -29,11 +29,10 @@ impl Last {
             )?
             .query_row([worker.n, shard.n], |row| {
                 let (settled, claimed) = (row.get::<_, Vec<u8>>(2)?, row.get::<_, Vec<u8>>(3)?);
-                let answer = |byte: &u8| if *byte == 1 { SettleAnswer::Applied } else { SettleAnswer::Lost };
                 Ok(Self {
                     number: row.get::<_, i64>(0)?.cast_unsigned(),
                     fence: row.get::<_, i64>(1)?.cast_unsigned(),
-                    settled: settled.iter().map(answer).collect(),
+                    settled: settled.iter().copied().map(answer).collect(),
                     claimed: claimed.as_chunks::<8>().0.iter().map(|bytes| i64::from_be_bytes(*bytes)).collect(),
                 })
             })
@@ -42,7 +41,7 @@ impl Last {
     }
 
     pub(crate) fn remember(&self, tx: &Tx<'_>, shard: &Ledger, worker: &Known) -> Result<()> {
-        let settled: Vec<u8> = self.settled.iter().map(|answer| u8::from(*answer == SettleAnswer::Applied)).collect();
+        let settled: Vec<u8> = self.settled.iter().copied().map(byte).collect();
         let claimed: Vec<u8> = self.claimed.iter().flat_map(|n| n.to_be_bytes()).collect();
         tx.conn
             .prepare_cached(
@@ -71,5 +70,22 @@ impl Last {
             statement.execute(params![n, holder, self.fence.cast_signed()])?;
         }
         Ok(())
+    }
+}
+
+/// An answer as it is stored.
+fn byte(answer: SettleAnswer) -> u8 {
+    match answer {
+        SettleAnswer::Applied => 1,
+        SettleAnswer::Cancelled => 2,
+        _ => 0,
+    }
+}
+
+fn answer(byte: u8) -> SettleAnswer {
+    match byte {
+        1 => SettleAnswer::Applied,
+        2 => SettleAnswer::Cancelled,
+        _ => SettleAnswer::Lost,
     }
 }

@@ -3,7 +3,7 @@
 use std::time::Duration;
 
 use queue_storage::model::{
-    Attempt, AttemptEnd, EndReason, Failure, FailureKind, Job, JobId, Lease, Move, State, Timestamp, WorkerId,
+    Attempt, AttemptEnd, EndReason, Failure, FailureKind, Job, Lease, Move, State, Timestamp, WorkerId,
 };
 use queue_storage::storage::{Controls, LeaseTerms, MAX_LAPSES, MAX_UPKEEP};
 use rusqlite::{OptionalExtension, params};
@@ -63,15 +63,10 @@ fn over(tx: &Tx<'_>, shard: &Ledger) -> Timestamp {
 pub(crate) const ENDED: &str = "SELECT n FROM queue_jobs \
     WHERE shard = ?1 AND state = 3 AND lease_until <= ?2 AND worker <> ?3 ORDER BY lease_until LIMIT ?4";
 
-/// Takes ended leases of other workers back, earliest first; the jobs that died of it, and whether more are left.
-pub(crate) fn reclaim(
-    tx: &mut Tx<'_>,
-    workers: &mut Workers,
-    shard: &mut Ledger,
-    worker: &Known,
-) -> Result<(Vec<JobId>, bool)> {
+/// Takes ended leases of other workers back, earliest first; whether more are left.
+pub(crate) fn reclaim(tx: &mut Tx<'_>, workers: &mut Workers, shard: &mut Ledger, worker: &Known) -> Result<bool> {
     if shard.count(State::Running) == 0 {
-        return Ok((Vec::new(), false));
+        return Ok(false);
     }
     let caller = cells::worker_bytes(worker.id);
     let ended: Vec<i64> = tx
@@ -79,17 +74,13 @@ pub(crate) fn reclaim(
         .prepare_cached(ENDED)?
         .query_map(params![shard.n, over(tx, shard).as_micros(), caller, MAX_UPKEEP + 1], |row| row.get(0))?
         .collect::<Result<_, _>>()?;
-    let mut died = Vec::new();
     for n in ended.iter().take(MAX_UPKEEP as usize) {
         let Some(mut stored) = row::find(tx.conn, &shard.shard, *n)? else { continue };
         let Some(lease) = stored.job.lease else { continue };
         let terms = workers.terms(tx, lease.worker)?;
         take_back(tx, shard, &mut stored, lease, &terms)?;
-        if stored.job.state == State::Dead {
-            died.push(stored.job.id);
-        }
     }
-    Ok((died, ended.len() > MAX_UPKEEP as usize))
+    Ok(ended.len() > MAX_UPKEEP as usize)
 }
 
 /// What becomes of a job whose lease has ended.

@@ -267,6 +267,7 @@ impl Ledger {
             stored: State::ALL.into_iter().map(|state| (state, self.count(state))).filter(|(_, n)| *n > 0).collect(),
             parked: self.parked,
             due: 0,
+            oldest: None,
             enqueued: self.enqueued,
             ended: self.ended,
         }

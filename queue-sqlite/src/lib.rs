@@ -14,6 +14,7 @@
 //!   what holds it back (`parking`, `rates`, `slots`, `unique`, joined in `limits`), who waits for it (`edges`) and what
 //!   comes of that (`fate`), the outbox (`parcels`), `shift`, the rare moves, and on top what moves it: `follow`, `ends`,
 //!   `edit`, `maintain`, `rearm`, `act`, `deliver`.
+//! * `ear` hears what other processes commit; `news` is what they announce, and who watches.
 //! * Below all of them is `ledger`, a shard's row.
 
 #[cfg(test)]
@@ -35,6 +36,7 @@ mod leases;
 mod ledger;
 mod lines;
 mod list;
+mod news;
 mod notify;
 mod operate;
 mod options;
@@ -87,6 +89,7 @@ pub struct SqliteStorage {
     clock: Arc<dyn Clock>,
     hub: Hub,
     interests: ear::Interests,
+    teller: news::Teller,
     writer: Lane<writer::Message>,
     reader: Lane<reader::Message>,
 }
@@ -107,9 +110,11 @@ impl SqliteStorage {
         let place = Place::new(options.path.clone());
         let options = Arc::new(options);
         let (hub, interests) = (Hub::default(), ear::Interests::default());
+        let teller = news::Teller::new(hub.clone());
         let writer = {
             let (opened, at, served) = (Arc::clone(&options), place.clone(), Arc::clone(&options));
             let (place, ear) = (place.clone(), ear::Ear::new(hub.clone(), interests.clone()));
+            let watches = news::Watches::new(teller.clone());
             Lane::start(
                 "queue-sqlite-writer",
                 &place.clone(),
@@ -117,7 +122,19 @@ impl SqliteStorage {
                 move |conn, track| {
                     let (namespace, clock) = (served.namespace.clone(), Arc::clone(&served.clock));
                     let (workers, busy_timeout) = (Workers::default(), served.busy_timeout);
-                    writer::Writer { conn, namespace, clock, ear, place, busy_timeout, workers }.run(&track);
+                    let newcomers = Vec::new();
+                    let writer = writer::Writer {
+                        conn,
+                        namespace,
+                        clock,
+                        ear,
+                        watches,
+                        newcomers,
+                        place,
+                        busy_timeout,
+                        workers,
+                    };
+                    writer.run(&track);
                 },
             )
             .await?
@@ -137,7 +154,7 @@ impl SqliteStorage {
             .await?
         };
         let (namespace, clock) = (options.namespace.clone(), Arc::clone(&options.clock));
-        Ok(Self { place, namespace, clock, hub, interests, writer, reader })
+        Ok(Self { place, namespace, clock, hub, interests, teller, writer, reader })
     }
 
     /// Takes jobs in within a transaction of the caller's own, on a connection to the same file: they are stored when

@@ -1,7 +1,7 @@
 //! Looking.
 
 use queue_storage::model::{JobId, Shard, Timestamp};
-use queue_storage::storage::{Counts, Inputs, Lookup, WorkerRecord};
+use queue_storage::storage::{Counts, Inputs, Lookup, MAX_PRIORITIES, WorkerRecord};
 use rusqlite::params;
 
 use crate::error::{Error, Result};
@@ -50,8 +50,34 @@ pub(crate) fn counts(look: &Snapshot<'_>, shard: &Shard) -> Result<Counts> {
         .prepare_cached("SELECT count(*) FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) AND due_at <= ?2")?
         .query_row(params![ledger.n, look.now.as_micros()], |row| row.get(0))?;
     counts.due = due.cast_unsigned();
+    let since: Option<i64> = look
+        .conn
+        .prepare_cached(OLDEST)?
+        .query_row(params![ledger.n, look.now.as_micros(), MAX_PRIORITIES], |row| row.get(0))?;
+    counts.oldest = since.map(|since| look.now.since(Timestamp::from_micros(since)));
     Ok(counts)
 }
+
+/// Since when the oldest job is ready or due: goes from priority to priority and looks at the first of each.
+const OLDEST: &str = "\
+    WITH RECURSIVE firsts(rank, nth) AS ( \
+        SELECT min(rank), 1 FROM queue_jobs WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 0 \
+        UNION ALL SELECT (SELECT min(rank) FROM queue_jobs \
+            WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 0 AND rank > firsts.rank), nth + 1 \
+        FROM firsts WHERE firsts.rank IS NOT NULL AND nth < ?3), \
+    firsts_suspected(rank, nth) AS ( \
+        SELECT min(rank), 1 FROM queue_jobs WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 1 \
+        UNION ALL SELECT (SELECT min(rank) FROM queue_jobs \
+            WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 1 AND rank > firsts_suspected.rank), nth + 1 \
+        FROM firsts_suspected WHERE firsts_suspected.rank IS NOT NULL AND nth < ?3) \
+    SELECT min(since) FROM ( \
+        SELECT (SELECT max(enqueued_at, ifnull(due_at, enqueued_at)) FROM queue_jobs \
+            WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 0 AND rank = firsts.rank \
+            ORDER BY seq LIMIT 1) AS since FROM firsts \
+        UNION ALL SELECT (SELECT max(enqueued_at, ifnull(due_at, enqueued_at)) FROM queue_jobs \
+            WHERE shard = ?1 AND state = 2 AND parked IS NULL AND suspect = 1 AND rank = firsts_suspected.rank \
+            ORDER BY seq LIMIT 1) FROM firsts_suspected \
+        UNION ALL SELECT min(due_at) FROM queue_jobs WHERE shard = ?1 AND state IN (1, 4) AND due_at <= ?2)";
 
 /// Every shard that took a job or a schedule in, by name.
 pub(crate) fn shards(look: &Snapshot<'_>) -> Result<Vec<Shard>> {

@@ -16,8 +16,10 @@ use crate::job::act;
 use crate::job::deliver;
 use crate::job::limits;
 use crate::job::maintain;
-use crate::job::workers;
+use crate::job::tx::Tx;
+use crate::job::workers::{self, Workers};
 use crate::list;
+use crate::news;
 use crate::operate;
 use crate::reader::Message as Read;
 use crate::renew;
@@ -40,6 +42,7 @@ impl Storage for SqliteStorage {
         self.writer.close(Write::Close).await;
         self.reader.close(Read::Close).await;
         self.hub.signal_all();
+        self.hub.close_watches();
     }
 }
 
@@ -76,7 +79,11 @@ impl Claim for SqliteStorage {
 impl Maintain for SqliteStorage {
     async fn prune(&self, shard: &Shard, retention: Retention) -> Result<Step, StorageError> {
         let shard = shard.clone();
-        self.writer.call(|reply| Write::work(reply, move |tx, _| maintain::prune(tx, &shard, retention))).await
+        let prune = move |tx: &mut Tx<'_>, _: &mut Workers| {
+            news::forget(tx.conn)?;
+            maintain::prune(tx, &shard, retention)
+        };
+        self.writer.call(|reply| Write::work(reply, prune)).await
     }
 
     async fn outbox(&self, shard: &Shard, sent: &[Receipt]) -> Result<Outbox, StorageError> {

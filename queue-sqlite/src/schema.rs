@@ -1,12 +1,15 @@
 //! The layout of the file: created, migrated, or refused.
 
 use queue_storage::storage::StorageError;
-use rusqlite::{Connection, OptionalExtension, TransactionBehavior};
+use rusqlite::{Connection, TransactionBehavior};
 
 use crate::error::{Error, Place, Result};
 
 /// Every step from an empty file to today's layout. A released step is never edited: changes are a step of their own.
 pub(crate) const MIGRATIONS: &[&str] = &[include_str!("migrations/001_start.sql")];
+
+/// Tables that stand beside the layout, see there.
+const BESIDE: &str = include_str!("migrations/beside.sql");
 
 /// "Qjob": what `file` and other tools can tell the file by. Set only where the file holds nothing else.
 const APPLICATION_ID: i32 = 0x516a_6f62;
@@ -39,6 +42,20 @@ pub(crate) fn migrate(conn: &mut Connection, steps: &[&str], place: &Place) -> R
     Ok(())
 }
 
+/// Adds what stands beside the layout, where it is not there yet.
+pub(crate) fn complete(conn: &mut Connection) -> Result<()> {
+    if !has(conn, "queue_news")? {
+        let tx = conn.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        tx.execute_batch(BESIDE)?;
+        tx.commit()?;
+    }
+    Ok(())
+}
+
+fn has(conn: &Connection, table: &str) -> Result<bool> {
+    Ok(conn.prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = ?1")?.exists([table])?)
+}
+
 /// Whether the file has the layout this program writes.
 pub(crate) fn is_current(conn: &Connection, place: &Place) -> Result<bool> {
     check(version(conn)?, MIGRATIONS, place)
@@ -59,20 +76,17 @@ fn check(found: u32, steps: &[&str], place: &Place) -> Result<bool> {
 
 /// The layout of the file; 0 for one without any.
 fn version(conn: &Connection) -> Result<u32> {
-    let known = conn
-        .query_row("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'queue_layout'", [], |_| Ok(()))
-        .optional()?;
-    match known {
-        Some(()) => Ok(conn.query_row("SELECT coalesce(max(version), 0) FROM queue_layout", [], |row| row.get(0))?),
-        None => Ok(0),
+    if !has(conn, "queue_layout")? {
+        return Ok(0);
     }
+    Ok(conn.query_row("SELECT coalesce(max(version), 0) FROM queue_layout", [], |row| row.get(0))?)
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::job::{edges, inputs, maintain, paid, parcels, parking, rates, slots, tx, unique, watch};
-    use crate::{leases, lines, list, schedules};
+    use crate::{leases, lines, list, news, schedules};
 
     fn place() -> Place {
         Place::new("test.db".into())
@@ -185,6 +199,20 @@ mod tests {
         ];
         for (sql, expected) in plans {
             assert_eq!(plan(&conn, sql), expected, "{sql}");
+        }
+    }
+
+    /// And of what is asked about news.
+    #[test]
+    fn statements_about_news_go_by_their_number() {
+        let mut conn = migrated(MIGRATIONS);
+        complete(&mut conn).unwrap();
+        for (sql, expected) in [
+            (news::UNHEARD, "SEARCH queue_news USING INTEGER PRIMARY KEY (rowid>?)"),
+            (news::EXCESS, "SEARCH queue_news USING INTEGER PRIMARY KEY (rowid<?)"),
+            (news::FIRST, "SCAN queue_news"),
+        ] {
+            assert_eq!(plan(&conn, sql), [expected], "{sql}");
         }
     }
 

@@ -33,10 +33,10 @@ pub(crate) fn settle(
     let mut hot = Hot { held: tx.conn.prepare_cached(HELD)?, complete: tx.conn.prepare_cached(COMPLETE)? };
     for settled in settlements {
         answers.push(match write(tx, shard, worker, settled, &mut hot)? {
-            Some(n) => {
+            Some((n, answer)) => {
                 rows.insert(n);
                 tx.hints.jobs.push(settled.job);
-                SettleAnswer::Applied
+                answer
             }
             None => SettleAnswer::Lost,
         });
@@ -104,14 +104,14 @@ macro_rules! goes_on {
 
 const COMPLETE: &str = update!(", suspect = 0, ended_at = ?4, keep_until = ?5, result = ?6");
 
-/// Writes one settlement; the row it changed, or `None` when the lease is not held.
+/// Writes one settlement; the row it changed and the answer, or `None` when the lease is not held.
 fn write(
     tx: &mut Tx<'_>,
     shard: &mut Ledger,
     worker: &Known,
     settled: &Settled,
     hot: &mut Hot<'_>,
-) -> Result<Option<i64>> {
+) -> Result<Option<(i64, SettleAnswer)>> {
     let Some(mut found) = held(hot, shard, worker, settled)? else { return Ok(None) };
     let called_off = as_asked(&settled.settlement, &found);
     let settlement = called_off.as_ref().unwrap_or(&settled.settlement);
@@ -142,7 +142,8 @@ fn write(
         }
         limits::went(tx, shard, (found.n, settled.job), keys, (State::Running, to))?;
     }
-    Ok(Some(found.n))
+    let answer = if called_off.is_some() { SettleAnswer::Cancelled } else { SettleAnswer::Applied };
+    Ok(Some((found.n, answer)))
 }
 
 /// What is written instead for a job that was asked to stop and would live on.

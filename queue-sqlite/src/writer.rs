@@ -6,7 +6,7 @@ use std::time::Duration;
 
 use queue_storage::clock::Clock;
 use queue_storage::model::Namespace;
-use queue_storage::storage::StorageError;
+use queue_storage::storage::{StorageError, Watch};
 use rusqlite::Connection;
 
 use crate::connect::Patience;
@@ -15,6 +15,7 @@ use crate::error::{Error, Place, Result};
 use crate::job::tx::{Hints, Tx};
 use crate::job::workers::Workers;
 use crate::lane::{Reply, Track};
+use crate::news::Watches;
 
 /// The most operations in one transaction.
 const GROUP: usize = 256;
@@ -29,6 +30,8 @@ pub(crate) enum Message {
     Do(Box<dyn Operation>),
     /// Someone listens: look for other processes' commits from now on.
     Look,
+    /// Someone wants to watch.
+    Watch(Reply<Watch>),
     /// Nothing comes after this.
     Close,
 }
@@ -94,6 +97,9 @@ pub(crate) struct Writer {
     pub(crate) namespace: Namespace,
     pub(crate) clock: Arc<dyn Clock>,
     pub(crate) ear: Ear,
+    pub(crate) watches: Watches,
+    /// Who wants to watch.
+    pub(crate) newcomers: Vec<Reply<Watch>>,
     pub(crate) place: Place,
     pub(crate) busy_timeout: Duration,
     pub(crate) workers: Workers,
@@ -112,10 +118,13 @@ impl Writer {
                     self.look();
                 }
             }
+            self.welcome();
             if closing {
                 break;
             }
         }
+        // Else it ends by itself.
+        let _ = self.watches.leave(&self.conn);
         // Copies the WAL back if this was the file's last user; a failure is the next opener's to mend.
         let _ = self.conn.close();
     }
@@ -128,6 +137,7 @@ impl Writer {
             match next {
                 Some(Message::Do(operation)) => group.push(operation),
                 Some(Message::Look) => {}
+                Some(Message::Watch(reply)) => self.newcomers.push(reply),
                 Some(Message::Close) | None => return (group, true),
             }
             if group.len() == GROUP {
@@ -146,7 +156,7 @@ impl Writer {
         if let Ok(message) = track.queue.try_recv() {
             return Some(message);
         }
-        while !self.ear.is_idle() {
+        while !self.ear.is_idle() || !self.watches.is_idle() {
             self.look();
             match track.queue.recv_timeout(LOOK_EVERY) {
                 Ok(message) => return Some(message),
@@ -160,6 +170,22 @@ impl Writer {
     fn look(&mut self) {
         // A failure here is met again by the next look, or by a call, which can tell someone.
         let _ = self.ear.look(&self.conn, self.namespace.as_str());
+        let _ = self.watches.look(&self.conn, self.namespace.as_str());
+        let _ = self.watches.tend(&self.conn, self.namespace.as_str());
+    }
+
+    /// Begins the watches that were asked for.
+    fn welcome(&mut self) {
+        for reply in std::mem::take(&mut self.newcomers) {
+            let namespace = self.namespace.as_str();
+            let entered = Patience::new(self.busy_timeout).run(
+                &self.place,
+                || reply.is_wanted(),
+                || self.watches.enter(&self.conn, namespace),
+            );
+            let watch = entered.and_then(|()| self.watches.watch(&self.conn, namespace));
+            reply.send(watch.map_err(|error| error.at(&self.place)));
+        }
     }
 
     /// Does a group of operations in one transaction, then tells and answers.
@@ -195,6 +221,8 @@ impl Writer {
             || group.iter().any(|operation| operation.is_wanted()),
             || execute(&self.conn, "BEGIN IMMEDIATE"),
         )?;
+        // A failure leaves what was known; no job is to suffer from it.
+        let _ = self.watches.ask(&self.conn, self.namespace.as_str());
         let done = self.operate(group).and_then(|hints| {
             execute(&self.conn, if hints.is_empty() { "ROLLBACK" } else { "COMMIT" })?;
             Ok(hints)

@@ -115,9 +115,9 @@ fn cancel_plain(tx: &mut Tx<'_>, shard: &mut Ledger, child: i64, id: JobId, how:
         .query_row(params![child, tx.now.as_micros(), keep_until.as_micros(), reason.as_str(), more], |row| {
             row.get(0)
         })?;
-    tx.hints.jobs.push(id);
     let keeps = reason == EndReason::Dependency;
     let state = State::Cancelled;
+    tx.hints.moved(id, Move::Cancel, State::Waiting, state);
     edges::ended(tx, shard, &End { n: child, state, has_result: false, held, waited: true, keeps, limited: false })
 }
 

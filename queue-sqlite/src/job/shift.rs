@@ -32,7 +32,7 @@ pub(crate) fn shift(
     shard.moves(mv, from, job.state)?;
     write::rewrite(tx.conn, stored.n, job, stored.runs)?;
     moments.replace(tx.conn, (shard.n, stored.n), Moments::of(job))?;
-    tx.hints.jobs.push(job.id);
+    tx.hints.moved(job.id, mv, from, job.state);
     if job.state.is_end() {
         let (state, has_result, held) = (job.state, job.result.is_some(), stored.held);
         let (waited, keeps) = (!job.waits_for.is_empty(), job.keeps_inputs());

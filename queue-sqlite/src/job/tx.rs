@@ -1,6 +1,7 @@
 //! One operation inside a transaction: its connection, its time, and whom to tell once it is committed.
 
-use queue_storage::model::{JobId, Shard, State, Timestamp, WorkerId};
+use bytes::Bytes;
+use queue_storage::model::{JobId, Move, Shard, State, Timestamp, WorkerId};
 use rusqlite::{Connection, OptionalExtension, params};
 
 use crate::error::Result;
@@ -46,6 +47,10 @@ pub(crate) struct Hints {
     pub(crate) progress: Vec<JobId>,
     /// Workers that are to stop a run.
     pub(crate) stops: Vec<WorkerId>,
+    /// Jobs that were taken back, or ended without a run of theirs being settled; and what became of them.
+    pub(crate) upkept: Vec<(JobId, State)>,
+    /// News for those who watch in this process.
+    pub(crate) announced: Vec<Bytes>,
     /// Shards in which something was raised, each with what.
     pub(crate) raised: Vec<(i64, Raised)>,
     /// Whether a job became ready.
@@ -65,6 +70,15 @@ pub(crate) struct Raised {
 impl Hints {
     pub(crate) fn due_at(&mut self, due: Timestamp) {
         self.due = Some(self.due.map_or(due, |earliest| earliest.min(due)));
+    }
+
+    /// Notes a move of a job.
+    pub(crate) fn moved(&mut self, id: JobId, mv: Move, from: State, to: State) {
+        self.jobs.push(id);
+        let ends_unrun = from != State::Running && matches!(mv, Move::Expire | Move::Cancel | Move::Die);
+        if mv == Move::Reclaim || ends_unrun {
+            self.upkept.push((id, to));
+        }
     }
 }
 

@@ -1,5 +1,6 @@
 //! The suite that every storage runs, and what only SQLite has.
 
+mod across;
 mod books;
 mod disk;
 mod files;

@@ -29,8 +29,8 @@ impl Twin for SqliteTwin {
 
     fn level(&self, turn: &Turn<'_>, answer: &mut Exchanged, expected: &mut Exchanged) {
         // Leases that end at the same time are taken back in any order.
-        answer.died.sort_unstable();
-        expected.died.sort_unstable();
+        answer.upkept.sort_unstable();
+        expected.upkept.sort_unstable();
         if turn.again || turn.limited || answer.claimed.len() == turn.call.want as usize {
             (answer.suspects_left, expected.suspects_left) = (false, false);
         }
