@@ -19,10 +19,10 @@ if now == 0 then
 end
 
 -- What this call makes of the shard: the last sequence given, how many jobs became ready, the earliest time at which one
--- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended and of those whose
--- leases being taken back made them dead, whether a suspect became ready or was claimed (`suspects`), whether a schedule is
+-- became due (`due`) and what that was before (`due_before`), ends by state, the ids of all that ended, what became of those that
+-- it took back or that ended without a run of theirs being settled (state's letter and id), whether a suspect became ready or was claimed (`suspects`), whether a schedule is
 -- due before sleepers know (`sooner`), and 1 once something came to stand in the outbox (`posted`).
-local S = {now = now, sequence = 0, ready = 0, posted = 0, ends = {}, told = {}, died = {}}
+local S = {now = now, sequence = 0, ready = 0, posted = 0, ends = {}, told = {}, upkept = {}}
 
 -- A mark is what has changed of a job since it was taken in. One that is ready or scheduled as it was taken in has none.
 --   1 state, 2 flags, 3-8 admission, 9-14 sequence, 15-18 priority, 19 the record's flags, 20-23 attempts, 24-25 crashes,

@@ -34,6 +34,7 @@ local function edger(K)
     local keep_until = math.max(open('>I8', other, 68), now)
     local ended = 'x' .. sub(mark, 2, 43) .. pack('>I8', now) .. culprit .. pack('>I8', keep_until) .. word
     call('HSET', MARKS, child, ended)
+    S.upkept[#S.upkept + 1] = 'x' .. child
     if byte(mark, 19) > 127 then S.limits(K).moved(child, mark, ended, record) end
     if band(byte(mark, 19), LIMITS) ~= 0 then call('ZREM', EXPIRING, child) end
     K.close(child, ended, let_go)

@@ -48,6 +48,7 @@ local function enders(K)
     mark = state .. char(flags) .. sub(mark, 3, 43) .. pack('>I8', now) .. ZERO16
       .. pack('>I8', math.min(keep_until, 9007199254740992)) .. word
     call('HSET', MARKS, id, mark)
+    S.upkept[#S.upkept + 1] = state .. id
     if byte(mark, 19) > 127 then S.limits(K).moved(id, before, mark) end
     K.close(id, mark, let_go)
     return mark

@@ -58,7 +58,13 @@ impl Claim for RedisStorage {
         }
         let how = answer.first().and_then(Reply::text).unwrap_or_default().to_owned();
         match how.as_str() {
-            "ok" => exchanged(&call, answer).unwrap_or_else(|| Err(odd(Step::Exchange, "what can't be read"))),
+            "ok" => {
+                let unreadable = || odd(Step::Exchange, "what can't be read");
+                let mut parts = answer.into_iter().skip(1);
+                let head = parts.next().and_then(Reply::bytes).and_then(Head::read).ok_or_else(unreadable)?;
+                self.link.note_watched(&call.shard, head.is_watched);
+                exchanged(&call, &head, parts).unwrap_or_else(|| Err(unreadable()))
+            }
             "superseded" => Err(StorageError::superseded(format!(
                 "exchange {} of {} was overtaken by {}",
                 call.number,
@@ -208,6 +214,7 @@ struct Head {
     suspects_left: bool,
     outbox: bool,
     ticks: bool,
+    is_watched: bool,
 }
 
 impl Head {
@@ -218,35 +225,41 @@ impl Head {
         let look = bytes.try_get_u64().ok()?;
         let look_again = (look != u64::MAX).then(|| Duration::from_micros(look));
         let flags = bytes.try_get_u8().ok()?;
-        let (suspects_left, outbox, ticks) = (flags & 1 != 0, flags & 2 != 0, flags & 4 != 0);
-        Some(Self { now, fence, until, look_again, suspects_left, outbox, ticks })
+        let [suspects_left, outbox, ticks, is_watched] = [1, 2, 4, 8].map(|flag| flags & flag != 0);
+        Some(Self { now, fence, until, look_again, suspects_left, outbox, ticks, is_watched })
     }
 }
 
-/// The answer of the script; `None` if it can't be read at all.
-fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, StorageError>> {
-    let mut parts = answer.into_iter().skip(1);
-    let head = Head::read(parts.next()?.bytes()?)?;
+/// What follows the head in the answer of the script; `None` if it can't be read at all.
+fn exchanged(
+    call: &Exchange,
+    head: &Head,
+    mut parts: impl Iterator<Item = Reply>,
+) -> Option<Result<Exchanged, StorageError>> {
     let settled = parts.next()?.bytes()?;
-    let answer = |one: &u8| if *one == b'1' { SettleAnswer::Applied } else { SettleAnswer::Lost };
+    let answer = |one: &u8| match one {
+        b'1' => SettleAnswer::Applied,
+        b'x' => SettleAnswer::Cancelled,
+        _ => SettleAnswer::Lost,
+    };
     let settled: Vec<_> = settled.iter().map(answer).collect();
     let parked = parked(&parts.next()?.bytes()?)?;
-    let died = ids(&parts.next()?.bytes()?)?;
+    let upkept = upkept(&parts.next()?.bytes()?)?;
     let mut claimed = Vec::new();
     while let Some(part) = parts.next() {
-        match claim(call, &head, part, &mut parts)? {
+        match claim(call, head, part, &mut parts)? {
             Ok(run) => claimed.push(run),
             Err(error) => return Some(Err(error)),
         }
     }
-    let Head { look_again, suspects_left, outbox, ticks, .. } = head;
+    let &Head { look_again, suspects_left, outbox, ticks, .. } = head;
     (settled.len() == call.settlements.len()).then_some(Ok(Exchanged {
         settled,
         claimed,
         look_again,
         suspects_left,
         parked,
-        died,
+        upkept,
         outbox,
         ticks,
     }))
@@ -255,6 +268,14 @@ fn exchanged(call: &Exchange, answer: Vec<Reply>) -> Option<Result<Exchanged, St
 fn parked(names: &[u8]) -> Option<BTreeSet<TaskName>> {
     let names = std::str::from_utf8(names).ok()?;
     names.split_terminator('\0').map(|name| TaskName::new(name).ok()).collect()
+}
+
+/// What became of jobs: the state's letter and the id of each.
+fn upkept(bytes: &[u8]) -> Option<Vec<(JobId, State)>> {
+    let (jobs, []) = bytes.as_chunks::<17>() else { return None };
+    let job =
+        |[letter, id @ ..]: &[u8; 17]| Some((JobId::from_u128(u128::from_be_bytes(*id)), record::state(*letter)?));
+    jobs.iter().map(job).collect()
 }
 
 /// Ids that stand one after the other.

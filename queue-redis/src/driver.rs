@@ -18,11 +18,14 @@ mod thread;
 use std::fmt;
 use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use bytes::Bytes;
 use queue_storage::storage::StorageError;
 use tokio::runtime::Handle;
 use tokio::sync::watch;
+use tokio::task::AbortHandle;
+use tokio::time::timeout;
 
 use crate::error::Place;
 use crate::options::{RedisOptions, Target};
@@ -66,6 +69,8 @@ pub(crate) struct Driver {
 struct Inner {
     place: Place,
     spread: Spread,
+    /// How long a call may take.
+    patience: Duration,
     runtime: Handle,
     lines: Vec<Line>,
     next: AtomicUsize,
@@ -116,7 +121,9 @@ impl Driver {
         };
         let thread::Opened { runtime, lines, scripts } = opened;
         let (next, thread) = (AtomicUsize::new(0), Mutex::new(Some(thread)));
-        let inner = Inner { place, spread, runtime, lines, next, scripts, lost, channels, stop, ended, thread };
+        let patience = options.timeout;
+        let inner =
+            Inner { place, spread, patience, runtime, lines, next, scripts, lost, channels, stop, ended, thread };
         Ok(Self { inner: Arc::new(inner) })
     }
 
@@ -171,6 +178,32 @@ impl Driver {
         self.inner.channels.send_if_modified(|channels| channels.wanted.insert(channel));
     }
 
+    /// Wants them no more: the other way round, and as soon.
+    pub(crate) fn unsubscribe(&self, channel: &str) {
+        self.inner.channels.send_if_modified(|channels| channels.wanted.remove(channel));
+    }
+
+    /// Waits until the subscription to a channel stands.
+    ///
+    /// # Errors
+    /// *Unavailable*: it does not within the time that a call may take, or the driver is closed.
+    ///
+    /// # Cancel safety
+    /// Dropping the future ends the wait and changes nothing.
+    pub(crate) async fn subscribed_in_time(&self, channel: String) -> Result<(), StorageError> {
+        let (mut changes, place, patience) =
+            (self.inner.channels.subscribe(), self.inner.place.clone(), self.inner.patience);
+        self.run(async move {
+            let settled = |channels: &Channels| channels.closed || channels.standing.contains(&channel);
+            match timeout(patience, changes.wait_for(settled)).await {
+                Ok(Ok(channels)) if !channels.closed => Ok(()),
+                Ok(_) => Err(place.closed()),
+                Err(_) => Err(place.slow(patience)),
+            }
+        })
+        .await
+    }
+
     /// Waits until the subscription to a channel stands, or the driver is closed.
     ///
     /// # Cancel safety
@@ -208,9 +241,9 @@ impl Driver {
         self.inner.runtime.spawn(work).await.unwrap_or_else(|_| Err(self.inner.place.closed()))
     }
 
-    /// Does something on the driver's thread, until it is done or the driver closed.
-    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) {
-        self.inner.runtime.spawn(work);
+    /// Does something on the driver's thread, until it is done, aborted, or the driver closed.
+    pub(crate) fn spawn(&self, work: impl Future<Output = ()> + Send + 'static) -> AbortHandle {
+        self.inner.runtime.spawn(work).abort_handle()
     }
 
     fn line(&self) -> Line {

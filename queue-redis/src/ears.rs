@@ -6,9 +6,10 @@ use std::time::Duration;
 
 use bytes::Bytes;
 use queue_storage::model::{CallerId, JobId, Shard, WorkerId};
-use queue_storage::storage::{Hub, Listener, StorageError, Topic};
+use queue_storage::storage::{self, Hub, Listener, StorageError, Topic};
 
 use crate::link::{Link, id_bytes};
+use crate::news::News;
 use crate::scripts::Step;
 
 /// How soon a shard that could not be told who waits is told again.
@@ -26,12 +27,14 @@ pub(crate) struct Ears {
 }
 
 /// What messages are passed on to: made before there is a connection, so that none is lost.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub(crate) struct Heard {
     pub(crate) hub: Hub,
+    /// The channel of the news.
+    news_channel: String,
     /// The channels listened to, and whether the server is known to send them.
     channels: Mutex<HashMap<String, Channel>>,
-    ears: OnceLock<Weak<Ears>>,
+    behind: OnceLock<(Weak<Ears>, Weak<News>)>,
 }
 
 #[derive(Debug)]
@@ -50,26 +53,37 @@ struct Listening {
 }
 
 impl Heard {
+    pub(crate) fn new(news_channel: String) -> Self {
+        Self { hub: Hub::default(), news_channel, channels: Mutex::default(), behind: OnceLock::new() }
+    }
+
     fn channels<T>(&self, look: impl FnOnce(&mut HashMap<String, Channel>) -> T) -> T {
         look(&mut self.channels.lock().unwrap_or_else(PoisonError::into_inner))
     }
 
-    /// From now on the ears are told as well when a connection has come back.
-    pub(crate) fn follow(&self, ears: &Arc<Ears>) {
-        drop(self.ears.set(Arc::downgrade(ears)));
+    /// From now on these are told as well when a connection has come back.
+    pub(crate) fn follow(&self, ears: &Arc<Ears>, news: &Arc<News>) {
+        drop(self.behind.set((Arc::downgrade(ears), Arc::downgrade(news))));
     }
 
     /// A connection has come back: hints may have been lost, and the server may have forgotten who waits.
     pub(crate) fn returned(&self) {
-        if let Some(ears) = self.ears.get().and_then(Weak::upgrade) {
+        let (ears, news) = self.behind.get().map(|(ears, news)| (ears.upgrade(), news.upgrade())).unwrap_or_default();
+        if let Some(ears) = ears {
             let jobs = ears.listening(|all| all.jobs.keys().copied().collect());
             ears.tell(jobs);
+        }
+        if let Some(news) = news {
+            news.returned();
         }
         self.hub.signal_all();
     }
 
-    /// Passes a message on: `w` or `c` and a worker, or `j` or `p` and a job.
-    pub(crate) fn message(&self, channel: &str, message: &[u8]) {
+    /// Passes a message on: news as they are; else `w` or `c` and a worker, or `j` or `p` and a job.
+    pub(crate) fn message(&self, channel: &str, message: Bytes) {
+        if channel == self.news_channel {
+            return self.hub.announce(storage::Heard::News(message));
+        }
         let Some((kind, id)) = message.split_first() else { return };
         let Ok(id) = <[u8; 16]>::try_from(id).map(u128::from_be_bytes) else { return };
         match kind {

@@ -23,9 +23,12 @@ impl Enqueue for RedisStorage {
             args.push(record::part(job));
         }
         let mut answer = self.link.list(Step::Enqueue, &call.shard, args).await?.into_iter();
-        let (how, what, is_first) = (answer.next(), answer.next(), answer.next());
+        let (how, what, is_first, is_watched) = (answer.next(), answer.next(), answer.next(), answer.next());
         if is_first.and_then(|one| one.int()) == Some(1) {
             self.link.list_anew(&call.shard).await?;
+        }
+        if let Some(is_watched) = is_watched.and_then(|one| one.int()) {
+            self.link.note_watched(&call.shard, is_watched == 1);
         }
         match how.as_ref().and_then(|how| how.text()) {
             Some("ok") => {

@@ -5,13 +5,16 @@
 //! | `<ns>:layout` | string | the layout, `major.minor` |
 //! | `<ns>:shards` | set | every shard that was ever written to, as `queue` or `queue#index` |
 //! | `<ns>:workers` | hash | worker id → its record |
+//! | `<ns>:watch` | string | there while anyone watches: whoever lists a shard marks it then |
 //! | `<ns>:{<shard>}:…` | | one shard; the braces keep its keys in one slot of a cluster |
+//!
+//! The channel `<ns>:news` is none of them: what is sent there is not kept.
 //!
 //! Of a shard, in the order in which every script gets them:
 //!
 //! | key | type | what |
 //! |---|---|---|
-//! | `meta` | hash | counters, the last times, `rules` that people gave, `w:` terms and `n:` numbers of workers, `c:` numbers of callers |
+//! | `meta` | hash | counters, the last times, `rules` that people gave, until when it is `watch`ed, `w:` terms and `n:` numbers of workers, `c:` numbers of callers |
 //! | `jobs` | hash | id → record: what changes by hand only |
 //! | `marks` | hash | id → mark: what has changed, absent while nothing has |
 //! | `notes` | hash | `f` + id → failure, `r` + id → result, `h` + id → history, `p` + id → progress, `l` + id → limits |
@@ -106,6 +109,16 @@ impl Keys {
 
     pub(crate) fn workers(&self) -> Bytes {
         format!("{}:workers", self.namespace).into()
+    }
+
+    /// There while anyone watches.
+    pub(crate) fn watch(&self) -> Bytes {
+        format!("{}:watch", self.namespace).into()
+    }
+
+    /// The channel on which everyone who watches hears news.
+    pub(crate) fn news(&self) -> String {
+        format!("{}:news", self.namespace)
     }
 
     pub(crate) fn of(&self, shard: &Shard) -> ShardKeys {

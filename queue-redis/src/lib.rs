@@ -7,7 +7,7 @@
 //!   for others, `ties` what ties it to them, `notes` what is noted beside it, `inputs` what it hands on; `scripts` are the atomic steps, in `scripts/*.lua`, each with a header that
 //!   tells what it takes, answers and costs. They are put together of parts; those of the exchange stand in
 //!   `scripts/exchange/`.
-//! * `link` leads to a shard; `ears` hears what others did there.
+//! * `link` leads to a shard; `ears` hears what others did there, `news` what they announce.
 //! * `enqueue`, `claim`, `maintain`, `operate`, `notify` are the five roles of the contract; `act` is
 //!   what people do to jobs, `control` what they say of a shard, `schedules` what is due by the clock.
 
@@ -24,6 +24,7 @@ mod layout;
 mod limits;
 mod link;
 mod maintain;
+mod news;
 mod notes;
 mod notify;
 mod operate;
@@ -43,6 +44,7 @@ use driver::{Driver, Hooks, Script};
 use ears::{Ears, Heard};
 use keys::Keys;
 use link::Link;
+use news::News;
 
 pub use options::RedisOptions;
 pub use scripts::scripts;
@@ -64,6 +66,7 @@ pub struct RedisStorage {
     link: Arc<Link>,
     ears: Arc<Ears>,
     heard: Arc<Heard>,
+    news: Arc<News>,
 }
 
 impl RedisStorage {
@@ -88,20 +91,21 @@ impl RedisStorage {
         layout: layout::Layout,
         scripts: Arc<[Script]>,
     ) -> Result<Self, StorageError> {
-        let heard = Arc::new(Heard::default());
+        let keys = Keys::new(options.namespace.clone());
+        let heard = Arc::new(Heard::new(keys.news()));
         let (on_message, on_return) = (Arc::clone(&heard), Arc::clone(&heard));
         let location = options.location();
         let hooks = Hooks {
-            on_message: Arc::new(move |channel, message| on_message.message(channel, &message)),
+            on_message: Arc::new(move |channel, message| on_message.message(channel, message)),
             on_reconnect: Arc::new(move || on_return.returned()),
         };
         let driver = Driver::connect(&options, scripts, hooks).await?;
-        let keys = Keys::new(options.namespace.clone());
         layout::check(&driver, &keys, layout).await?;
         let link = Arc::new(Link::new(driver, keys, layout, options.clock.clone()));
         let ears = Ears::new(Arc::clone(&link), Arc::clone(&heard));
-        heard.follow(&ears);
-        Ok(Self { location, link, ears, heard })
+        let news = News::new(Arc::clone(&link), heard.hub.clone());
+        heard.follow(&ears, &news);
+        Ok(Self { location, link, ears, heard, news })
     }
 }
 
@@ -124,5 +128,6 @@ impl Storage for RedisStorage {
     async fn close(&self) {
         self.link.driver().close().await;
         self.heard.hub.signal_all();
+        self.heard.hub.close_watches();
     }
 }

@@ -2,6 +2,7 @@
 
 use std::collections::{BTreeMap, HashMap, HashSet};
 use std::fmt;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use bytes::Bytes;
@@ -21,9 +22,11 @@ pub(crate) struct Link {
     layout: Layout,
     /// Stands in for the server's clock, in tests.
     clock: Option<Arc<dyn Clock>>,
-    speak: Bytes,
+    speak: &'static str,
     /// Locked for a look-up or an insertion at a time and never across an await.
     known: Mutex<Known>,
+    /// Whether anyone watches any shard, by their last answers: it is asked for each job.
+    any_watched: AtomicBool,
 }
 
 #[derive(Debug, Default)]
@@ -31,6 +34,8 @@ struct Known {
     keys: HashMap<Shard, ShardKeys>,
     /// Shards that are in the set of shards, as far as this process knows from one era of the driver.
     listed: HashSet<Shard>,
+    /// Those of which the last answer said that someone watches.
+    watched: HashSet<Shard>,
     era: u64,
 }
 
@@ -49,11 +54,11 @@ impl fmt::Debug for Link {
 
 impl Link {
     pub(crate) fn new(driver: Driver, keys: Keys, layout: Layout, clock: Option<Arc<dyn Clock>>) -> Self {
-        let speak = Bytes::from_static(match driver.spread() {
-            Spread::Everywhere => b"PUBLISH",
-            Spread::Shard => b"SPUBLISH",
-        });
-        Self { driver, keys, layout, clock, speak, known: Mutex::default() }
+        let speak = match driver.spread() {
+            Spread::Everywhere => "PUBLISH",
+            Spread::Shard => "SPUBLISH",
+        };
+        Self { driver, keys, layout, clock, speak, known: Mutex::default(), any_watched: AtomicBool::new(false) }
     }
 
     pub(crate) fn driver(&self) -> &Driver {
@@ -77,7 +82,7 @@ impl Link {
         args.push(
             self.clock.as_ref().map_or_else(|| Bytes::from_static(b"0"), |clock| number(clock.now().as_micros())),
         );
-        args.push(self.speak.clone());
+        args.push(self.speak.into());
         args
     }
 
@@ -89,6 +94,34 @@ impl Link {
     /// The same for a script that answers a list.
     pub(crate) async fn list(&self, step: Step, shard: &Shard, args: Vec<Bytes>) -> Result<Vec<Reply>, StorageError> {
         self.call(step, shard, args).await?.list().ok_or_else(|| odd(step, "no list"))
+    }
+
+    /// Sends a message to whoever hears this channel.
+    pub(crate) async fn speak(&self, channel: Bytes, message: Bytes) -> Result<(), StorageError> {
+        self.driver.command(self.speak, Some(channel.clone()), vec![channel, message]).await.map(drop)
+    }
+
+    /// Whether a clock stands in for the server's.
+    pub(crate) fn has_own_clock(&self) -> bool {
+        self.clock.is_some()
+    }
+
+    pub(crate) fn is_watched(&self, shard: &Shard) -> bool {
+        self.any_watched.load(Ordering::Acquire) && self.known(|known| known.watched.contains(shard))
+    }
+
+    /// An answer has told whether anyone watches.
+    pub(crate) fn note_watched(&self, shard: &Shard, is_watched: bool) {
+        if !is_watched && !self.any_watched.load(Ordering::Acquire) {
+            return;
+        }
+        self.known(|known| {
+            match is_watched {
+                true => drop(known.watched.insert(shard.clone())),
+                false => drop(known.watched.remove(shard)),
+            }
+            self.any_watched.store(!known.watched.is_empty(), Ordering::Release);
+        });
     }
 
     /// Writes something small that no shard owns, although memory may be full.
@@ -105,6 +138,11 @@ impl Link {
         }
         layout::check(&self.driver, &self.keys, self.layout).await?;
         self.write(self.keys.shards(), vec!["SADD".into(), shard.to_string().into()]).await?;
+        // Whoever begins to watch says so before he marks the shards that are listed: one of both sees the other.
+        let watch = self.keys.watch();
+        if self.driver.command("EXISTS", Some(watch.clone()), vec![watch]).await?.int() == Some(1) {
+            self.call(Step::Watch, shard, self.args(0)).await?;
+        }
         self.known(|known| (known.era == era).then(|| known.listed.insert(shard.clone())));
         Ok(())
     }

@@ -1,11 +1,13 @@
 //! Looking, and what people do.
 
+use std::time::Duration;
+
 use async_trait::async_trait;
 use bytes::{Buf, Bytes};
 use queue_storage::model::{EndReason, Job, JobId, Key, Shard, State, Tag, TaskName, Timestamp};
 use queue_storage::storage::{
-    Act, Acted, Control, Controls, Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, Operate,
-    SchedulePage, ScheduleQuery, StorageError, Usage, WorkerRecord,
+    Act, Acted, Control, Controls, Counts, Cursor, Ends, Inputs, JobPage, JobQuery, Lookup, MAX_PAGE, MAX_PRIORITIES,
+    Operate, SchedulePage, ScheduleQuery, StorageError, Usage, WorkerRecord,
 };
 
 use crate::RedisStorage;
@@ -70,10 +72,11 @@ impl Operate for RedisStorage {
     }
 
     async fn counts(&self, shard: &Shard) -> Result<Counts, StorageError> {
-        let answer = self.link.list(Step::Counts, shard, self.link.args(0)).await?;
-        let numbers: Option<Vec<u64>> = answer.iter().map(|one| u64::try_from(one.int()?).ok()).collect();
-        let numbers: Option<[u64; 15]> = numbers.and_then(|numbers| numbers.try_into().ok());
-        numbers.map(counts).ok_or_else(|| odd(Step::Counts, answer))
+        let mut args = self.link.args(1);
+        args.push(number(MAX_PRIORITIES));
+        let answer = self.link.list(Step::Counts, shard, args).await?;
+        let numbers: Option<Vec<i64>> = answer.iter().map(Reply::int).collect();
+        numbers.as_deref().and_then(counts).ok_or_else(|| odd(Step::Counts, answer))
     }
 
     async fn shards(&self) -> Result<Vec<Shard>, StorageError> {
@@ -292,9 +295,12 @@ fn score(bytes: &Bytes) -> Option<Timestamp> {
 }
 
 /// The counts in the order of the script.
-fn counts(numbers: [u64; 15]) -> Counts {
+fn counts(numbers: &[i64]) -> Option<Counts> {
+    let (oldest, numbers) = numbers.split_last()?;
+    let numbers: Vec<u64> = numbers.iter().map(|&number| u64::try_from(number).ok()).collect::<Option<_>>()?;
     let [ready, parked, scheduled, retrying, running, due, enqueued, completed, cancelled, expired, dead, pruned @ ..] =
-        numbers;
+        <[u64; 15]>::try_from(numbers).ok()?;
+    let oldest = u64::try_from(*oldest).ok().map(Duration::from_micros);
     let ended = Ends { completed, cancelled, expired, dead };
     let waiting = enqueued - ended.total().min(enqueued);
     let waiting = waiting.saturating_sub(ready + scheduled + retrying + running);
@@ -310,5 +316,5 @@ fn counts(numbers: [u64; 15]) -> Counts {
         (State::Dead, dead - pruned[3].min(dead)),
     ];
     let stored = stored.into_iter().filter(|&(_, count)| count > 0).collect();
-    Counts { stored, parked, due, enqueued, ended }
+    Some(Counts { stored, parked, due, oldest, enqueued, ended })
 }

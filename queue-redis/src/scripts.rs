@@ -26,6 +26,7 @@ pub(crate) enum Step {
     Usage,
     Schedules,
     Listen,
+    Watch,
     Write,
 }
 
@@ -96,6 +97,7 @@ pub(crate) fn set() -> Arc<[Script]> {
             &[ALLOW_OOM, COMMON, include_str!("../scripts/calendar.lua"), include_str!("../scripts/schedules.lua")],
         ),
         script("listen", &[ALLOW_OOM, COMMON, include_str!("../scripts/listen.lua")]),
+        script("watch", &[ALLOW_OOM, COMMON, include_str!("../scripts/watch.lua")]),
         script("write", &[ALLOW_OOM, include_str!("../scripts/write.lua")]),
     ])
 }

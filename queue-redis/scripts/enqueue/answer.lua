@@ -4,4 +4,4 @@ call('HSET', META, 'seq', S.sequence, 'c:' .. caller, pack('>I8', number) .. ans
 call('ZADD', IDLE, now, 'c:' .. caller)
 finish()
 if (S.ready + S.posted > 0 or S.due or S.over) and call('EXISTS', SLEEPERS) == 1 then kit().wake_for(S.ready + S.posted) end
-return {'ok', answer, is_first and 1 or 0}
+return {'ok', answer, is_first and 1 or 0, is_watched}

@@ -50,7 +50,7 @@ finish(K)
 -- Whether something stands in the outbox: nothing came there unless it stood there before, or edges were followed.
 local posted = (stirs or S.posted > 0) and call('EXISTS', KEYS[30]) == 1
 answer[2] = head_of(fence, look, C.suspects_left, posted)
-answer[5] = table.concat(S.died)
+answer[5] = table.concat(S.upkept)
 for task in pairs(C.strange) do
   answer[4] = answer[4] .. task .. '\0'
 end

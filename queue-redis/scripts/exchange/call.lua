@@ -7,10 +7,10 @@
 --       that is the body, t retry, s snooze, l release, d die, x cancel. The time is when it is due, or how long its end is
 --       kept. The body of t is the failure; that of d and x the length of its reason (1), the reason, the failure or nothing;
 --       that of s for how long the rates it is under are closed (8), or nothing.
--- Returns  `ok`, a head (now 8, fence 8, end of the leases 8, look again after 8, a digit: the sum of 1 if suspects are
---       left, 2 if something stands in the outbox and 4 if a schedule is due), one `1` or `0` for each
---       settlement, the tasks parked that are unknown here with a NUL after each, the ids that losing a lease made dead,
---       and for each job claimed its id and mark (the id alone if it is as it was taken in), its record, its failure,
+-- Returns  `ok`, a head (now 8, fence 8, end of the leases 8, look again after 8, flags 1: 1 if suspects are
+--       left, 2 if something stands in the outbox, 4 if a schedule is due, 8 if anyone watches the shard), for each settlement
+--       `1` if it is written, `x` if a cancellation is instead and `0` if its lease was lost, the tasks parked that are unknown here with a NUL after each, what became of those whose leases were
+--       taken back or that ended without a settlement (state's letter and id of each), and for each job claimed its id and mark (the id alone if it is as it was taken in), its record, its failure,
 --       history, progress and limits if its mark says that it has such, and what those it waited for hand on (handed); or
 --       `unknown`; or `superseded` and the number that came first.
 -- Cost  11 commands, 1 more while a schedule is due, 6 more to settle and 8 more to claim, and for each job settled or
@@ -21,7 +21,7 @@
 --       promotions, 100 expiries, 100 reclaims out of 300 leases looked at, 256 claims out of 256 heads, 4 MiB of envelopes.
 local worker, number, want, suspects_wanted, ear = ARGV[3], tonumber(ARGV[4]), tonumber(ARGV[5]), tonumber(ARGV[6]), ARGV[7]
 local kept = call('HMGET', META, 'seq', 'fence', 'seen', 'spare', 'silent', 'back', 'w:' .. worker, 'n:' .. worker, 'rules', 'opens',
-  'paid', 'ticks')
+  'paid', 'ticks', 'watch')
 local record_of_worker, last = kept[7], kept[8]
 if not record_of_worker then return {'unknown'} end
 local last_number, last_fence, asleep = 0, 0, nil
@@ -45,6 +45,7 @@ S.opens = tonumber(kept[10])
 -- When the first schedule is due, and whether it is already.
 local ticks = tonumber(kept[12])
 local is_ticking = ticks ~= nil and ticks <= now
+local is_watched = now < (tonumber(kept[13]) or 0)
 
 -- After how long another look is worth while, given the earliest due time, and that at which a job expires if one does.
 local function look_again(due)
@@ -76,7 +77,7 @@ end
 
 local function head_of(fence, look, suspects_left, posted)
   return struct.pack('>I8I8I8', S.now, fence, lease_end) .. (look and struct.pack('>I8', look) or string.rep('\255', 8))
-    .. ((suspects_left and 1 or 0) + (posted and 2 or 0) + (is_ticking and 4 or 0))
+    .. string.char((suspects_left and 1 or 0) + (posted and 2 or 0) + (is_ticking and 4 or 0) + (is_watched and 8 or 0))
 end
 
 -- What a claimed job with a mark is answered with: id and mark, record, its last failure, history, progress unless it is

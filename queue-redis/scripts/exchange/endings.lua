@@ -100,10 +100,13 @@ local function endings()
     S.ready, S.suspects = S.ready + 1, S.suspects or suspect
   end
 
+  -- Writes a settlement; whether it is a cancellation instead, since someone had asked the run to stop.
   function E.settle(id, mark, head, body)
+    local called_off = false
     local kind, attempts, duration = sub(head, 29, 29), sub(head, 25, 28), sub(head, 31)
     if band(byte(mark, 2), ASKED) ~= 0 and (kind == 't' or kind == 's' or kind == 'l') then
       kind, duration, body = 'x', sub(mark, 68, 75), '\9requested' .. (kind == 't' and body or '')
+      called_off = true
     end
     if kind == 'c' then
       finally(id, mark, attempts, duration, 'c', calm(mark), '', terms.remember)
@@ -127,6 +130,7 @@ local function endings()
       end
       finally(id, mark, attempts, duration, kind, flags, sub(body, 2, 1 + length), terms.remember)
     end
+    return called_off
   end
 
   -- Closes the rates that a job is under whose settlement says so.
@@ -164,7 +168,7 @@ local function endings()
     end
     mark = sub(mark, 1, 23) .. pack('>I2I2', crashes, lapses) .. sub(mark, 28)
     W.freed[#W.freed + 1] = id
-    if state == 'd' then S.died[#S.died + 1] = id end
+    S.upkept[#S.upkept + 1] = (state or 'r') .. id
     if state then
       local keep = asked and sub(mark, 68, 75) or pack('>I8', one.keep)
       finally(id, mark, sub(mark, 20, 23), keep, state, flags, reason, one.remember)

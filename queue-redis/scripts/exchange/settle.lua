@@ -1,4 +1,4 @@
--- The settlements of the call, each answered with `1` or `0`. Leans on what is gathered and on `endings` (endings).
+-- The settlements of the call, each answered with `1`, `x` or `0`. Leans on what is gathered and on `endings` (endings).
 
 -- 2. Settle.
 local settled = {}
@@ -33,7 +33,7 @@ if #ARGV > 7 then
       else
         E = E or endings()
         if of > 127 then E.close(id, head, ARGV[7 + i * 2]) end
-        E.settle(id, mark, head, ARGV[7 + i * 2])
+        if E.settle(id, mark, head, ARGV[7 + i * 2]) then settled[i] = 'x' end
       end
       if of > 127 then
         K = K or kit()

@@ -170,11 +170,34 @@ impl Subscriber<'_> {
         }
     }
 
-    /// Subscribes to what is wanted. What is heard once is heard for as long as the driver lives.
+    /// Lets go of what is wanted no more, and subscribes to what is.
     async fn settle(&self, now: Channels) -> Result<(), Error> {
+        let mut gone = Vec::new();
+        // It does not stand from this moment on: whoever wants it again meanwhile waits until it is subscribed anew.
+        self.channels.send_if_modified(|channels| {
+            gone = channels.standing.difference(&channels.wanted).cloned().collect();
+            channels.standing.retain(|channel| channels.wanted.contains(channel));
+            !gone.is_empty()
+        });
+        self.unsubscribe(gone).await?;
         let missing: Vec<_> = now.wanted.difference(&now.standing).cloned().collect();
+        if missing.is_empty() {
+            return Ok(());
+        }
         self.subscribe(&missing).await?;
         self.channels.send_modify(|channels| channels.standing.extend(missing));
+        Ok(())
+    }
+
+    /// One channel at a time, as of a cluster each is on a node of its own.
+    async fn unsubscribe(&self, channels: Vec<String>) -> Result<(), Error> {
+        for channel in channels {
+            if self.cluster {
+                self.client.sunsubscribe(channel).await?;
+            } else {
+                self.client.unsubscribe(channel).await?;
+            }
+        }
         Ok(())
     }
 

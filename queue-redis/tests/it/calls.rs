@@ -6,7 +6,7 @@ use queue_redis::{RedisOptions, RedisStorage};
 use queue_servers::Redis;
 use queue_storage::model::{Input, JobId, Lease, Namespace, Node, Shard, State, Trigger};
 use queue_storage::storage::{
-    Act, Claim, Control, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Operate, Receipt, Renewal,
+    Act, Claim, Control, Enqueue, EnqueueCall, Exchange, JobQuery, Lookup, Maintain, Notify, Operate, Receipt, Renewal,
     Renewed, Retention, ScheduleChange, ScheduleQuery, Scope, Storage, StorageError, WorkerRecord,
 };
 
@@ -36,9 +36,11 @@ pub(crate) enum Kind {
     Shards,
     Workers,
     Ping,
+    Watch,
+    Announce,
 }
 
-pub(crate) const KINDS: [Kind; 21] = [
+pub(crate) const KINDS: [Kind; 23] = [
     Kind::Enqueue,
     Kind::Exchange,
     Kind::Renew,
@@ -60,6 +62,8 @@ pub(crate) const KINDS: [Kind; 21] = [
     Kind::Shards,
     Kind::Workers,
     Kind::Ping,
+    Kind::Watch,
+    Kind::Announce,
 ];
 
 /// A queue in which three jobs have ended, three run and five are ready, and beside it one with a schedule, a hold and a
@@ -186,6 +190,8 @@ impl Scene {
             Kind::Shards => format!("{:?}", storage.shards().await?),
             Kind::Workers => format!("{:?}", storage.workers().await?),
             Kind::Ping => format!("{:?}", storage.ping().await?),
+            Kind::Watch => storage.watch().await.map(|_| String::new())?,
+            Kind::Announce => format!("{:?}", storage.announce("news".into()).await?),
         })
     }
 

@@ -12,6 +12,7 @@ mod homes;
 mod kit;
 mod memory;
 mod migrate;
+mod news;
 mod outage;
 mod replies;
 mod restart;

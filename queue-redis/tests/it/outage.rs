@@ -29,7 +29,7 @@ async fn scripts_that_are_flushed_are_sent_again() {
         anew += sent_anew(&server) - before;
         scene.done_once(kind, &[&server], &answer).await;
     }
-    // Shards, workers and pings need none.
+    // Shards, workers, pings and announcements need none.
     assert!(anew >= 9, "{anew} scripts were sent again: the flush was none");
     let (here, there) = (open(&server.url()).await, open(&server.url()).await);
     let id = Caller::new().enqueue(&here, jobs(1)).await[0];
@@ -43,7 +43,7 @@ async fn scripts_that_are_flushed_are_sent_again() {
     hears(&listener).await;
 }
 
-fn throw_out(server: &Redis) {
+pub(crate) fn throw_out(server: &Redis) {
     for kind in ["normal", "pubsub"] {
         server.cli(&["CLIENT", "KILL", "TYPE", kind, "SKIPME", "yes"]);
     }

@@ -27,7 +27,7 @@ return {all[#all] or 0, all[math.ceil(#all / 2)] or 0, #all}";
 pub(crate) struct Stage {
     pub(crate) clock: ManualClock,
     pub(crate) storage: RedisStorage,
-    server: Redis,
+    pub(crate) server: Redis,
     story: &'static str,
 }
 

@@ -44,13 +44,17 @@ impl Twin for RedisTwin {
     }
 
     fn plain_counts(&self, counts: Counts) -> Counts {
-        Counts { parked: 0, ..counts }
+        // Who is parked is not in line.
+        Counts { parked: 0, oldest: None, ..counts }
     }
 
     fn level(&self, turn: &Turn<'_>, answer: &mut Exchanged, expected: &mut Exchanged) {
         assert!(turn.again || answer.suspects_left || !expected.suspects_left, "{:#?}", turn.call);
         answer.parked.clear();
         expected.parked.clear();
+        // What comes due at the same time does in any order.
+        answer.upkept.sort_unstable();
+        expected.upkept.sort_unstable();
         let want = turn.call.want as usize;
         if turn.again || want == 0 || answer.claimed.len() == want {
             (answer.suspects_left, expected.suspects_left) = (false, false);
