@@ -13,6 +13,9 @@ const MAX_MESSAGE: usize = 2 * 1024;
 /// How a job ended without completing that another one waited for: what a task that looks at the ends of others takes
 /// instead of what they return.
 ///
+/// A job that was cancelled for the end of another is not to blame: it is that other one that is told of, as long as it is
+/// stored.
+///
 /// A task that runs when all have ended takes a `Result<T, Failed>` for each; one that runs because a job has failed
 /// takes a `Failed` as its first argument. It is an [`Error`](std::error::Error), so a task may return it.
 ///
@@ -112,7 +115,7 @@ impl Failed {
         self.error_type.as_deref()
     }
 
-    /// The job that began it, where this one was cancelled for the end of another.
+    /// The job that began it, where this one was cancelled for the end of another, which is not stored any more.
     #[must_use]
     pub fn culprit(&self) -> Option<JobId> {
         self.culprit
@@ -139,11 +142,12 @@ impl fmt::Display for Failed {
             Some(State::Expired) => f.write_str(" expired")?,
             Some(state) => return write!(f, " had not completed: it was {state}"),
         }
-        if let Some(reason) = self.reason() {
+        // One that is itself to blame says all of it by its message.
+        if let Some(reason) = self.reason().filter(|_| self.culprit != Some(self.id)) {
             write!(f, ": {}", in_words(&reason))?;
-        }
-        if let Some(culprit) = self.culprit {
-            write!(f, " (job {culprit})")?;
+            if let Some(culprit) = self.culprit {
+                write!(f, " (job {culprit})")?;
+            }
         }
         self.message.as_ref().map_or(Ok(()), |message| write!(f, ": {message}"))
     }

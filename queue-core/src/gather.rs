@@ -138,7 +138,7 @@ impl<'a> Gatherer<'a> {
         let Some(of) = of else { return self.origin(ending).await };
         let failed = |job: &Job| job.state.is_end() && job.state != State::Completed;
         match self.storage.get(of).await?.found().filter(failed) {
-            Some(job) => Ok(Failed::of_job(&job)),
+            Some(job) => self.origin(&Ending::of(&job)).await,
             None => self.origin(ending).await,
         }
     }
@@ -176,6 +176,10 @@ impl<'a> Gatherer<'a> {
                 Input::Nothing => Part::Value(Bytes::from_static(codec::NIL)),
                 Input::Failed(ending) if ending.task.as_str() == HOLD => {
                     asked.push(Box::pin(async move { Ok((at, Part::Failed(Box::new(self.behind(ending).await?)))) }));
+                    placeholder()
+                }
+                Input::Failed(ending) if ending.origin() != ending.job => {
+                    asked.push(Box::pin(async move { Ok((at, Part::Failed(Box::new(self.origin(ending).await?)))) }));
                     placeholder()
                 }
                 Input::Failed(ending) => Part::Failed(Box::new(Failed::of(ending))),

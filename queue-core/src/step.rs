@@ -43,10 +43,13 @@ impl<T, In> fmt::Debug for After<T, In> {
 /// What can follow a task that returns `In`: an [`After`] whose first argument is an `In`, or a whole [`Call`], which
 /// ignores it.
 #[diagnostic::on_unimplemented(
-    message = "this step can't follow what returns `{In}`",
-    label = "its first argument is not `{In}`",
-    note = "the output of one step is the first argument of the next: `.then(next::after(rest..))`",
-    note = "a step that takes nothing from the one before is a whole call: `.then(next::new(..))`"
+    message = "`{Self}` is not a step that takes `{In}`",
+    label = "not a step whose first argument is `{In}`",
+    note = "a step is `next::after(rest..)`: the task `next` with its arguments but the first, which is what comes before it, here \
+            `{In}`; `rest` is left out where there is no other",
+    note = "a step that takes nothing from the one before is a whole call: `next::new(..)`",
+    note = "a group or a flow can't follow a step: clone the call that its members begin with, as in \
+            `group([a.clone().then(b::after()), a.then(c::after())])`"
 )]
 pub trait IntoStep<In> {
     /// The task of the step.

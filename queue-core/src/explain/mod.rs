@@ -1,5 +1,6 @@
 //! Why a job is where it is.
 
+mod cause;
 #[cfg(test)]
 mod tests;
 mod text;
@@ -8,7 +9,7 @@ mod why;
 use std::time::SystemTime;
 
 use queue_storage::model::{EndReason, Failure, Job, JobId, Key, Node, Progress, State, TaskName, Trigger, WorkerId};
-use queue_storage::storage::{Lookup, StorageError, Usage};
+use queue_storage::storage::{Lookup, StorageError, Usage, WorkerRecord};
 use serde::Serialize;
 
 use crate::client::Client;
@@ -18,9 +19,11 @@ use why::{Evidence, why};
 /// How many jobs that another waits for are looked up.
 const MAX_BLOCKERS: usize = 10;
 
-/// What a job does, or what keeps it from running: what [`Client::explain`] returns. Shown, it is one sentence.
+/// What a job does, or what keeps it from running: what [`Client::explain`] returns. Shown, it is one sentence, and that of
+/// its cause.
 ///
-/// Serialised, it is the sentence (`text`), the reason by name and by its facts (`why`), and which job it is about.
+/// Serialised, it is the sentence (`text`), the reason by name and by its facts (`why`), and which job it is about; and the
+/// same of the cause.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct Explanation {
@@ -38,6 +41,11 @@ pub struct Explanation {
     pub why: Why,
     /// The whole as a sentence.
     pub text: String,
+    /// Of a job that waits for others, the one beneath them all that holds it up: of up to 256 jobs that are looked up, one
+    /// that does not go on before someone does something about it, or else one that does. Of a job that was cancelled for
+    /// another, that one.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub cause: Option<Box<Explanation>>,
 }
 
 /// What a job does, or what keeps it from running. Of several obstacles it is the one that is met first.
@@ -235,7 +243,8 @@ pub struct Blocker {
 }
 
 impl Client {
-    /// What a job does, or what keeps it from running.
+    /// What a job does, or what keeps it from running. Of one that waits for others it tells what holds these up, through
+    /// all of its flow; of one that was cancelled for another, how that one ended.
     ///
     /// ```
     /// # use queue_core::{Call, Client, Context, Task, TaskError};
@@ -258,17 +267,24 @@ impl Client {
             Lookup::Gone => return Ok(Explanation::of_none(id, Why::Gone)),
             Lookup::Unknown => return Ok(Explanation::of_none(id, Why::Unknown)),
         };
+        let workers = self.workers().await?;
+        let cause = self.cause(&job, &workers).await?;
+        Ok(self.explained(&job, &workers).await?.with(cause))
+    }
+
+    /// What is known of one job, without its cause.
+    async fn explained(&self, job: &Job, workers: &[WorkerRecord]) -> Result<Explanation, StorageError> {
         let counts = self.storage().counts(&job.shard).await?;
         let evidence = Evidence {
             controls: self.storage().controls(&job.shard).await?,
-            workers: self.workers().await?,
+            workers: workers.to_vec(),
             ready: counts.of(State::Ready),
-            usage: self.usage_for(&job).await?,
+            usage: self.usage_for(job).await?,
             running: counts.of(State::Running),
-            blockers: self.blockers(&job).await?,
+            blockers: self.blockers(job).await?,
             now: self.clock().now(),
         };
-        Ok(Explanation::new(&job, why(&job, &evidence)))
+        Ok(Explanation::new(job, why(job, &evidence)))
     }
 
     /// How the key is used for which it is parked.
@@ -301,13 +317,21 @@ impl Client {
 impl Explanation {
     fn of_none(id: JobId, why: Why) -> Self {
         let text = text::sentence(id, None, None, &why);
-        Self { id, task: None, queue: None, state: None, why, text }
+        Self { id, task: None, queue: None, state: None, why, text, cause: None }
     }
 
     fn new(job: &Job, why: Why) -> Self {
         let text = text::sentence(job.id, Some(&job.task), Some((&job.shard.queue, job.state)), &why);
         let (task, queue) = (Some(job.task.clone()), Some(job.shard.queue.to_string()));
-        Self { id: job.id, task, queue, state: Some(job.state), why, text }
+        Self { id: job.id, task, queue, state: Some(job.state), why, text, cause: None }
+    }
+
+    fn with(mut self, cause: Option<Self>) -> Self {
+        if let Some(cause) = cause {
+            self.text += &format!("; {cause}");
+            self.cause = Some(Box::new(cause));
+        }
+        self
     }
 }
 

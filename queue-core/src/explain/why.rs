@@ -6,7 +6,6 @@ use queue_storage::model::{Job, Limit, Node, Parked, State, Timestamp};
 use queue_storage::storage::{Controls, Pause, Usage, WorkerRecord};
 
 use super::{Blocker, MAX_BLOCKERS, Why};
-use crate::operate::is_live;
 
 /// What is to be known beside the job.
 #[derive(Clone, Debug)]
@@ -27,10 +26,12 @@ pub(super) struct Evidence {
 /// What the job does, or the first thing that keeps it from running.
 pub(super) fn why(job: &Job, evidence: &Evidence) -> Why {
     if job.state.is_end() {
+        // One that is itself to blame says all of it by its failure.
+        let other = job.culprit != Some(job.id);
         return Why::Ended {
             at: job.ended_at.map(Into::into),
-            because: job.reason.clone(),
-            culprit: job.culprit,
+            because: job.reason.clone().filter(|_| other),
+            culprit: job.culprit.filter(|_| other),
             failure: job.failure.clone().filter(|_| job.state != State::Completed),
         };
     }
@@ -82,7 +83,7 @@ fn waiting(job: &Job, evidence: &Evidence) -> Why {
 /// Where what it waited for is on its way to.
 fn carried(job: &Job, evidence: &Evidence) -> Option<Why> {
     let Node::Relay { shard, to } = &job.node else { return None };
-    let serves = |record: &&WorkerRecord| is_live(record, evidence.now) && record.shards.contains(&job.shard);
+    let serves = |record: &&WorkerRecord| record.is_live(evidence.now) && record.shards.contains(&job.shard);
     let carriers = evidence.workers.iter().filter(serves).count();
     Some(Why::OnItsWay { to: *to, queue: shard.queue.to_string(), carriers })
 }
@@ -126,7 +127,7 @@ fn limited(job: &Job, evidence: &Evidence) -> Option<Why> {
 
 /// Who could claim it, and why nobody has.
 fn unclaimed(job: &Job, evidence: &Evidence) -> Why {
-    let live = || evidence.workers.iter().filter(|record| is_live(record, evidence.now));
+    let live = || evidence.workers.iter().filter(|record| record.is_live(evidence.now));
     let serving: Vec<_> = live().filter(|record| record.shards.contains(&job.shard)).collect();
     if serving.is_empty() {
         return Why::NoWorker;

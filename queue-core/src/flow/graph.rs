@@ -82,6 +82,24 @@ impl Graph {
         }
     }
 
+    /// The calls of its jobs that run tasks.
+    pub(crate) fn drafts(&self) -> impl Iterator<Item = &Draft> {
+        self.knots.iter().filter_map(|knot| if let What::Task(draft) = &knot.what { Some(&**draft) } else { None })
+    }
+
+    /// The same graph of other calls, in the order of [`drafts`](Self::drafts).
+    pub(crate) fn of_drafts<'a>(&self, mut drafts: impl Iterator<Item = &'a Draft>) -> Self {
+        let mut graph = self.clone();
+        for knot in &mut graph.knots {
+            if let What::Task(draft) = &mut knot.what
+                && let Some(other) = drafts.next()
+            {
+                (**draft).clone_from(other);
+            }
+        }
+        graph
+    }
+
     pub(crate) fn task_ids(&self) -> Vec<JobId> {
         self.knots.iter().filter(|knot| matches!(knot.what, What::Task(_))).map(|knot| knot.id).collect()
     }

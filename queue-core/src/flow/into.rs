@@ -5,7 +5,22 @@ use super::{Flow, Group};
 use crate::call::Call;
 use crate::task::Task;
 
-/// What can be part of a flow, handing on an [`Output`](Self::Output): a [`Call`], a [`Flow`], a [`Group`].
+/// What can be part of a flow, handing on an [`Output`](Self::Output): a [`Call`], a [`Flow`], a [`Group`], a tuple of these.
+///
+/// A list has members of one type. Calls of several tasks, and calls beside pipelines, are of several: `.into_flow()` on each
+/// makes them one, if they return the same. (Those that return different things go into a tuple: [`join`].)
+///
+/// ```
+/// # use queue_core::{Call, Context, Flow, Task, TaskError, group};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Square { n: u64 }
+/// # impl Task for Square { type Output = u64; const NAME: &'static str = "square";
+/// #   async fn run(self, _: Context) -> Result<u64, TaskError> { Ok(self.n * self.n) } }
+/// # #[derive(serde::Serialize)] struct Rest {}
+/// # impl Square { fn new(n: u64) -> Call<Self> { Call::new(Square { n }) }
+/// #   fn after() -> queue_core::After<Self, u64> { queue_core::After::new("n", &Rest {}) } }
+/// let squares = group([Square::new(2).into_flow(), Square::new(3).then(Square::after())]);
+/// # assert_eq!(squares.len(), 2);
+/// ```
 #[diagnostic::on_unimplemented(
     message = "`{Self}` can't be part of a flow",
     label = "neither a call nor a flow",
@@ -24,7 +39,7 @@ impl<T: Task> IntoFlow for Call<T> {
     type Output = T::Output;
 
     fn into_flow(self) -> Flow<T::Output> {
-        self.start()
+        Call::into_flow(self)
     }
 }
 

@@ -3,6 +3,7 @@
 mod graph;
 mod group;
 mod into;
+mod named;
 mod plan;
 
 use std::fmt;
@@ -18,6 +19,7 @@ use crate::task::Task;
 pub(crate) use graph::{Graph, Knot, Tail, What};
 pub use group::{Group, group};
 pub use into::{IntoFlow, join};
+pub(crate) use named::named;
 pub(crate) use plan::{HANDLERS, Plan, RELAY, knot, plan};
 
 /// Jobs tied together, whose end hands on an `Out`: what `call.then(step)` and [`join`] return.
@@ -92,6 +94,11 @@ impl<Out> Flow<Out> {
         self
     }
 
+    /// Itself: so each part of a list may say it, whatever it is.
+    pub fn into_flow(self) -> Self {
+        self
+    }
+
     /// The ids of its jobs, each after those it waits for; known before anything is enqueued.
     #[must_use]
     pub fn ids(&self) -> Vec<JobId> {
@@ -100,7 +107,8 @@ impl<Out> Flow<Out> {
 }
 
 impl<T: Task> Call<T> {
-    fn start(self) -> Flow<T::Output> {
+    /// The flow that this call is on its own: for a [`group`] with pipelines or with calls of other tasks that return the same.
+    pub fn into_flow(self) -> Flow<T::Output> {
         let mut graph = Graph::default();
         let id = self.draft.id;
         graph.add(Knot::task(self.draft, Vec::new(), Trigger::Completed));
@@ -109,22 +117,22 @@ impl<T: Task> Call<T> {
 
     /// Adds a step that runs when this one has completed, with its output: `.then(next::after(rest..))`. See [`Flow::then`].
     pub fn then<S: IntoStep<T::Output>>(self, step: S) -> Flow<<S::Task as Task>::Output> {
-        self.start().then(step)
+        self.into_flow().then(step)
     }
 
     /// Hands on how it ended instead of what it returned: see [`Flow::settled`].
     pub fn settled(self) -> Flow<Result<T::Output, Failed>> {
-        self.start().settled()
+        self.into_flow().settled()
     }
 
     /// Adds a handler that runs if this one ends without completing: see [`Flow::on_failure`].
     pub fn on_failure<S: IntoStep<Failed>>(self, handler: S) -> Flow<T::Output> {
-        self.start().on_failure(handler)
+        self.into_flow().on_failure(handler)
     }
 
     /// Adds a handler that runs when this one has ended: see [`Flow::on_complete`].
     pub fn on_complete<S: IntoStep<Result<T::Output, Failed>>>(self, handler: S) -> Flow<T::Output> {
-        self.start().on_complete(handler)
+        self.into_flow().on_complete(handler)
     }
 }
 

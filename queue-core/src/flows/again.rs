@@ -22,12 +22,45 @@ pub(super) fn acts(walk: &Walk, end: JobId) -> Vec<(&Job, Act)> {
     acts
 }
 
-/// Whether a handler that is to run, or runs, is still to be told how one of these jobs ended.
-pub(super) fn is_being_handled(walk: &Walk, acts: &[(&Job, Act)]) -> bool {
-    let ended: BTreeSet<JobId> = acts.iter().map(|(job, _)| job.id).collect();
+/// A handler that is to run, or runs, and is still to be told how one of these jobs ended; and that job.
+pub(super) fn being_handled<'a>(walk: &'a Walk, acts: &[(&'a Job, Act)]) -> Option<(&'a Job, &'a Job)> {
+    let ended: HashMap<JobId, &Job> = acts.iter().map(|(job, _)| (job.id, *job)).collect();
     let goes_on = |job: &&Job| !job.state.is_end() && job.state != State::Waiting;
-    let handlers = walk.jobs.iter().filter(|job| walk.handlers.contains(&job.id)).filter(goes_on);
-    handlers.into_iter().any(|handler| handler.waits_for.iter().any(|id| ended.contains(id)))
+    let mut handlers = walk.jobs.iter().filter(|job| walk.handlers.contains(&job.id)).filter(goes_on);
+    handlers.find_map(|handler| Some((handler, *handler.waits_for.iter().find_map(|id| ended.get(id))?)))
+}
+
+/// Jobs that were asked to stop and still run, without whose completion the flow does not get to its end: they are about to
+/// be cancelled, and all that waits for them.
+pub(super) fn stopping(walk: &Walk, end: JobId) -> Vec<&Job> {
+    let open = unfinished(walk, end);
+    let needed: BTreeSet<JobId> = open.iter().flat_map(|id| walk.before(*id)).chain([end]).collect();
+    walk.jobs.iter().filter(|job| is_stopping(job) && needed.contains(&job.id)).collect()
+}
+
+pub(super) fn is_stopping(job: &Job) -> bool {
+    job.state == State::Running && job.cancel_requested
+}
+
+/// Why a job can't be tried again, and what can be done.
+pub(super) fn why_refused(walk: &Walk, job: &Job) -> String {
+    let (id, task) = (job.id, &job.task);
+    if let Some(gone) = walk.before(job.id).find(|id| walk.gone.contains(id)) {
+        return format!(
+            "job {id} of task `{task}` waited for job {gone}, which is not stored any more: enqueue it anew"
+        );
+    }
+    if job.node == Node::Hold {
+        return "the flow was never stored whole: enqueue it again".to_owned();
+    }
+    // One that has gathered hands on what it gathered for as long as it is stored.
+    let needs = |other: &&Job| !other.state.is_end() || matches!(other.node, Node::Gather { .. });
+    let mut needy = walk.jobs.iter().filter(needs).filter(|other| other.waits_for.contains(&job.id));
+    let by = needy.next().map_or_else(
+        || "a job of another flow needs it as it ended, or someone has run it again".to_owned(),
+        |other| format!("job {} of task `{}` needs it as it ended", other.id, other.task),
+    );
+    format!("job {id} of task `{task}` stays as it is, as {by}")
 }
 
 /// Relays that are still to tell of a job that did not complete: of that end, not of the one it comes to next.

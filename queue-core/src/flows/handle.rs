@@ -4,11 +4,14 @@ use std::fmt;
 use std::time::Duration;
 
 use queue_storage::model::JobId;
+use queue_storage::storage::StorageError;
 
 use super::arrivals::{Arrivals, Page};
+use super::tree::{FlowStatus, FlowTree};
 use crate::call::Call;
 use crate::client::Client;
 use crate::handle::{JobHandle, WaitError};
+use crate::operate::{BulkError, BulkReport};
 use crate::step::After;
 use crate::task::{Task, TaskOutput};
 
@@ -76,10 +79,54 @@ impl<Out> GroupHandle<Out> {
         Self { flow: FlowHandle::new(client, end), members, pages }
     }
 
-    /// The flow it is: its status, its tree, calling it off, trying again what failed.
+    /// The flow it is.
     #[must_use]
     pub fn flow(&self) -> &FlowHandle<Vec<Out>> {
         &self.flow
+    }
+
+    /// The id of the last job, which gathers the members: [`Client::flow`] finds the flow again by it.
+    #[must_use]
+    pub fn id(&self) -> JobId {
+        self.flow.id()
+    }
+
+    /// How far it is: see [`FlowHandle::status`].
+    ///
+    /// # Errors
+    /// The storage can't be asked.
+    pub async fn status(&self) -> Result<FlowStatus, StorageError> {
+        self.flow.status().await
+    }
+
+    /// Its jobs, with how they wait for each other: see [`FlowHandle::tree`].
+    ///
+    /// # Errors
+    /// The storage can't be asked.
+    pub async fn tree(&self) -> Result<FlowTree, StorageError> {
+        self.flow.tree().await
+    }
+
+    /// Calls all of it off: see [`FlowHandle::cancel`].
+    ///
+    /// # Errors
+    /// As [`FlowHandle::cancel`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, some jobs may be cancelled; cancel again.
+    pub async fn cancel(&self) -> Result<BulkReport, BulkError> {
+        self.flow.cancel().await
+    }
+
+    /// Tries again what did not complete: see [`FlowHandle::retry`].
+    ///
+    /// # Errors
+    /// As [`FlowHandle::retry`].
+    ///
+    /// # Cancel safety
+    /// When the future is dropped, some jobs may run again and others not; try again.
+    pub async fn retry(&self) -> Result<BulkReport, BulkError> {
+        self.flow.retry().await
     }
 
     /// How many members it has.
@@ -147,9 +194,10 @@ impl<Out: TaskOutput> GroupHandle<Out> {
 }
 
 impl Client {
-    /// A flow by the id of its last job, whose output is not known here: to look at it, call it off, try again what failed.
+    /// A flow by the id of its last job, of which the caller knows what it returns: `client.flow::<String>(id)`. Who only looks
+    /// at it, calls it off or tries it again takes any type: `client.flow::<()>(id)`. Nothing is asked of the storage.
     #[must_use]
-    pub fn flow(&self, id: JobId) -> FlowHandle<()> {
+    pub fn flow<Out>(&self, id: JobId) -> FlowHandle<Out> {
         FlowHandle::new(self.clone(), id)
     }
 }

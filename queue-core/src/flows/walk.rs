@@ -3,12 +3,11 @@
 use std::collections::{BTreeSet, HashMap};
 
 use futures_util::stream::{self, StreamExt};
-use queue_storage::model::{Envelope, Job, JobId, Node};
+use queue_storage::model::{Job, JobId};
 use queue_storage::storage::{Lookup, StorageError};
 
 use crate::client::Client;
-use crate::flow::{HANDLERS, RELAY};
-use crate::gather::OF;
+use crate::flow::named;
 
 /// How many jobs are asked for at once.
 const AT_ONCE: usize = 32;
@@ -52,20 +51,11 @@ impl Walk {
 
     /// Notes whom a job waits for, and who handles its end and theirs; all jobs that it names.
     fn note(&mut self, job: &Job) -> Vec<JobId> {
-        let headers = Envelope::decode(&job.envelope).map(|envelope| envelope.headers).unwrap_or_default();
-        let ids = |name: &str| -> Vec<JobId> {
-            headers.get(name).into_iter().flat_map(|ids| ids.split(' ')).filter_map(|id| id.parse().ok()).collect()
-        };
-        let mut before = job.waits_for.clone();
-        if job.node == Node::Hold {
-            before.extend(ids(RELAY));
-            before.extend(ids(OF));
-        }
-        let handlers = ids(HANDLERS);
-        let named = before.iter().chain(&handlers).copied().collect();
+        let (before, handlers) = named(job);
+        let all = before.iter().chain(&handlers).copied().collect();
         self.before.insert(job.id, before);
         self.handlers.extend(handlers);
-        named
+        all
     }
 
     /// Puts each job behind those it waits for.
@@ -85,6 +75,11 @@ impl Walk {
                 }
             }
         }
+    }
+
+    /// One of them.
+    pub(super) fn job(&self, id: JobId) -> Option<&Job> {
+        self.jobs.iter().find(|job| job.id == id)
     }
 
     /// Whom a job waits for.

@@ -150,7 +150,7 @@ async fn what_is_too_large_to_be_carried_fails_and_says_so() {
     let worker = world.worker(&["a"]).result_limit(10).build().unwrap();
     worker.run_until_drained().await.unwrap();
     let hold = world.job(hold_id).await;
-    assert_eq!((hold.state, hold.reason, hold.culprit), (State::Cancelled, Some(EndReason::Dependency), Some(id)));
+    assert_eq!((hold.state, hold.reason, hold.culprit), (State::Cancelled, Some(EndReason::Dependency), Some(hold_id)));
     let text = format!(
         "what job {id} in queue `a` hands on can't be carried to job {hold_id} in queue `b`: together they take more than 40 \
          bytes: let its jobs store what is large elsewhere and return its key, put what takes it in the same queue, or \
@@ -194,13 +194,13 @@ async fn it_is_explained_what_is_still_waited_for() {
     world.drain(&["a"]).await;
     world.store("a", vec![relay]).await;
     let explained = async |id| world.client.explain(id).await.unwrap().to_string();
+    let hold =
+        format!("job {hold_id} of task `number` stands for a job in another queue, and waits for the end of that");
+    assert_eq!(explained(hold_id).await, hold);
     let text = format!(
-        "job {told_id} of task `ends` waits for the end, whatever it is, of job {hold_id} of task `number` (waiting)"
+        "job {told_id} of task `ends` waits for the end, whatever it is, of job {hold_id} of task `number` (waiting); {hold}"
     );
     assert_eq!(explained(told_id).await, text, "what has failed has ended");
-    let text =
-        format!("job {hold_id} of task `number` stands for a job in another queue, and waits for the end of that");
-    assert_eq!(explained(hold_id).await, text);
     let text = format!(
         "job {relay_id} of task `numbers` hands on what it waited for, which is on its way to job {there_id} in queue `b`; \
          no live worker serves queue `a`, which would carry it: start one"

@@ -4,6 +4,7 @@ use std::collections::HashMap;
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use queue_storage::memory::MemoryStorage;
 use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::*;
@@ -152,9 +153,22 @@ impl Operate for Counting {
     }
 }
 
+#[async_trait]
 impl queue_storage::storage::Notify for Counting {
     fn listen(&self, topic: Topic) -> Listener {
         self.inner.listen(topic)
+    }
+
+    async fn watch(&self) -> Result<Watch, StorageError> {
+        self.inner.watch().await
+    }
+
+    fn is_watched(&self, shard: &Shard) -> bool {
+        self.inner.is_watched(shard)
+    }
+
+    async fn announce(&self, news: Bytes) -> Result<(), StorageError> {
+        self.inner.announce(news).await
     }
 }
 
