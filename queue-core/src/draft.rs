@@ -123,6 +123,10 @@ impl Draft {
         self.tags.insert(tag.into());
     }
 
+    pub(crate) fn tags(&self) -> impl Iterator<Item = &str> {
+        self.tags.iter().map(String::as_str)
+    }
+
     pub(crate) fn set_queue(&mut self, queue: Result<QueueName, NameError>) {
         self.queue = queue;
         self.id = self.id.at_home(&self.shard());
@@ -184,6 +188,11 @@ impl Draft {
             count if count > MAX_LIMITS => Err(DraftError::TooManyLimits { task: self.task, count }),
             _ => Ok(()),
         }
+    }
+
+    /// The encoded arguments.
+    pub(crate) fn args(&self) -> Result<&Bytes, String> {
+        self.args.as_ref().map_err(String::clone)
     }
 
     /// The size of the encoded arguments, in bytes.

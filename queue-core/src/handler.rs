@@ -2,9 +2,7 @@
 
 use std::any::TypeId;
 use std::fmt;
-use std::future::Future;
 use std::marker::PhantomData;
-use std::pin::Pin;
 use std::sync::Arc;
 
 use queue_storage::model::{Failure, FailureKind, Outcome};
@@ -13,10 +11,8 @@ use crate::classes::Classes;
 use crate::codec;
 use crate::context::{Context, Requirements};
 use crate::draft::Draft;
+use crate::middleware::{Done, Run};
 use crate::task::{Task, TaskOptions};
-
-/// A run: what the task's function does, up to its outcome. It may panic.
-pub(crate) type RunFuture = Pin<Box<dyn Future<Output = Outcome> + Send>>;
 
 /// A task without its type.
 pub(crate) trait Handler: Send + Sync {
@@ -24,13 +20,13 @@ pub(crate) trait Handler: Send + Sync {
     ///
     /// # Errors
     /// The arguments are not this task's.
-    fn begin(&self, args: &[u8], ctx: Context, classes: Arc<Classes>) -> Result<RunFuture, Failure>;
+    fn begin(&self, args: &[u8], ctx: Context, classes: Arc<Classes>) -> Result<Run, Failure>;
 }
 
 struct Typed<T>(PhantomData<fn() -> T>);
 
 impl<T: Task> Handler for Typed<T> {
-    fn begin(&self, args: &[u8], ctx: Context, classes: Arc<Classes>) -> Result<RunFuture, Failure> {
+    fn begin(&self, args: &[u8], ctx: Context, classes: Arc<Classes>) -> Result<Run, Failure> {
         let args: T = codec::decode(args).map_err(|why| {
             let message = format!(
                 "the stored arguments are not those of task `{}`: {why}; an argument whose type changes wants a new name, \
@@ -41,11 +37,8 @@ impl<T: Task> Handler for Typed<T> {
         })?;
         Ok(Box::pin(async move {
             match args.run(ctx).await {
-                Ok(output) => stored(&output),
-                Err(error) => {
-                    let (failure, verdict) = classes.judge(error).into_parts();
-                    Outcome::Failed { failure, verdict }
-                }
+                Ok(output) => Ok(Done(stored(&output))),
+                Err(error) => Err(classes.judge(error)),
             }
         }))
     }

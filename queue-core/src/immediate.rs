@@ -7,6 +7,7 @@ use queue_storage::model::Verdict;
 
 use crate::client::Client;
 use crate::list::TaskList;
+use crate::middleware::Middleware;
 use crate::worker::{BuildError, Worker, WorkerBuilder};
 
 impl Client {
@@ -64,6 +65,13 @@ impl ImmediateBuilder {
     /// Says what errors of a type mean, as [`WorkerBuilder::classify`] does.
     pub fn classify<E: std::error::Error + 'static>(mut self, verdict: fn(&E) -> Verdict) -> Self {
         self.worker = self.worker.classify(verdict);
+        self
+    }
+
+    /// Lets each run pass `middleware`, as [`WorkerBuilder::middleware`] does. What is enqueued passes that of the client
+    /// it is enqueued with: [`Client::with_middleware`].
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.worker = self.worker.middleware(middleware);
         self
     }
 

@@ -18,6 +18,18 @@ const MAX_DEPTH: usize = 128;
 /// # Errors
 /// The bytes are no value, or more than one.
 pub(crate) fn to_text(bytes: &[u8]) -> Result<String, String> {
+    serde_json::to_string(&read(bytes)?).map_err(|error| error.to_string())
+}
+
+/// A stored value as JSON.
+///
+/// # Errors
+/// As [`to_text`].
+pub(crate) fn to_value(bytes: &[u8]) -> Result<serde_json::Value, String> {
+    serde_json::to_value(read(bytes)?).map_err(|error| error.to_string())
+}
+
+fn read(bytes: &[u8]) -> Result<Value, String> {
     let mut rest = bytes;
     let mut deserializer = rmp_serde::Deserializer::new(&mut rest).with_human_readable();
     deserializer.set_max_depth(MAX_DEPTH);
@@ -25,7 +37,7 @@ pub(crate) fn to_text(bytes: &[u8]) -> Result<String, String> {
     if !rest.is_empty() {
         return Err(format!("{} bytes follow the value", rest.len()));
     }
-    serde_json::to_string(&value).map_err(|error| error.to_string())
+    Ok(value)
 }
 
 /// Arguments written as JSON, as they are stored.

@@ -9,6 +9,7 @@ mod data;
 mod ids;
 mod json;
 mod limits;
+mod redact;
 mod task_error;
 
 mod facts;
@@ -18,14 +19,18 @@ mod progress;
 mod failed;
 mod gather;
 
+mod events;
+
 mod classes;
 mod client;
 mod context;
+mod taken;
 mod task;
 
 mod draft;
 mod handler;
 mod list;
+mod middleware;
 
 mod call;
 mod step;
@@ -39,6 +44,7 @@ mod schedules;
 
 mod explain;
 mod handle;
+mod watching;
 
 mod flows;
 
@@ -63,6 +69,7 @@ pub use data::Data;
 pub use draft::Eta;
 pub use engine::Lingering;
 pub use enqueue::EnqueueError;
+pub use events::{Event, EventError, EventKind, IntoKinds};
 pub use explain::{Blocker, Explanation, Why};
 pub use facts::{AttemptFacts, DeadLetter, JobFacts};
 pub use failed::Failed;
@@ -72,17 +79,25 @@ pub use handle::{HandleError, IntoJobId, JobHandle, JobStatus, ProgressStream, W
 pub use immediate::ImmediateBuilder;
 pub use limits::{Limit, Unique};
 pub use list::TaskList;
+pub use middleware::{Done, Middleware, NextEnqueue, NextRun, Outgoing, RunEnd, Starting, Stored};
+#[cfg(feature = "tower")]
+pub use middleware::{Runs, TowerLayer};
 pub use operate::{
     ActError, BulkError, BulkReport, Cancelled, JobEdit, Listing, Overview, Queue, QueueOverview, Revoke, Selection,
     WorkerOverview,
 };
 pub use periodic::{IntoCron, Schedule, ScheduleError};
 pub use policies::{Missed, Overlap};
+pub use redact::Redact;
 pub use schedules::{ScheduleFacts, ScheduleHandle, ScheduleSource};
 pub use step::{After, IntoStep};
 pub use task::{DelayFn, Periodic, PeriodicTiming, RetryIf, Task, TaskArg, TaskOptions, TaskOutput, TaskReturn};
 pub use task_error::{BoxError, MarkedError, TaskError, TaskResultExt};
-pub use worker::{BuildError, Worker, WorkerBuilder};
+pub use watching::{EventStream, Events};
+pub use worker::{BuildError, Description, Readiness, Worker, WorkerBuilder, WorkerContext, WorkerError};
+
+/// For implementations of [`Middleware`].
+pub use async_trait::async_trait;
 
 #[cfg(feature = "cron")]
 pub use queue_cron::Quartz;

@@ -1,5 +1,6 @@
 //! The error of a run, with what it says about its job.
 
+use std::any::Any;
 use std::error::Error;
 use std::fmt;
 use std::time::{Duration, SystemTime};
@@ -129,11 +130,17 @@ impl TaskError {
     }
 
     /// What is stored of it, and its verdict.
-    pub(crate) fn into_parts(self) -> (Failure, Verdict) {
+    pub(crate) fn to_parts(&self) -> (Failure, Verdict) {
         let failure = Failure::new(FailureKind::Error, self.to_string());
         let failure = if self.error_type.is_empty() { failure } else { failure.of_type(self.error_type) };
         (failure, self.verdict.unwrap_or_default())
     }
+}
+
+/// What a panic says.
+pub(crate) fn panic_text(panic: &(dyn Any + Send)) -> String {
+    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
+    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
 }
 
 fn chain<'a>(error: &'a (dyn Error + 'static)) -> impl Iterator<Item = &'a (dyn Error + 'static)> {
@@ -155,9 +162,7 @@ impl<E: Into<BoxError> + 'static> From<E> for TaskError {
 fn boxed<E: Into<BoxError> + 'static>(error: E) -> BoxError {
     let mut error = Some(error);
     #[cfg(feature = "anyhow")]
-    if let Some(error) =
-        (&mut error as &mut dyn std::any::Any).downcast_mut::<Option<anyhow::Error>>().and_then(Option::take)
-    {
+    if let Some(error) = (&mut error as &mut dyn Any).downcast_mut::<Option<anyhow::Error>>().and_then(Option::take) {
         return error.reallocate_into_boxed_dyn_error_without_backtrace();
     }
     error.take().map_or_else(|| unreachable!("taken once"), Into::into)
@@ -240,7 +245,7 @@ mod tests {
         let outer = std::io::Error::other(inner);
         assert_eq!(TaskError::from(outer).to_string(), "disk full");
 
-        let (failure, verdict) = TaskError::from(Save("disk full".into())).into_parts();
+        let (failure, verdict) = TaskError::from(Save("disk full".into())).to_parts();
         assert_eq!(failure.message, "can't save: disk full");
         assert!(failure.error_type.unwrap().ends_with("Save"));
         assert_eq!(verdict, Verdict::Policy);
@@ -259,7 +264,7 @@ mod tests {
         ] {
             assert_eq!(error.to_string(), text);
             assert_eq!(error.verdict(), Some(Verdict::Cancel));
-            assert!(error.into_parts().0.error_type.unwrap().ends_with("Save"));
+            assert!(error.to_parts().0.error_type.unwrap().ends_with("Save"));
         }
     }
 
@@ -271,7 +276,7 @@ mod tests {
         for (error, text) in [(bare(), "can't save: disk full"), (outer(), "today: at noon: can't save: disk full")] {
             let error = TaskError::from(error);
             assert_eq!((error.to_string(), error.is_fatal()), (text.to_owned(), true));
-            assert!(error.into_parts().0.error_type.unwrap().ends_with("Save"));
+            assert!(error.to_parts().0.error_type.unwrap().ends_with("Save"));
         }
         assert_eq!(format!("{:#}", outer()), "today: at noon: can't save: (fatal): disk full");
         // As a box that hides the type of what it holds.

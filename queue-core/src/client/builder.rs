@@ -7,7 +7,7 @@ use std::time::Duration;
 use queue_storage::clock::Clock;
 use queue_storage::storage::Storage;
 
-use super::{Client, ClientConfig};
+use super::{Client, ClientConfig, Passes};
 
 /// Builds a [`Client`] with settings of your own.
 #[must_use = "a builder does nothing until `.build()`"]
@@ -16,11 +16,12 @@ pub struct ClientBuilder {
     clock: Option<Arc<dyn Clock>>,
     config: ClientConfig,
     immediate: bool,
+    pub(crate) passes: Passes,
 }
 
 impl ClientBuilder {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, clock: None, config: ClientConfig::default(), immediate: false }
+        Self { storage, clock: None, config: ClientConfig::default(), immediate: false, passes: None }
     }
 
     /// Refuses calls whose encoded arguments are larger than this many bytes. Default 1 MiB.
@@ -64,7 +65,7 @@ impl ClientBuilder {
     /// The client.
     #[must_use]
     pub fn build(self) -> Client {
-        Client::assemble(self.storage, self.clock, self.config, self.immediate)
+        Client::assemble(self.storage, self.clock, self.config, self.immediate, self.passes)
     }
 }
 

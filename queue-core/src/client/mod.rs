@@ -3,6 +3,7 @@
 mod builder;
 mod producer;
 
+use std::any::Any;
 use std::collections::HashMap;
 use std::fmt;
 use std::sync::{Arc, Mutex, PoisonError, RwLock};
@@ -14,6 +15,7 @@ use queue_storage::memory::MemoryStorage;
 use queue_storage::model::{CallerId, JobId, QueueName, Shard, TaskName};
 use queue_storage::storage::{Counts, JobPage, JobQuery, Lookup, Storage, StorageError, WorkerRecord};
 
+use crate::events::Teller;
 pub use builder::ClientBuilder;
 pub(crate) use producer::{MAX_CALL_BYTES, Producer, Unanswered};
 
@@ -27,7 +29,10 @@ pub(crate) use producer::{MAX_CALL_BYTES, Producer, Unanswered};
 /// # Ok(()) }
 /// ```
 #[derive(Clone)]
-pub struct Client(Arc<Inner>);
+pub struct Client(Arc<Inner>, Passes);
+
+/// What enqueues pass on their way. Its type stands above this file, which only keeps it.
+pub(crate) type Passes = Option<Arc<dyn Any + Send + Sync>>;
 
 struct Inner {
     storage: Arc<dyn Storage>,
@@ -36,6 +41,8 @@ struct Inner {
     caller: CallerId,
     /// One per shard this client has enqueued to. Locked to look one up or put one in, never across an await.
     producers: Mutex<HashMap<Shard, Arc<Producer>>>,
+    /// Tells of what this client, and workers on it, make happen.
+    teller: Arc<Teller>,
     /// In immediate mode: what runs jobs inside `enqueue`, once a worker is built.
     inline: Option<RwLock<Option<Arc<dyn Inline>>>>,
 }
@@ -97,15 +104,28 @@ impl Client {
         clock: Option<Arc<dyn Clock>>,
         config: ClientConfig,
         immediate: bool,
+        passes: Passes,
     ) -> Self {
-        Self(Arc::new(Inner {
+        let clock = clock.unwrap_or_else(|| Arc::new(SystemClock));
+        let inner = Inner {
+            teller: Arc::new(Teller::new(Arc::clone(&storage), Arc::clone(&clock))),
             storage,
-            clock: clock.unwrap_or_else(|| Arc::new(SystemClock)),
+            clock,
             config,
             caller: CallerId::generate(),
             producers: Mutex::default(),
             inline: immediate.then(RwLock::default),
-        }))
+        };
+        Self(Arc::new(inner), passes)
+    }
+
+    /// The same client, whose enqueues pass this.
+    pub(crate) fn passing(&self, passes: Arc<dyn Any + Send + Sync>) -> Self {
+        Self(Arc::clone(&self.0), Some(passes))
+    }
+
+    pub(crate) fn passes(&self) -> Option<&(dyn Any + Send + Sync)> {
+        self.1.as_deref()
     }
 
     /// Where the storage is, for people: a URL with its secrets masked.
@@ -122,6 +142,10 @@ impl Client {
 
     pub(crate) fn clock(&self) -> &Arc<dyn Clock> {
         &self.0.clock
+    }
+
+    pub(crate) fn teller(&self) -> &Arc<Teller> {
+        &self.0.teller
     }
 
     pub(crate) fn config(&self) -> &ClientConfig {

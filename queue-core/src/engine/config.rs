@@ -5,11 +5,18 @@ use std::time::Duration;
 
 use queue_storage::storage::{LeaseTerms, Retention};
 
+use crate::middleware::Chain;
+use crate::redact::Redact;
+
 /// Settings of a worker.
 #[derive(Clone, Debug)]
 pub(crate) struct WorkerConfig {
     /// The version of the program.
     pub(crate) version: Option<Arc<str>>,
+    /// What each run passes.
+    pub(crate) middleware: Chain,
+    /// How arguments are logged, if they are.
+    pub(crate) log_arguments: Option<Redact>,
     /// Jobs in flight at once.
     pub(crate) concurrency: u32,
     /// How long a claim lasts, and what becomes of jobs that lose theirs.
@@ -40,6 +47,8 @@ pub(crate) struct WorkerConfig {
     /// How long others have for a schedule that it can't read, before it puts it off; and for how long it does.
     pub(crate) leave_after: Duration,
     pub(crate) tick_again: Duration,
+    /// How often it looks for workers that are lost, while anyone wants to know.
+    pub(crate) look_for_lost_every: Duration,
     /// How often a worker that is to stop when there is nothing left looks whether that is so.
     pub(crate) drain_look_every: Duration,
 }
@@ -51,6 +60,8 @@ impl Default for WorkerConfig {
     fn default() -> Self {
         Self {
             version: None,
+            middleware: Chain::default(),
+            log_arguments: None,
             concurrency: default_concurrency(),
             lease: LeaseTerms::default(),
             grace: Duration::from_secs(25),
@@ -67,6 +78,7 @@ impl Default for WorkerConfig {
             periodic: true,
             leave_after: Duration::from_secs(5),
             tick_again: Duration::from_secs(30),
+            look_for_lost_every: Duration::from_secs(10),
             drain_look_every: Duration::from_millis(500),
         }
     }

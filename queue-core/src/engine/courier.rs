@@ -134,7 +134,8 @@ async fn pack(engine: &Engine, from: &Shard, parcel: Parcel) -> Result<(Parcel, 
     Ok((parcel, Some(Input::Failed(Box::new(ending)))))
 }
 
-/// The end that whoever waits is told of instead.
+/// The end that whoever waits is told of instead. It is that of the hold, which keeps what is said here: what it stands for
+/// has completed.
 fn undeliverable(engine: &Engine, job: &Job, from: &Shard, parcel: &Parcel, trouble: &Trouble) -> Ending {
     let advice = match trouble {
         Trouble::TooLarge(_) => {
@@ -148,7 +149,7 @@ fn undeliverable(engine: &Engine, job: &Job, from: &Shard, parcel: &Parcel, trou
         "what job {id} in queue `{}` hands on can't be carried to job {to} in queue `{queue}`: {trouble}{advice}",
         from.queue
     );
-    let mut ending = Ending::new(id, job.task.clone(), State::Dead);
+    let mut ending = Ending::new(to, job.task.clone(), State::Dead);
     ending.reason = Some(EndReason::Unstorable);
     ending.failure = Some(Failure::new(FailureKind::Encode, message));
     ending.keep_until = Some(engine.clock().now() + engine.config.lease.keep_ended);

@@ -79,14 +79,14 @@ impl Deaths {
 }
 
 /// The job that this settlement kills.
-pub(crate) fn dies(settled: &Settled) -> Option<JobId> {
+fn dies(settled: &Settled) -> Option<JobId> {
     matches!(settled.settlement, Settlement::Die { .. }).then_some(settled.job)
 }
 
 /// The jobs that an exchange killed: by its settlements, and by taking leases back.
-pub(crate) fn died(dying: &[Option<JobId>], answer: &Exchanged) -> Vec<JobId> {
-    let applied = dying.iter().zip(&answer.settled).filter(|(_, answer)| **answer == SettleAnswer::Applied);
-    applied.filter_map(|(id, _)| *id).chain(answer.died.iter().copied()).collect()
+pub(crate) fn died(settled: &[Settled], answer: &Exchanged) -> Vec<JobId> {
+    let written = settled.iter().zip(&answer.settled).filter(|(_, answer)| **answer == SettleAnswer::Applied);
+    written.filter_map(|(settled, _)| dies(settled)).chain(answer.died()).collect()
 }
 
 /// The letter, if the job is still dead.
@@ -128,12 +128,11 @@ mod tests {
         let die = Settlement::Die { reason: EndReason::Fatal, failure, keep: Duration::ZERO };
         let settled = |job, settlement| Settled { job, fence: Fence(1), attempts: 1, settlement };
         let settlements = [settled(a, die.clone()), settled(b, die), settled(c, Settlement::Release)];
-        let dying: Vec<_> = settlements.iter().map(dies).collect();
         let answer = Exchanged {
             settled: vec![SettleAnswer::Applied, SettleAnswer::Lost, SettleAnswer::Applied],
-            died: vec![d],
+            upkept: vec![(d, State::Dead), (b, State::Ready)],
             ..Exchanged::default()
         };
-        assert_eq!(died(&dying, &answer), [a, d]);
+        assert_eq!(died(&settlements, &answer), [a, d]);
     }
 }

@@ -4,8 +4,9 @@ use std::panic::AssertUnwindSafe;
 use std::sync::Arc;
 use std::time::Duration;
 
+use bytes::Bytes;
 use queue_storage::model::{
-    Claimed, EndReason, Envelope, Failure, FailureKind, Outcome, Settled, Settlement, When, decide,
+    Claimed, EndReason, Envelope, Failure, FailureKind, Outcome, Settled, Settlement, Timestamp, When, decide,
 };
 use queue_storage::storage::{Renewal, Renewed};
 use tracing::Instrument;
@@ -14,9 +15,10 @@ use super::held::Signals;
 use super::inputs::{Taken, take_in};
 use super::options::{Limit, RunOptions};
 use super::run::{Abandoned, Ran, panic_text, run};
-use super::{Backoff, Engine};
+use super::{Backoff, Engine, RunFacts, report};
 use crate::context::{Context, Inner};
-use crate::handler::{Registered, RunFuture};
+use crate::handler::Registered;
+use crate::middleware::{Run, Starting};
 use crate::periodic::tick_of;
 
 /// What came of a claimed job.
@@ -24,32 +26,52 @@ use crate::periodic::tick_of;
 pub(crate) struct Executed {
     /// `None` when its lease was lost: then nothing is settled.
     pub(crate) settled: Option<Settled>,
+    /// What there is to tell of it.
+    pub(crate) facts: RunFacts,
     /// Threads that go on although the attempt is over. They are the run's slot until they have ended.
     pub(crate) threads: Option<Abandoned>,
 }
 
-impl From<Option<Settled>> for Executed {
-    fn from(settled: Option<Settled>) -> Self {
-        Self { settled, threads: None }
+impl Executed {
+    /// A job that was not begun.
+    fn unbegun(claimed: &Claimed, settled: Option<Settled>) -> Self {
+        Self { settled, facts: RunFacts::of(&claimed.job), threads: None }
     }
 }
 
 /// Runs a claimed job.
 pub(crate) async fn execute(engine: &Engine, claimed: Claimed, signals: Signals) -> Executed {
-    let job = &claimed.job;
-    let attempt = job.attempts.saturating_add(1);
-    let span = tracing::error_span!("job", id = %job.id, task = %job.task, queue = %job.shard.queue, attempt);
-    perform(engine, &claimed, &signals).instrument(span).await
+    let received = engine.clock().now();
+    match confirm(engine, &claimed, &signals).await {
+        Confirmed::Held => {}
+        Confirmed::Lost => return Executed::unbegun(&claimed, None),
+        Confirmed::Stopped => return Executed::unbegun(&claimed, Some(given_back(&claimed))),
+    }
+    let (options, opened) = open(engine, &claimed);
+    let span = report::span(&claimed.job);
+    if let Ok((_, envelope)) = &opened {
+        let (job, headers) = (&claimed.job, &envelope.headers);
+        let run = Starting { job, headers, max_attempts: options.max_attempts(), worker: engine.id };
+        report::show(&engine.config.middleware, &run, &span);
+    }
+    let executed = perform(engine, &claimed, &signals, received, options, opened).instrument(span.clone()).await;
+    let settlement = executed.settled.as_ref().map(|settled| &settled.settlement);
+    report::record(&span, settlement, signals.asked.is_cancelled());
+    executed
 }
 
-async fn perform(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Executed {
-    let received = engine.clock().now();
-    match confirm(engine, claimed, signals).await {
-        Confirmed::Held => {}
-        Confirmed::Lost => return None.into(),
-        Confirmed::Stopped => return Some(given_back(claimed)).into(),
-    }
-    let (options, mut opened) = open(engine, claimed);
+/// A task, and what a job calls it with; or why there is no such thing.
+type Opened<'a> = Result<(&'a Registered, Envelope), Box<Outcome>>;
+
+/// `received` is when the job came.
+async fn perform(
+    engine: &Engine,
+    claimed: &Claimed,
+    signals: &Signals,
+    received: Timestamp,
+    options: RunOptions,
+    mut opened: Opened<'_>,
+) -> Executed {
     if let Ok((_, envelope)) = &mut opened
         && envelope.input.is_some()
     {
@@ -57,16 +79,20 @@ async fn perform(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Execu
         match Box::pin(take_in(engine, claimed, envelope, signals)).await {
             Taken::In => {}
             Taken::Unfit(why) => opened = Err(undecodable(why)),
-            Taken::Lost => return None.into(),
-            Taken::Stopped => return Some(given_back(claimed)).into(),
+            Taken::Lost => return Executed::unbegun(claimed, None),
+            Taken::Stopped => return Executed::unbegun(claimed, Some(given_back(claimed))),
         }
     }
     let started = engine.clock().now();
     let took = started - received;
     let limit = options.limit(&claimed.job, took);
     let begun = opened.and_then(|opened| begin(engine, claimed, opened, &options, limit, signals));
+    let has_begun = begun.is_ok();
     let ran = match begun {
-        Ok(future) => run(engine, claimed, future, limit, signals).await,
+        Ok(future) => {
+            engine.tell_started(claimed);
+            run(engine, claimed, future, limit, signals).await
+        }
         Err(outcome) => Ran { outcome: Some(*outcome), threads: None },
     };
     let now = engine.clock().now();
@@ -76,9 +102,10 @@ async fn perform(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Execu
         if signals.asked.is_cancelled() { called_off(settled) } else { settled }
     });
     if let Some(settled) = &settled {
-        report(&settled.settlement, now - started, signals.asked.is_cancelled());
+        report::ended(&settled.settlement, now - started, signals.asked.is_cancelled());
     }
-    Executed { settled, threads: ran.threads }
+    let facts = RunFacts::of(&claimed.job).taking(has_begun.then(|| now - started));
+    Executed { settled, facts, threads: ran.threads }
 }
 
 /// A job goes back as it came, unbegun.
@@ -120,6 +147,11 @@ async fn confirm(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Confi
     if !claimed.job.confirm_first() {
         return Confirmed::Held;
     }
+    // A span of its own: that of the run is to be seen before it is entered, together with what may be read only then.
+    confirm_now(engine, claimed, signals).instrument(report::span(&claimed.job)).await
+}
+
+async fn confirm_now(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Confirmed {
     if claimed.job.suspect {
         tracing::info!(crashes = claimed.job.crashes, "taken over: the worker that ran it vanished");
     }
@@ -155,7 +187,7 @@ fn undecodable(why: String) -> Box<Outcome> {
 
 /// Finds the task and opens the envelope, or says how that failed. Beside it the options, as far as they are known by
 /// then.
-fn open<'a>(engine: &'a Engine, claimed: &Claimed) -> (RunOptions, Result<(&'a Registered, Envelope), Box<Outcome>>) {
+fn open<'a>(engine: &'a Engine, claimed: &Claimed) -> (RunOptions, Opened<'a>) {
     let task = engine.registry.get(&claimed.job.task);
     let options = RunOptions::of(engine, task);
     // A storage hands out jobs of registered tasks only; should it err, the job goes back unharmed.
@@ -174,16 +206,29 @@ fn begin(
     options: &RunOptions,
     limit: Option<Limit>,
     signals: &Signals,
-) -> Result<RunFuture, Box<Outcome>> {
+) -> Result<Run, Box<Outcome>> {
     let args = std::mem::take(&mut envelope.args);
     let context = context(engine, claimed, envelope, options, limit, signals);
-    let classes = engine.registry.classes();
     // Decoding runs code of the user's: it may panic as well as refuse.
-    match std::panic::catch_unwind(AssertUnwindSafe(|| task.handler.begin(&args, context, classes))) {
-        Ok(Ok(future)) => Ok(future),
+    let decoding = || task.handler.begin(&args, context.clone(), engine.registry.classes());
+    match std::panic::catch_unwind(AssertUnwindSafe(decoding)) {
+        Ok(Ok(run)) => {
+            report::started(task.name, &args, engine.config.log_arguments.as_ref());
+            Ok(within(engine, context, run, args))
+        }
         Ok(Err(failure)) => Err(Box::new(Outcome::Undecodable(failure))),
         Err(panic) => Err(undecodable(format!("decoding the arguments panicked: {}", panic_text(&*panic)))),
     }
+}
+
+/// The run within the worker's middleware, whose own errors are judged as the task's are.
+fn within(engine: &Engine, context: Context, run: Run, args: Bytes) -> Run {
+    let chain = &engine.config.middleware;
+    if chain.is_empty() {
+        return run;
+    }
+    let (run, classes) = (chain.around(context, run, args), engine.registry.classes());
+    Box::pin(async move { run.run().await.map_err(|error| classes.judge(error)) })
 }
 
 fn context(
@@ -200,7 +245,7 @@ fn context(
         shard: job.shard.clone(),
         task: job.task.clone(),
         attempt: job.attempts.saturating_add(1),
-        max_attempts: options.policy.retries.saturating_add(1),
+        max_attempts: options.max_attempts(),
         fence: claimed.fence.0,
         enqueued_at: job.enqueued_at,
         scheduled_for: tick_of(&envelope.headers).or(job.due_at),
@@ -225,28 +270,5 @@ fn limited(outcome: Outcome, limit: usize) -> Outcome {
             Outcome::Unstorable(Failure::new(FailureKind::Encode, message))
         }
         other => other,
-    }
-}
-
-/// Says in the log what became of the run. What was `asked` to stop, and would go on, is cancelled by the storage.
-fn report(settlement: &Settlement, took: Duration, asked: bool) {
-    match settlement {
-        Settlement::Retry { failure, .. } if asked => {
-            tracing::info!(?took, error = %failure, "cancelled: it failed, having been asked to stop");
-        }
-        Settlement::Snooze { .. } if asked => tracing::info!(?took, "cancelled: it was asked to stop"),
-        Settlement::Complete { .. } => tracing::debug!(?took, "completed"),
-        Settlement::Retry { failure, when: When::In(delay) } => {
-            tracing::warn!(?took, retry_in = ?delay, error = %failure, "failed, will retry");
-        }
-        Settlement::Retry { failure, .. } => tracing::warn!(?took, error = %failure, "failed, will retry"),
-        Settlement::Cancel { failure, reason, .. } => {
-            let why = failure.as_ref().map(|failure| &*failure.message);
-            tracing::info!(?took, %reason, why, "cancelled");
-        }
-        Settlement::Snooze { when, hold: None } => tracing::debug!(?took, ?when, "snoozed"),
-        Settlement::Snooze { hold: Some(hold), .. } => tracing::info!(?took, ?hold, "rate limited"),
-        Settlement::Die { failure, reason, .. } => tracing::error!(?took, %reason, error = %failure, "dead"),
-        _ => tracing::debug!(?took, "not ended"),
     }
 }

@@ -5,7 +5,7 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use queue_storage::model::{Fence, JobId, Progress, Shard};
+use queue_storage::model::{Fence, JobId, Progress, Shard, TaskName};
 use queue_storage::storage::Renewed;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
@@ -68,6 +68,7 @@ pub(crate) type Word = (JobId, Fence, Option<Progress>);
 #[derive(Clone, Debug)]
 struct Hold {
     shard: Shard,
+    task: TaskName,
     fence: Fence,
     signals: Signals,
     /// How often its lease is still renewed; `None` for as long as it runs. Counted in renewals and not told by a clock,
@@ -81,9 +82,9 @@ impl Held {
     }
 
     /// Holds a job from its claim on.
-    pub(crate) fn insert(&self, id: JobId, shard: Shard, fence: Fence) -> Signals {
+    pub(crate) fn insert(&self, id: JobId, task: TaskName, shard: Shard, fence: Fence) -> Signals {
         let signals = Signals::new(&self.bell);
-        let hold = Hold { shard, fence, signals: signals.clone(), renewals: None };
+        let hold = Hold { shard, task, fence, signals: signals.clone(), renewals: None };
         // A job that is claimed again was lost before: the older run learns it.
         if let Some(older) = self.lock().insert(id, hold) {
             older.signals.lose();
@@ -146,6 +147,11 @@ impl Held {
         words
     }
 
+    /// The task of a job whose lease is held.
+    pub(crate) fn task_of(&self, (id, fence, _): &Word) -> Option<TaskName> {
+        self.lock().get(id).filter(|hold| hold.fence == *fence).map(|hold| hold.task.clone())
+    }
+
     /// Passes on what became of a lease, and of what its run said.
     pub(crate) fn answered(&self, word: &Word, answer: Option<Renewed>) {
         let (id, fence, progress) = word;
@@ -176,13 +182,17 @@ impl Hold {
 mod tests {
     use super::*;
 
+    fn task() -> TaskName {
+        "t".parse().unwrap()
+    }
+
     #[test]
     fn an_overdue_run_loses_its_lease_and_an_ended_one_does_not() {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let (overdue, ended) = (JobId::new(&shard), JobId::new(&shard));
         for id in [overdue, ended] {
-            held.insert(id, shard.clone(), Fence(1));
+            held.insert(id, task(), shard.clone(), Fence(1));
             held.expect_end(id, Fence(1), 2);
         }
         let renewed = || held.to_renew().into_values().map(|leases| leases.len()).sum::<usize>();
@@ -200,8 +210,8 @@ mod tests {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let id = JobId::new(&shard);
-        let first = held.insert(id, shard.clone(), Fence(1));
-        let second = held.insert(id, shard, Fence(2));
+        let first = held.insert(id, task(), shard.clone(), Fence(1));
+        let second = held.insert(id, task(), shard, Fence(2));
         assert!(first.lost.is_cancelled() && first.over.is_cancelled() && !second.over.is_cancelled());
         held.answered(&(id, Fence(1), None), Some(Renewed::Lost));
         assert!(!second.lost.is_cancelled());
@@ -214,7 +224,7 @@ mod tests {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let id = JobId::new(&shard);
-        let signals = held.insert(id, shard.clone(), Fence(1));
+        let signals = held.insert(id, task(), shard.clone(), Fence(1));
         held.answered(&(id, Fence(1), None), Some(Renewed::Held));
         assert!(!signals.over.is_cancelled());
         held.answered(&(id, Fence(1), None), Some(Renewed::Stop));
@@ -227,8 +237,8 @@ mod tests {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let (loud, quiet) = (JobId::new(&shard), JobId::new(&shard));
-        let signals = held.insert(loud, shard.clone(), Fence(1));
-        held.insert(quiet, shard.clone(), Fence(1));
+        let signals = held.insert(loud, task(), shard.clone(), Fence(1));
+        held.insert(quiet, task(), shard.clone(), Fence(1));
         held.expect_end(loud, Fence(1), 1);
         let half = Progress::new(1, 2, "");
         signals.told.say(half.clone());

@@ -11,8 +11,8 @@ use queue_storage::storage::{Exchange, Exchanged, Renewal, StorageError, Topic};
 use tokio_util::sync::CancellationToken;
 
 use super::courier::carry;
-use super::deaths::{died, dies};
-use super::{DeathHook, Engine, Registry, Signals, WorkerConfig, executor};
+use super::deaths::died;
+use super::{DeathHook, Engine, Registry, RunFacts, Signals, WorkerConfig, executor};
 use crate::client::{Client, Inline};
 use crate::data::DataMap;
 
@@ -79,13 +79,12 @@ impl Inline for Immediate {
     async fn run(self: Arc<Self>, client: Client, shard: Shard) -> Result<(), StorageError> {
         let (registry, data) = (Arc::clone(&self.registry), Arc::clone(&self.data));
         let engine = Engine::new(self.id, client, self.config.clone(), registry, data, self.hook.clone());
-        let mut settlements = Vec::new();
+        let (mut settlements, mut runs): (Vec<Settled>, Vec<RunFacts>) = (Vec::new(), Vec::new());
         loop {
-            let settled = settlements.is_empty();
-            let dying: Vec<_> = settlements.iter().map(dies).collect();
-            let answer = self.exchange(&engine, &shard, std::mem::take(&mut settlements)).await?;
-            engine.deaths.tell(&engine, died(&dying, &answer));
-            if answer.claimed.is_empty() && settled {
+            let answer = self.exchange(&engine, &shard, settlements.clone()).await?;
+            engine.deaths.tell(&engine, died(&settlements, &answer));
+            engine.tell_exchanged(&shard, &settlements, &runs, &answer);
+            if answer.claimed.is_empty() && settlements.is_empty() {
                 if !answer.outbox {
                     return Ok(());
                 }
@@ -94,9 +93,13 @@ impl Inline for Immediate {
                     engine.client.run_inline(&target).await?;
                 }
             }
+            (settlements, runs) = (Vec::new(), Vec::new());
             for job in answer.claimed {
                 // A task that enqueues comes back here.
-                settlements.extend(execute(&engine, job).await.map(at_once));
+                if let Some((settled, run)) = execute(&engine, job).await {
+                    settlements.push(at_once(settled));
+                    runs.push(run);
+                }
             }
         }
     }
@@ -115,8 +118,8 @@ async fn carry_all(engine: &Engine, shard: &Shard) -> Result<BTreeSet<Shard>, St
 }
 
 /// Runs one job, and attends to it meanwhile as a renewer would: it may be asked to stop, and say how far it got.
-async fn execute(engine: &Engine, claimed: Claimed) -> Option<Settled> {
-    let signals = Signals::new(&engine.held.bell);
+async fn execute(engine: &Engine, claimed: Claimed) -> Option<(Settled, RunFacts)> {
+    let (signals, task) = (Signals::new(&engine.held.bell), claimed.job.task.clone());
     let stop = engine.storage().listen(Topic::Stop(engine.id, claimed.job.shard.clone()));
     let renewal = Renewal {
         worker: engine.id,
@@ -133,7 +136,7 @@ async fn execute(engine: &Engine, claimed: Claimed) -> Option<Settled> {
                 () = engine.held.bell.rung() => {}
                 () = ended.cancelled() => break,
             }
-            attend(engine, renewal.clone(), &signals).await;
+            attend(engine, &task, renewal.clone(), &signals).await;
         }
     };
     let running = async {
@@ -143,18 +146,23 @@ async fn execute(engine: &Engine, claimed: Claimed) -> Option<Settled> {
     };
     let (executed, ()) = tokio::join!(running, attending);
     if signals.told.is_due() {
-        attend(engine, renewal, &signals).await;
+        attend(engine, &task, renewal, &signals).await;
     }
-    executed.settled
+    executed.settled.map(|settled| (settled, executed.facts))
 }
 
 /// One renewal, with what the run has to say.
-async fn attend(engine: &Engine, mut renewal: Renewal, signals: &Signals) {
+async fn attend(engine: &Engine, task: &TaskName, mut renewal: Renewal, signals: &Signals) {
     engine.held.bell.silence();
     let word = signals.told.take();
+    let (shard, id) = (renewal.shard.clone(), renewal.leases.first().map(|(id, _)| *id));
+    let heard = id.zip(word.clone()).map(|(id, word)| (id, task.clone(), word));
     renewal.progress = renewal.leases.first().map(|(id, _)| *id).zip(word).into_iter().collect();
     // What a storage does not hear now is of no use later: the run is this call.
     let answer = engine.storage().renew(renewal).await.ok();
+    if answer.is_some() {
+        engine.tell_progress(&shard, heard.into_iter().collect());
+    }
     signals.told.sent();
     answer.iter().flatten().for_each(|answer| signals.hear(*answer));
 }

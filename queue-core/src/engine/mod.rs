@@ -10,7 +10,9 @@ mod inline;
 mod inputs;
 mod options;
 mod registry;
+mod report;
 mod run;
+mod telling;
 mod threads;
 
 use std::sync::Arc;
@@ -28,11 +30,12 @@ use crate::data::DataMap;
 pub(crate) use backoff::Backoff;
 pub(crate) use config::WorkerConfig;
 use deaths::Deaths;
-pub(crate) use deaths::{DeathHook, died, dies};
+pub(crate) use deaths::{DeathHook, died};
 use held::Held;
 pub(crate) use held::{Signals, Word};
 pub(crate) use inline::Immediate;
 pub(crate) use registry::Registry;
+pub(crate) use telling::RunFacts;
 pub use threads::Lingering;
 pub(crate) use threads::OnThread;
 

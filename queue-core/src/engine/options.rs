@@ -64,6 +64,11 @@ impl RunOptions {
         }
     }
 
+    /// How many attempts there are at most.
+    pub(super) fn max_attempts(&self) -> u32 {
+        self.policy.retries.saturating_add(1)
+    }
+
     pub(super) fn overridden(mut self, envelope: &Envelope) -> Self {
         let overrides = &envelope.overrides;
         self.policy.retries = overrides.retries.unwrap_or(self.policy.retries);

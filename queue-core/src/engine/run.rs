@@ -7,11 +7,12 @@ use std::time::Duration;
 use futures_util::FutureExt;
 use queue_storage::model::{Claimed, Failure, FailureKind, Outcome, Verdict};
 
-use super::Engine;
 use super::held::Signals;
 use super::options::Limit;
 use super::threads::{OneLingers, Threads};
-use crate::handler::RunFuture;
+use super::{Engine, report};
+use crate::middleware::Run;
+pub(super) use crate::task_error::panic_text;
 
 /// How long after its timeout a run may still hold its lease: time to be dropped and settled.
 const OVERDUE_AFTER: Duration = Duration::from_secs(5);
@@ -54,24 +55,23 @@ impl Abandoned {
 pub(super) async fn run(
     engine: &Engine,
     claimed: &Claimed,
-    future: RunFuture,
+    future: Run,
     limit: Option<Limit>,
     signals: &Signals,
 ) -> Ran {
     let threads = Threads::new();
-    let mut guarded = Box::pin(threads.clone().scope(AssertUnwindSafe(future).catch_unwind()));
+    let mut guarded = Box::pin(threads.clone().scope(AssertUnwindSafe(said(future)).catch_unwind()));
     if let Some(limit) = limit {
         let renewals =
             limit.time().saturating_add(OVERDUE_AFTER).as_secs_f64() / engine.config.lease.renew_every.as_secs_f64();
         // A float that is too large becomes the largest number: for ever, as far as anyone can tell.
         engine.held.expect_end(claimed.job.id, claimed.fence, renewals.ceil() as u32);
     }
-    tracing::debug!("started");
     let outcome = tokio::select! {
         biased;
         answer = &mut guarded => Some(answer.unwrap_or_else(panicked)),
         () = signals.lost.cancelled() => {
-            tracing::warn!("lease lost: the job runs elsewhere, this run is dropped");
+            report::lost();
             None
         }
         outcome = reached(engine, limit) => {
@@ -137,7 +137,13 @@ fn panicked(panic: Box<dyn Any + Send>) -> Outcome {
     Outcome::Failed { failure, verdict: Verdict::Policy }
 }
 
-pub(super) fn panic_text(panic: &(dyn Any + Send)) -> String {
-    let text = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-    text.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_else(|| "a panic without a message".to_owned())
+/// What a run said.
+async fn said(run: Run) -> Outcome {
+    match run.await {
+        Ok(done) => done.0,
+        Err(error) => {
+            let (failure, verdict) = error.to_parts();
+            Outcome::Failed { failure, verdict }
+        }
+    }
 }

@@ -1,5 +1,6 @@
 //! What an enqueue says when it can't.
 
+use std::error::Error;
 use std::fmt;
 use std::sync::Arc;
 
@@ -19,14 +20,38 @@ pub struct EnqueueError<C> {
 #[derive(Clone, Debug)]
 pub(super) enum Cause {
     Draft(DraftError),
-    Storage { location: String, error: Arc<StorageError> },
-    TimedOut { location: String, after: std::time::Duration, error: Option<Arc<StorageError>> },
-    Dependency { location: String, missing: JobId },
-    Clash { task: &'static str, id: JobId },
+    Storage {
+        location: String,
+        error: Arc<StorageError>,
+    },
+    TimedOut {
+        location: String,
+        after: std::time::Duration,
+        error: Option<Arc<StorageError>>,
+    },
+    Dependency {
+        location: String,
+        missing: JobId,
+    },
+    Clash {
+        task: &'static str,
+        id: JobId,
+    },
     Lapsed,
-    Rejected { task: &'static str, by: JobId },
-    UniqueStep { task: &'static str },
+    Rejected {
+        task: &'static str,
+        by: JobId,
+    },
+    UniqueStep {
+        task: &'static str,
+    },
     Immediate(String),
+    /// A middleware's.
+    Refused {
+        task: &'static str,
+        calls: usize,
+        why: Arc<dyn Error + Send + Sync>,
+    },
 }
 
 impl<C> EnqueueError<C> {
@@ -58,7 +83,7 @@ impl<C> EnqueueError<C> {
     pub fn is_invalid(&self) -> bool {
         match &self.cause {
             Cause::Storage { error, .. } => error.is_invalid(),
-            Cause::TimedOut { .. } | Cause::Rejected { .. } => false,
+            Cause::TimedOut { .. } | Cause::Rejected { .. } | Cause::Refused { .. } => false,
             _ => true,
         }
     }
@@ -67,6 +92,12 @@ impl<C> EnqueueError<C> {
     #[must_use]
     pub fn is_rejected(&self) -> bool {
         matches!(self.cause, Cause::Rejected { .. })
+    }
+
+    /// Whether a [`Middleware`](crate::Middleware) of the client refused it: nothing was stored. Its error is the source.
+    #[must_use]
+    pub fn is_refused(&self) -> bool {
+        matches!(self.cause, Cause::Refused { .. })
     }
 
     /// The job that keeps it out.
@@ -94,6 +125,7 @@ impl<C> EnqueueError<C> {
             Cause::Lapsed => "enqueue.lapsed",
             Cause::Dependency { .. } => "enqueue.unknown_dependency",
             Cause::Immediate(_) => "enqueue.immediate",
+            Cause::Refused { .. } => "enqueue.middleware",
             Cause::TimedOut { .. } => "enqueue.timed_out",
             Cause::Storage { error, .. } if error.is_unavailable() => "enqueue.unavailable",
             Cause::Storage { .. } => "enqueue.refused",
@@ -147,6 +179,13 @@ impl fmt::Display for Cause {
                 "`{task}` is unique, but not the one job with which this flow of one call begins: only that can be, so that a \
                  flow is stored whole or not at all"
             ),
+            Self::Refused { task, calls: 1, why } => {
+                write!(f, "`{task}` was not enqueued: a middleware refused it: {why}")
+            }
+            Self::Refused { task, calls, why } => write!(
+                f,
+                "none of {calls} calls, of which `{task}` is the first, was enqueued: a middleware refused them: {why}"
+            ),
             Self::Immediate(why) => f.write_str(why),
         }
     }
@@ -164,10 +203,11 @@ impl<C> fmt::Debug for EnqueueError<C> {
     }
 }
 
-impl<C> std::error::Error for EnqueueError<C> {
-    fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
+impl<C> Error for EnqueueError<C> {
+    fn source(&self) -> Option<&(dyn Error + 'static)> {
         match &self.cause {
             Cause::Storage { error, .. } | Cause::TimedOut { error: Some(error), .. } => error.source(),
+            Cause::Refused { why, .. } => Some(&**why),
             _ => None,
         }
     }

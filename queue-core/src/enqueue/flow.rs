@@ -8,10 +8,13 @@ use queue_storage::model::{Conflict, Envelope, Input, JobId, NewJob, Node, Shard
 use queue_storage::storage::{Act, Acted, Admission, KEEP_TOLD, MAX_ACT, StorageError};
 
 use super::error::Cause;
+use super::pass::Verb;
 use super::{EnqueueError, other};
 use crate::client::Client;
 use crate::flow::{Flow, Graph, Group, HANDLERS, Knot, Plan, What, knot, plan};
 use crate::flows::{FlowHandle, GroupHandle, Page};
+use crate::middleware::Outgoing;
+use crate::taken::Taken;
 
 /// How long a gather is kept once it has completed, and with it what it gathers.
 const KEEP_GATHERED: Duration = Duration::from_secs(3_600);
@@ -20,6 +23,18 @@ const PAUSE: Duration = Duration::from_millis(50);
 /// How often a flow is stored over again when what ties it together had ended and was gone before the last of it was
 /// stored, since another had stored it before.
 const PASSES: usize = 8;
+
+/// A flow.
+struct Whole<'a>(&'a Graph);
+
+impl Verb for Whole<'_> {
+    type Answer = ();
+
+    async fn store(&self, client: &Client, calls: &[Outgoing]) -> Result<(), Cause> {
+        let graph = self.0.of_drafts(calls.iter().map(|call| &call.draft));
+        client.store_graph(&graph).await
+    }
+}
 
 impl<Out> Flow<Out> {
     /// Stores every job of the flow, or none; the handle is that of its end.
@@ -77,6 +92,13 @@ impl<Out> Group<Out> {
 
 impl Client {
     async fn store_flow(&self, graph: &Graph) -> Result<(), Cause> {
+        match self.chain() {
+            None => self.store_graph(graph).await,
+            Some(chain) => Box::pin(self.pass(chain, graph.drafts().cloned().collect(), Whole(graph))).await,
+        }
+    }
+
+    async fn store_graph(&self, graph: &Graph) -> Result<(), Cause> {
         if let Some((id, task)) = graph.clash() {
             return Err(Cause::Clash { task, id });
         }
@@ -107,7 +129,8 @@ impl Client {
     async fn store_calls(&self, graph: &Graph, calls: &[(Shard, Vec<NewJob>)]) -> Result<BTreeSet<JobId>, Cause> {
         let mut early = BTreeSet::new();
         for (shard, jobs) in calls {
-            let admissions = self.submit(shard, jobs.clone()).await?;
+            let taken: Vec<_> = jobs.iter().map(Taken::of).collect();
+            let admissions = self.submit(shard, jobs.clone(), &taken).await?;
             let keeps_out = admissions.first().copied().and_then(other);
             if let (Some(by), Some(Knot { what: What::Task(draft), .. })) = (keeps_out, graph.knots().first()) {
                 return Err(Cause::Rejected { task: draft.task, by });

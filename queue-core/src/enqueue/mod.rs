@@ -2,6 +2,7 @@
 
 mod error;
 mod flow;
+mod pass;
 
 use std::collections::{BTreeMap, HashMap};
 use std::sync::Arc;
@@ -13,10 +14,13 @@ use crate::call::Call;
 use crate::client::{Client, MAX_CALL_BYTES, Unanswered};
 use crate::draft::Draft;
 use crate::handle::JobHandle;
+use crate::taken::Taken;
 use crate::task::Task;
 
+use crate::middleware::Outgoing;
 use error::Cause;
 pub use error::EnqueueError;
+use pass::Verb;
 
 /// Why an immediate client can't run anything yet.
 const NOT_ATTACHED: &str = "this client is in immediate mode, but no worker has been built on it yet, so nothing knows \
@@ -50,6 +54,31 @@ fn handle<Out>(
     }
 }
 
+/// One call.
+struct One;
+
+impl Verb for One {
+    type Answer = Option<Admission>;
+
+    async fn store(&self, client: &Client, calls: &[Outgoing]) -> Result<Self::Answer, Cause> {
+        match calls {
+            [call] => client.store_this(&call.draft).await,
+            _ => Ok(None),
+        }
+    }
+}
+
+/// Many calls of one task.
+struct All;
+
+impl Verb for All {
+    type Answer = HashMap<JobId, Admission>;
+
+    async fn store(&self, client: &Client, calls: &[Outgoing]) -> Result<Self::Answer, Cause> {
+        client.store_all(calls.iter().map(|call| &call.draft)).await
+    }
+}
+
 impl<T: Task> Call<T> {
     /// Stores the call as a job.
     ///
@@ -60,7 +89,8 @@ impl<T: Task> Call<T> {
     /// # Errors
     /// The call is at fault (its arguments can't be encoded or are too large, its queue's name is refused), or the
     /// storage could not be asked within the client's enqueue timeout; or another job of its unique key is there, and it
-    /// asks to be refused then. The error gives the call back.
+    /// asks to be refused then; or a [`Middleware`](crate::Middleware) of the client refuses it. The error gives the call
+    /// back.
     ///
     /// # Cancel safety
     /// When the future is dropped, the job may be stored or not; enqueue a clone again to be sure.
@@ -77,7 +107,8 @@ impl<T: Task> Call<T> {
 
 impl<T: Task> Call<T> {
     /// The job this call would be stored as, and where: for a storage that takes jobs in within a transaction of your
-    /// own. [`Call::id`] names it afterwards: `client.handle::<T>(id)`.
+    /// own. [`Call::id`] names it afterwards: `client.handle::<T>(id)`. It passes no [`Middleware`](crate::Middleware): what
+    /// that would add, add it to the call.
     ///
     /// # Errors
     /// The call is at fault, as for [`enqueue`](Self::enqueue).
@@ -104,7 +135,12 @@ impl Client {
         calls: impl IntoIterator<Item = Call<T>>,
     ) -> Result<Vec<JobHandle<T::Output>>, EnqueueError<Vec<Call<T>>>> {
         let calls: Vec<_> = calls.into_iter().collect();
-        match self.store_all(calls.iter().map(|call| &call.draft)).await {
+        let drafts = calls.iter().map(|call| &call.draft);
+        let stored = match self.chain() {
+            Some(chain) if !calls.is_empty() => Box::pin(self.pass(chain, drafts.cloned().collect(), All)).await,
+            _ => self.store_all(drafts).await,
+        };
+        match stored {
             Ok(admissions) => {
                 let found = |call: &Call<T>| admissions.get(&call.id()).copied();
                 Ok(calls.iter().map(|call| handle_of(self, call.id(), found(call))).collect())
@@ -115,8 +151,16 @@ impl Client {
 
     /// Stores one draft.
     async fn store_one(&self, draft: &Draft) -> Result<Option<Admission>, Cause> {
+        match self.chain() {
+            None => self.store_this(draft).await,
+            Some(chain) => Box::pin(self.pass(chain, vec![draft.clone()], One)).await,
+        }
+    }
+
+    async fn store_this(&self, draft: &Draft) -> Result<Option<Admission>, Cause> {
         let (shard, job) = self.job_of(draft)?;
-        Ok(self.submit(&shard, vec![job]).await?.first().copied())
+        let taken = [Taken::of(&job)];
+        Ok(self.submit(&shard, vec![job], &taken).await?.first().copied())
     }
 
     async fn store_all(&self, drafts: impl Iterator<Item = &Draft>) -> Result<HashMap<JobId, Admission>, Cause> {
@@ -148,9 +192,10 @@ impl Client {
         jobs: Vec<NewJob>,
         others: &mut HashMap<JobId, Admission>,
     ) -> Result<(), Cause> {
-        let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
-        let admissions = self.submit(shard, jobs).await?;
-        others.extend(ids.into_iter().zip(admissions).filter(|(_, admission)| other(*admission).is_some()));
+        let taken: Vec<_> = jobs.iter().map(Taken::of).collect();
+        let admissions = self.submit(shard, jobs, &taken).await?;
+        let ids = taken.iter().map(|job| job.id);
+        others.extend(ids.zip(admissions).filter(|(_, admission)| other(*admission).is_some()));
         Ok(())
     }
 
@@ -168,14 +213,16 @@ impl Client {
 
     /// Stores one job that is made already.
     pub(crate) async fn store(&self, shard: &Shard, job: NewJob) -> Result<(), StorageError> {
-        match self.submit(shard, vec![job]).await {
+        let taken = [Taken::of(&job)];
+        match self.submit(shard, vec![job], &taken).await {
             Ok(_) => Ok(()),
             Err(cause) if cause.is_unavailable() => Err(StorageError::unavailable(cause.to_string())),
             Err(cause) => Err(StorageError::invalid(cause.to_string())),
         }
     }
 
-    async fn submit(&self, shard: &Shard, jobs: Vec<NewJob>) -> Result<Vec<Admission>, Cause> {
+    /// Stores jobs, of which what is to be told is `taken`.
+    async fn submit(&self, shard: &Shard, jobs: Vec<NewJob>, taken: &[Taken]) -> Result<Vec<Admission>, Cause> {
         let timeout = self.config().enqueue_timeout;
         let clock = Arc::clone(self.clock());
         let deadline = clock.now() + timeout;
@@ -188,6 +235,7 @@ impl Client {
                 .try_for_each(|job| inline.check(&job.task))
                 .map_err(Cause::Immediate)?;
         }
+        let expected = self.teller().expect(shard, taken.iter().map(|job| job.id));
         let admissions = self.producer(shard).submit(jobs, &clock, deadline).await.map_err(|unanswered| {
             let location = self.location();
             match unanswered {
@@ -195,6 +243,11 @@ impl Client {
                 Unanswered::TimedOut(error) => Cause::TimedOut { location, after: timeout, error },
             }
         })?;
+        self.tell_taken(shard, taken, &admissions);
+        drop(expected);
+        if self.storage().is_watched(shard) {
+            self.has_told(deadline).await;
+        }
         let missing = flow::missing(&admissions);
         if let Some(missing) = missing.filter(|_| admissions.iter().all(|admission| other(*admission).is_none())) {
             return Err(Cause::Dependency { location: self.location(), missing });

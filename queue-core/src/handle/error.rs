@@ -1,13 +1,19 @@
 //! Why there is no result.
 
+use std::borrow::Cow;
 use std::fmt;
 use std::time::Duration;
 
-use queue_storage::model::{EndReason, Failure, Job, JobId, Parked, State, TaskName};
+use queue_storage::model::{EndReason, Ending, Failure, Job, JobId, Parked, State, TaskName};
 use queue_storage::storage::StorageError;
 
+use crate::explain::Explanation;
 use crate::facts::words::in_words;
+use crate::gather::HOLD;
 use crate::operate::ActError;
+
+/// How many characters of each end of a text about a result of another type are shown.
+const SHOWN: usize = 100;
 
 /// Why there is no result.
 #[derive(Debug)]
@@ -33,14 +39,16 @@ pub(super) enum WaitErrorKind {
 /// Where a live job is.
 #[derive(Debug)]
 pub(super) struct Live {
-    state: State,
+    pub(super) state: State,
     parked: Option<Parked>,
     task: TaskName,
+    /// What holds up those that it waits for.
+    pub(super) cause: Option<Box<Explanation>>,
 }
 
 impl Live {
     pub(super) fn of(job: Job) -> Self {
-        Self { state: job.state, parked: job.parked, task: job.task }
+        Self { state: job.state, parked: job.parked, task: job.task, cause: None }
     }
 }
 
@@ -60,27 +68,39 @@ impl fmt::Display for Live {
                 f.write_str("it is ready, and no worker has taken it yet: `client.explain(id)` tells why")
             }
             (State::Running, None) => f.write_str("it runs and goes on"),
-            (state, None) => write!(f, "it is {state} and goes on"),
+            (state, None) => match &self.cause {
+                Some(cause) => write!(f, "it is {state}: {cause}"),
+                None => write!(f, "it is {state} and goes on"),
+            },
         }
     }
 }
 
-/// The job whose end cancelled another: its task and failure, if it is still stored.
+/// The job whose end cancelled another, and that end, if it is still stored.
 #[derive(Debug)]
 pub(super) struct Culprit {
     pub(super) id: JobId,
-    pub(super) job: Option<(TaskName, Option<Failure>)>,
+    pub(super) end: Option<Box<Ending>>,
 }
 
 impl fmt::Display for Culprit {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "job {}", self.id)?;
-        match &self.job {
-            Some((task, Some(failure))) => {
-                write!(f, " of task `{task}`, which it waited for, did not complete: {failure}")
+        let Some(end) = &self.end else {
+            return write!(f, "job {}, which it waited for, did not complete", self.id);
+        };
+        if let (HOLD, Some(failure)) = (end.task.as_str(), &end.failure) {
+            return write!(f, "what it waited for in another queue did not arrive: {failure}");
+        }
+        write!(f, "job {} of task `{}`, which it waited for, ", self.id, end.task)?;
+        match end.state {
+            State::Cancelled | State::Expired => {
+                f.write_str(if end.state == State::Expired { "has expired" } else { "was cancelled" })?;
+                said(f, end.reason.as_ref(), end.failure.as_ref())
             }
-            Some((task, None)) => write!(f, " of task `{task}`, which it waited for, did not complete"),
-            None => f.write_str(", which it waited for, did not complete"),
+            _ => {
+                f.write_str("did not complete")?;
+                end.failure.as_ref().map_or(Ok(()), |failure| write!(f, ": {failure}"))
+            }
         }
     }
 }
@@ -198,7 +218,7 @@ impl fmt::Display for WaitError {
             WaitErrorKind::Gone => write!(f, "job {id} ended, and the time it is kept has passed"),
             WaitErrorKind::Unknown => write!(f, "job {id} was never stored"),
             WaitErrorKind::Undecodable(why) => {
-                write!(f, "job {id} completed, but its result is not of the type asked for: {why}")
+                write!(f, "job {id} completed, but its result is not of the type asked for: {}", shortened(why))
             }
             WaitErrorKind::NotGathered(why) => {
                 write!(f, "job {id} completed, but what it gathers can't be put together: {why}")
@@ -207,6 +227,16 @@ impl fmt::Display for WaitError {
             WaitErrorKind::Storage(error) => write!(f, "can't ask for job {id}: {error}"),
         }
     }
+}
+
+/// What says why bytes are no `Out` may quote them, however many they are: its beginning and its end.
+fn shortened(why: &str) -> Cow<'_, str> {
+    let count = why.chars().count();
+    if count <= 2 * SHOWN {
+        return why.into();
+    }
+    let (head, tail): (String, String) = (why.chars().take(SHOWN).collect(), why.chars().skip(count - SHOWN).collect());
+    format!("{head} … {tail}").into()
 }
 
 fn said(f: &mut fmt::Formatter<'_>, reason: Option<&EndReason>, failure: Option<&Failure>) -> fmt::Result {

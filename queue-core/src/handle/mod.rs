@@ -4,6 +4,7 @@ mod acts;
 mod error;
 mod find;
 mod progress;
+mod shown;
 mod status;
 
 use std::fmt;
@@ -11,7 +12,7 @@ use std::marker::PhantomData;
 use std::time::Duration;
 
 use bytes::Bytes;
-use queue_storage::model::{Job, JobId, Node, State};
+use queue_storage::model::{Ending, Job, JobId, Node, State};
 use queue_storage::storage::{Lookup, StorageError, Topic};
 
 use crate::client::Client;
@@ -128,7 +129,7 @@ impl<Out: TaskOutput> JobHandle<Out> {
                 Err(error) => return Err(error),
             };
             if is_over {
-                return Err(self.error(last));
+                return Err(self.error(self.followed(last).await));
             }
             tokio::select! {
                 () = listener.changed(), if again == LOOK_EVERY => {}
@@ -148,7 +149,7 @@ impl<Out: TaskOutput> JobHandle<Out> {
         };
         Err(self.error(match job.state {
             State::Completed => {
-                let bytes = self.returned(&job).await?;
+                let bytes = self.returned(&job, usize::MAX).await?;
                 let output = codec::decode(&bytes).map_err(|why| self.error(WaitErrorKind::Undecodable(why)));
                 return Ok(Ok(output?));
             }
@@ -162,23 +163,38 @@ impl<Out: TaskOutput> JobHandle<Out> {
         }))
     }
 
-    /// What the completed job returned; of a gather, what those returned that it waited for.
-    async fn returned(&self, job: &Job) -> Result<Bytes, WaitError> {
+    /// What the completed job returned; of a gather, what those returned that it waited for, if that is no more than so many
+    /// bytes.
+    async fn returned(&self, job: &Job, limit: usize) -> Result<Bytes, WaitError> {
         if !matches!(job.node, Node::Gather { .. }) {
             return Ok(job.result.clone().unwrap_or_else(|| Bytes::from_static(codec::NIL)));
         }
-        let gathered = Gatherer::new(&**self.client.storage(), usize::MAX).gathered(self.id).await;
+        let gathered = Gatherer::new(&**self.client.storage(), limit).gathered(self.id).await;
         gathered.map_err(|trouble| match trouble {
             Trouble::Storage(error) => self.error(WaitErrorKind::Storage(error)),
             trouble => self.error(WaitErrorKind::NotGathered(trouble.to_string())),
         })
     }
 
+    /// What holds it up, where it waits for others when the time is over.
+    async fn followed(&self, mut kind: WaitErrorKind) -> WaitErrorKind {
+        if let WaitErrorKind::TimedOut(_, Some(live)) = &mut kind
+            && live.state == State::Waiting
+        {
+            let clock = self.client.clock();
+            tokio::select! {
+                explained = self.client.explain(self.id) => live.cause = explained.ok().and_then(|told| told.cause),
+                () = clock.sleep_until(clock.now() + LOOK_TAKES) => {}
+            }
+        }
+        kind
+    }
+
     /// The job whose end cancelled this one, as far as it is still known.
     async fn culprit(&self, id: Option<JobId>) -> Option<Culprit> {
         let id = id?;
         let job = self.client.storage().get(id).await.ok().and_then(Lookup::found);
-        Some(Culprit { id, job: job.map(|job| (job.task, job.failure)) })
+        Some(Culprit { id, end: job.map(|job| Box::new(Ending::of(&job))) })
     }
 
     fn error(&self, kind: WaitErrorKind) -> WaitError {

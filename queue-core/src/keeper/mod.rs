@@ -3,4 +3,5 @@
 
 pub(crate) mod pruner;
 pub(crate) mod reconciler;
+pub(crate) mod sentry;
 pub(crate) mod ticker;

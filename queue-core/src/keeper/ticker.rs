@@ -1,6 +1,7 @@
 //! Carries out the ticks of schedules that are due.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicI64, Ordering};
 
 use futures_util::future::join_all;
 use queue_storage::model::{JobId, NewJob, Shard, Timestamp};
@@ -10,14 +11,53 @@ use tokio::sync::Notify;
 use crate::client::MAX_CALL_BYTES;
 use crate::engine::{Backoff, Engine};
 use crate::periodic::{Entry, Plan, plan};
+use crate::schedules::{Becomes, change as change_stored};
+use crate::taken::Taken;
 
-/// Told when a schedule of a shard is due. What came while nobody waited is kept.
-#[derive(Debug, Default)]
-pub(crate) struct Bell(Notify);
+/// Between the lane of a shard and its ticker. What came while nobody waited is kept.
+#[derive(Debug)]
+pub(crate) struct Bell {
+    /// A schedule is due.
+    due: Notify,
+    /// The ticker knows of a tick to come, and by the worker's clock when; in microseconds.
+    comes: Notify,
+    next: AtomicI64,
+}
+
+impl Default for Bell {
+    fn default() -> Self {
+        Self { due: Notify::new(), comes: Notify::new(), next: AtomicI64::new(i64::MAX) }
+    }
+}
 
 impl Bell {
     pub(crate) fn ring(&self) {
-        self.0.notify_one();
+        self.due.notify_one();
+    }
+
+    /// Waits until the ticker knows of a tick to come.
+    pub(crate) async fn comes(&self) {
+        self.comes.notified().await;
+    }
+
+    /// When the next tick comes that the ticker knows of, no later than this look. A lane without room is signalled by no
+    /// storage, and what its last answer told was before the tick.
+    pub(crate) fn sooner(&self, look_at: Timestamp) -> Timestamp {
+        look_at.min(Timestamp::from_micros(self.next.load(Ordering::Acquire)))
+    }
+
+    /// Forgets what an exchange that is made now sees itself.
+    pub(crate) fn seen(&self, now: Timestamp) {
+        let come = |next: i64| (next <= now.as_micros()).then_some(i64::MAX);
+        let _ = self.next.fetch_update(Ordering::AcqRel, Ordering::Acquire, come);
+    }
+
+    /// Notes when a schedule that was changed is due next, `now` by the storage's clock.
+    fn note(&self, engine: &Engine, change: &ScheduleChange, changed: &Changed, now: Timestamp) {
+        let (Some((Some(due), _)), Changed::Applied(_)) = (&change.to, changed) else { return };
+        let at = engine.clock().now() + due.since(now);
+        self.next.fetch_min(at.as_micros(), Ordering::AcqRel);
+        self.comes.notify_one();
     }
 }
 
@@ -25,8 +65,9 @@ impl Bell {
 pub(crate) async fn tick_for_ever(engine: Arc<Engine>, shard: Shard, bells: Arc<[Bell]>, index: usize) {
     let mut backoff = Backoff::new();
     loop {
-        bells[index].0.notified().await;
-        while let Err(error) = tick(&engine, &shard).await {
+        let bell = &bells[index];
+        bell.due.notified().await;
+        while let Err(error) = tick(&engine, &shard, bell).await {
             let pause = backoff.pause();
             tracing::warn!(%error, queue = %shard, ?pause, "can't tick schedules: trying again");
             engine.sleep(pause).await;
@@ -36,16 +77,23 @@ pub(crate) async fn tick_for_ever(engine: Arc<Engine>, shard: Shard, bells: Arc<
 }
 
 /// Carries out what is due until nothing is. A round reads what is due together with the answer to the round before.
-async fn tick(engine: &Engine, shard: &Shard) -> Result<(), StorageError> {
+async fn tick(engine: &Engine, shard: &Shard, bell: &Bell) -> Result<(), StorageError> {
     let (mut steps, mut changes) = (Vec::new(), Vec::new());
     loop {
         let ticked = match engine.storage().tick(shard, &changes).await {
             Err(error) if error.is_invalid() && !changes.is_empty() => {
-                one_by_one(engine, shard, steps, changes).await?
+                one_by_one(engine, shard, bell, steps, changes).await?
             }
             answer => {
                 let ticked = answer?;
-                steps.iter().zip(&ticked.changed).for_each(|(step, changed)| say(shard, step, changed));
+                let each = steps.iter().zip(&changes).zip(&ticked.changed);
+                let noted = each.map(|((step, change), changed)| {
+                    say(shard, step, changed);
+                    tell(engine, shard, change, changed);
+                    bell.note(engine, change, changed, ticked.now);
+                    unnote(engine, shard, change, step, changed)
+                });
+                join_all(noted).await;
                 ticked
             }
         };
@@ -63,6 +111,7 @@ async fn tick(engine: &Engine, shard: &Shard) -> Result<(), StorageError> {
 async fn one_by_one(
     engine: &Engine,
     shard: &Shard,
+    bell: &Bell,
     steps: Vec<Step>,
     changes: Vec<ScheduleChange>,
 ) -> Result<Ticked, StorageError> {
@@ -76,7 +125,12 @@ async fn one_by_one(
             }
             answer => {
                 let ticked = answer?;
-                ticked.changed.first().into_iter().for_each(|changed| say(shard, step, changed));
+                for changed in &ticked.changed {
+                    say(shard, step, changed);
+                    tell(engine, shard, &change, changed);
+                    bell.note(engine, &change, changed, ticked.now);
+                    unnote(engine, shard, &change, step, changed).await;
+                }
                 ticked
             }
         };
@@ -171,7 +225,7 @@ async fn carry(
         let act = Act::Cancel { keep: engine.client.config().keep_cancelled };
         match engine.storage().act(shard, &live, &act).await {
             Err(error) if !error.is_unavailable() => return Ok(Err(error.to_string())),
-            acted => drop(acted?),
+            acted => engine.client.tell_acted(shard, &live, &act, &acted?),
         }
     }
     Ok(changed(record, &plan, jobs).map(|change| (plan, change)))
@@ -188,7 +242,7 @@ fn planned(
     // One that somebody was to look at again is due by its tick.
     let mut plan = plan(entry, now, live).unwrap_or_else(|| Plan::nothing(entry));
     let definition = &entry.definition;
-    let job = |tick: &Timestamp| definition.call.at_tick(shard, &record.name, *tick, definition.jitter);
+    let job = |tick: &Timestamp| definition.call.at_tick(shard, &record.name, *tick, entry.era, definition.jitter);
     let jobs = plan.ticks.iter().map(job).collect::<Result<Vec<_>, _>>()?;
     if let Some(job) = jobs.last() {
         (plan.entry.tick_job, plan.entry.last_job) = (Some(job.id), Some(job.id));
@@ -201,6 +255,41 @@ fn changed(record: &ScheduleRecord, plan: &Plan, jobs: Vec<NewJob>) -> Result<Sc
     let mut change = ScheduleChange::new(record.name.clone(), Some(record.version), Some(to));
     change.jobs = jobs;
     Ok(change)
+}
+
+/// Tells of the jobs that a change stored.
+fn tell(engine: &Engine, shard: &Shard, change: &ScheduleChange, changed: &Changed) {
+    if let Changed::Applied(admissions) = changed {
+        let taken: Vec<_> = change.jobs.iter().map(Taken::of).collect();
+        engine.client.tell_taken(shard, &taken, admissions);
+    }
+}
+
+/// Takes back that the last tick made a job, where a unique call was kept out: what stood before stands again.
+///
+/// That it would be could not be known before, and whoever dies in between leaves the id of a job that never was, which keeps
+/// nothing from ticking.
+async fn unnote(engine: &Engine, shard: &Shard, change: &ScheduleChange, step: &Step, changed: &Changed) {
+    let (Step::Carry(record, plan), Changed::Applied(admissions)) = (step, changed) else { return };
+    if admissions.last().is_none_or(|admission| admission.kept_out_by().is_none()) {
+        return;
+    }
+    let Ok(before) = Entry::decode(&record.data) else { return };
+    let jobs = change.jobs.iter().zip(admissions).rev();
+    let made = jobs.into_iter().find(|(_, admission)| admission.kept_out_by().is_none()).map(|(job, _)| job.id);
+    let put = change_stored(&engine.client, shard, &record.name, |stored, _| {
+        let Some(mut entry) = stored.filter(|entry| entry.tick_job == plan.entry.tick_job) else {
+            return Ok((Becomes::Same, ()));
+        };
+        if entry.last_job == entry.tick_job {
+            entry.last_job = made.or(before.last_job);
+        }
+        entry.tick_job = made.or(before.tick_job);
+        Ok((Becomes::Entry(Box::new(entry), Vec::new()), ()))
+    });
+    if let Err(error) = put.await {
+        tracing::debug!(schedule = %record.name, queue = %shard, %error, "a job that was kept out stays noted");
+    }
 }
 
 /// Says what came of a step.

@@ -36,6 +36,9 @@ pub struct BulkReport {
     /// Those that were refused, by the state that was why.
     #[serde(serialize_with = "show::by_state")]
     pub refused_by_state: BTreeMap<State, u64>,
+    /// Why the first of those was refused, where more is known than its state: of a flow that is tried again.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub why: Option<String>,
 }
 
 impl BulkReport {
@@ -71,7 +74,7 @@ impl fmt::Display for BulkReport {
                 write!(f, ", {count} {what}")?;
             }
         }
-        Ok(())
+        self.why.as_ref().map_or(Ok(()), |why| write!(f, "; {why}"))
     }
 }
 
@@ -190,6 +193,7 @@ pub(super) async fn act(
 
 async fn batch(client: &Client, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
     let acted = client.storage().act(shard, ids, act).await?;
+    client.tell_acts(shard, ids, act, &acted).await;
     if matches!(act, Act::Revive(_) | Act::Edit(_)) {
         client.run_inline(shard).await?;
     }

@@ -8,6 +8,7 @@ mod overview;
 mod queue;
 mod revoke;
 mod select;
+mod telling;
 
 use queue_storage::model::{Job, JobId, State};
 use queue_storage::storage::{Act, Acted, Lookup, StorageError};
@@ -20,7 +21,6 @@ pub use edit::JobEdit;
 pub use error::ActError;
 pub(crate) use error::{Deed, Kind};
 pub use listing::Listing;
-pub(crate) use overview::is_live;
 pub use overview::{Overview, QueueOverview, WorkerOverview};
 pub use queue::Queue;
 pub use revoke::Revoke;
@@ -169,6 +169,7 @@ impl Client {
 
     async fn act(&self, job: &Job, act: &Act) -> Result<Acted, StorageError> {
         let acted = self.storage().act(&job.shard, &[job.id], act).await?;
+        self.tell_acts(&job.shard, &[job.id], act, &acted).await;
         if matches!(act, Act::Revive(_) | Act::Edit(_)) {
             self.run_inline(&job.shard).await?;
         }

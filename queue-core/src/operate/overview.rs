@@ -1,21 +1,12 @@
 //! What is where now.
 
 use std::collections::BTreeMap;
-use std::time::Duration;
 
-use queue_storage::model::{QueueName, Shard, State, Timestamp, WorkerId};
+use queue_storage::model::{QueueName, Shard, State, WorkerId};
 use queue_storage::storage::{Controls, Counts, JobQuery, MAX_PAGE, StorageError, WorkerRecord};
 
 use super::listing::Walk;
 use crate::client::Client;
-
-/// How long after its last call a worker counts as live, where its leases are not longer.
-const LIVE_FOR: Duration = Duration::from_secs(60);
-
-/// Whether a worker has called lately enough to be taken for live.
-pub(crate) fn is_live(worker: &WorkerRecord, now: Timestamp) -> bool {
-    now.since(worker.seen_at) <= LIVE_FOR.max(worker.lease.length)
-}
 
 /// Every queue and every worker: what [`Client::overview`] returns.
 #[derive(Clone, Debug, PartialEq)]
@@ -90,7 +81,7 @@ impl Client {
             let paused = |queue: &&QueueOverview| queue.controls.workers.contains_key(&record.id);
             let paused_in = queues.iter().filter(paused).map(|queue| queue.name.clone()).collect();
             let running = running.get(&record.id).copied().unwrap_or(0);
-            WorkerOverview { live: is_live(&record, now), running, paused_in, record }
+            WorkerOverview { live: record.is_live(now), running, paused_in, record }
         });
         let workers = workers.collect();
         Ok(Overview { queues, workers })

@@ -73,7 +73,10 @@ impl Client {
         let mut changed = false;
         for shard in shards {
             for change in changes {
-                changed |= self.storage().control(shard, change).await?;
+                if self.storage().control(shard, change).await? {
+                    changed = true;
+                    self.tell_control(shard, change).await;
+                }
             }
             self.run_inline(shard).await?;
         }

@@ -27,6 +27,9 @@ pub(crate) struct Entry {
     pub(crate) tick_job: Option<JobId>,
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub(crate) last_job: Option<JobId>,
+    /// How often its ticks came anew since the clock had been wrong by hours: the same tick is another job then.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub(crate) era: u32,
     /// Ticks that were carried out, that nobody carried out in time, and that met a job that had not ended.
     #[serde(default)]
     pub(crate) runs: u64,
@@ -52,6 +55,11 @@ pub(crate) enum Source {
     Removed(u32),
 }
 
+#[expect(clippy::trivially_copy_pass_by_ref, reason = "serde hands it so")]
+fn is_zero(era: &u32) -> bool {
+    *era == 0
+}
+
 impl Source {
     /// The revision that code must exceed to take it over.
     pub(crate) fn revision(self) -> Option<u32> {
@@ -73,6 +81,7 @@ impl Entry {
             last: None,
             tick_job: None,
             last_job: None,
+            era: 0,
             runs: 0,
             missed: 0,
             skipped: 0,
@@ -80,6 +89,12 @@ impl Entry {
             created_at: now,
             changed_at: now,
         }
+    }
+
+    /// One that is put after it was removed: nothing of it is left, but which jobs its ticks have made.
+    pub(crate) fn put_anew(&self, definition: Definition, now: Timestamp) -> Self {
+        let source = Source::RunTime(self.source.revision());
+        Self { era: self.era, ..Self::new(definition, source, now) }
     }
 
     /// The same with another definition. A tick that is to come stays where the times are the same, and one that has come
@@ -96,7 +111,9 @@ impl Entry {
 
     /// Sets the next tick: the first from now on that was not carried out, unless the clock was set back by hours since.
     pub(crate) fn reckon(&mut self, now: Timestamp) {
-        self.last = self.last.filter(|last| *last - now <= CORRECTION);
+        if self.last.take_if(|last| *last - now > CORRECTION).is_some() {
+            self.era += 1;
+        }
         self.next = self.definition.after(now.max(self.last.unwrap_or(now)));
     }
 

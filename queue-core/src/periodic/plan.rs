@@ -78,7 +78,7 @@ fn due_ticks(entry: &Entry, next: Timestamp, now: Timestamp) -> (Vec<Timestamp>,
     // The latest so many, from the last back; then forward from the first of them.
     let mut first = latest;
     for _ in 1..most {
-        match definition.timing.before(first).filter(|before| *before >= next) {
+        match definition.before(first).filter(|before| *before >= next) {
             Some(before) => first = before,
             None => break,
         }
@@ -96,8 +96,7 @@ fn due_ticks(entry: &Entry, next: Timestamp, now: Timestamp) -> (Vec<Timestamp>,
 
 /// The last tick that is no later than `now`; `next` is one.
 fn latest(entry: &Entry, next: Timestamp, now: Timestamp) -> Timestamp {
-    let until = entry.definition.ends.map_or(now, |ends| ends.min(now));
-    entry.definition.timing.up_to(until).map_or(next, |last| last.max(next))
+    entry.definition.up_to(now).map_or(next, |last| last.max(next))
 }
 
 /// How many ticks there are from one up to another, up to [`COUNTED`].
@@ -212,6 +211,23 @@ mod tests {
         let over = plan(&ending, at(9), false).unwrap();
         assert_eq!((ticks(&over), over.missed, over.entry.next), (vec![4], 3, None));
         assert_eq!(ticks(&plan(&ending, at(4), false).unwrap()), [4]);
+    }
+
+    #[test]
+    fn a_tick_that_had_come_before_its_start_was_set_brings_no_other() {
+        for (starts, missed, carried) in [
+            (at(9), Missed::Last, vec![1]),
+            (at(9), Missed::All(9), vec![1]),
+            (at(9), Missed::DEFAULT, vec![1]),
+            (at(9), Missed::Skip { tolerance: MINUTE }, vec![]),
+            (at(4), Missed::Last, vec![5]),
+            (at(4), Missed::All(9), vec![4, 5]),
+        ] {
+            let mut entry = entry(missed, Overlap::Allow);
+            entry.definition.starts = Some(starts);
+            let plan = plan(&entry, at(5), false).unwrap();
+            assert_eq!((ticks(&plan), plan.entry.next), (carried, Some(at(6).max(starts))), "{missed:?}");
+        }
     }
 
     #[test]

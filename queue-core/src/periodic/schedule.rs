@@ -11,6 +11,7 @@ use super::error::ScheduleError;
 use super::template::Template;
 use super::timing::{MOMENT, Timing};
 use crate::call::Call;
+use crate::codec;
 use crate::draft::{Draft, DraftError};
 use crate::policies::{Missed, Overlap, micros};
 use crate::task::{Periodic, PeriodicTiming, Task};
@@ -91,6 +92,22 @@ impl Definition {
         let from = self.starts.map_or(moment, |starts| moment.max(starts - MOMENT));
         let next = self.timing.after(from);
         next.filter(|next| self.ends.is_none_or(|ends| *next <= ends))
+    }
+
+    /// The last tick before a moment.
+    pub(crate) fn before(&self, moment: Timestamp) -> Option<Timestamp> {
+        self.timing.before(moment).filter(|before| self.starts.is_none_or(|starts| starts <= *before))
+    }
+
+    /// The last tick at a moment or before it.
+    pub(crate) fn up_to(&self, moment: Timestamp) -> Option<Timestamp> {
+        let until = self.ends.map_or(moment, |ends| ends.min(moment));
+        self.timing.up_to(until).filter(|last| self.starts.is_none_or(|starts| starts <= *last))
+    }
+
+    /// As it reads once it was stored, in whole microseconds: else it would differ from itself for ever.
+    fn as_read(&self) -> Result<Self, String> {
+        codec::decode(&codec::encode(self)?)
     }
 
     /// Whether the other is due at the same times.
@@ -311,7 +328,7 @@ impl Schedule {
         let definition = Definition { timing, call, missed, overlap, jitter, starts, ends, max_runs };
         match self.fault(&definition) {
             Some(fault) => Err(ScheduleFault::Other(fault)),
-            None => Ok((name, shard, definition)),
+            None => Ok((name, shard, definition.as_read().map_err(ScheduleFault::Other)?)),
         }
     }
 
@@ -538,12 +555,22 @@ mod tests {
     }
 
     #[test]
+    fn what_is_finer_than_what_is_stored_differs_from_nothing() {
+        let fine = Duration::from_nanos(1_500);
+        for (jitter, tolerance) in [(fine, fine), (Duration::MAX, Duration::MAX)] {
+            let schedule = ping().cron("* * * * *").jitter(jitter).missed(Missed::Skip { tolerance });
+            let definition = schedule.checked(1_000).unwrap().2;
+            assert_eq!(definition.as_read().unwrap(), definition);
+        }
+    }
+
+    #[test]
     fn a_stored_definition_reads_back() {
         let whole = ping().cron("0 3 * * *").tz("Europe/Paris").missed(Missed::All(5)).overlap(Overlap::Skip);
         let whole = whole.jitter(Duration::from_millis(1_500)).starts(at(1)).ends(at(9)).max_runs(3);
         for definition in [whole.checked(1_000).unwrap().2, definition("@daily")] {
-            let bytes = crate::codec::encode(&definition).unwrap();
-            assert_eq!(crate::codec::decode::<Definition>(&bytes).unwrap(), definition);
+            let bytes = codec::encode(&definition).unwrap();
+            assert_eq!(codec::decode::<Definition>(&bytes).unwrap(), definition);
             let again = Schedule::stored(&"ping".parse().unwrap(), &Shard::of(Default::default()), definition.clone());
             assert_eq!(again.checked(0).unwrap().2, definition, "also where its arguments exceed a new limit");
         }

@@ -80,7 +80,7 @@ impl Template {
         })
     }
 
-    /// The job of a tick: always the same, so that making it twice makes one.
+    /// The job of a tick: always the same in an era, so that making it twice makes one.
     ///
     /// # Errors
     /// The envelope is one of a newer program.
@@ -89,9 +89,10 @@ impl Template {
         shard: &Shard,
         name: &ScheduleName,
         tick: Timestamp,
+        era: u32,
         jitter: Duration,
     ) -> Result<NewJob, String> {
-        let id = tick_id(shard, name, tick);
+        let id = tick_id(shard, name, tick, era);
         let late = spread(jitter, id);
         let mut job = self.job(id, name, tick)?;
         job.when = When::At(tick + Duration::from_micros(self.delay) + late);
@@ -121,13 +122,15 @@ impl Template {
     }
 }
 
-/// The id of the job of a tick: a UUIDv7 made at the tick, whose random bits follow from schedule and tick.
-fn tick_id(shard: &Shard, name: &ScheduleName, tick: Timestamp) -> JobId {
+/// The id of the job of a tick: a UUIDv7 made at the tick, whose random bits follow from schedule, tick and era.
+fn tick_id(shard: &Shard, name: &ScheduleName, tick: Timestamp, era: u32) -> JobId {
     const VERSION: u128 = 7 << 76;
     const VARIANT: u128 = 0b10 << 62;
     let millis = u128::from(tick.as_micros().unsigned_abs() / 1_000);
     let base = JobId::from_u128(millis << 80 | VERSION | VARIANT);
-    let word = [name.as_str().as_bytes(), &tick.as_micros().to_be_bytes()].concat();
+    let era = era.to_be_bytes();
+    let era = if era == [0; 4] { &[][..] } else { &era };
+    let word = [name.as_str().as_bytes(), &tick.as_micros().to_be_bytes(), era].concat();
     let id = derived(base, &word, shard);
     // The twelve random bits of the first half.
     let more = hash(&[&word, shard.to_string().as_bytes(), b"queue.tick"]) >> 52;
@@ -157,14 +160,16 @@ mod tests {
         let call = definition("* * * * *").call;
         let tick = |n: i64| Timestamp::from_micros(1_700_000_000_000_000 + n);
         let name = |text: &str| text.parse::<ScheduleName>().unwrap();
-        let id =
-            |queue: &str, text: &str, n| call.at_tick(&shard(queue), &name(text), tick(n), Duration::ZERO).unwrap().id;
+        let in_era = |era, queue: &str, text: &str, n| {
+            call.at_tick(&shard(queue), &name(text), tick(n), era, Duration::ZERO).unwrap().id
+        };
+        let id = |queue: &str, text: &str, n| in_era(0, queue, text, n);
         let mut ids = BTreeSet::new();
         for queue in ["a", "b"] {
             for text in ["x", "y", "ax"] {
                 for n in [0, 1, 999, 1_000, 60_000_000] {
                     assert_eq!(id(queue, text, n), id(queue, text, n));
-                    assert!(ids.insert(id(queue, text, n)));
+                    assert!((0..3).all(|era| ids.insert(in_era(era, queue, text, n))));
                     assert_eq!(id(queue, text, n).home_tag(), shard(queue).tag());
                     assert_eq!(id(queue, text, n).made_at().as_micros(), tick(n).as_micros() / 1_000 * 1_000);
                 }
@@ -181,7 +186,7 @@ mod tests {
         let late: Vec<u64> = (0..1_000)
             .map(|n| {
                 let tick = Timestamp::from_micros(1_700_000_000_000_000) + most * n;
-                let job = call.at_tick(&shard("a"), &"x".parse().unwrap(), tick, most).unwrap();
+                let job = call.at_tick(&shard("a"), &"x".parse().unwrap(), tick, 0, most).unwrap();
                 job.when.resolve(Timestamp::EPOCH).since(tick).as_secs()
             })
             .collect();

@@ -15,7 +15,7 @@ impl Client {
     /// differs nothing is changed, and a tick that is to come stays as long as the times are the same.
     ///
     /// What a worker's code defines under this name is changed until the [revision](Schedule::revision) there rises. One
-    /// that is paused stays so.
+    /// that is paused stays so; one that was removed begins anew.
     ///
     /// ```
     /// # use queue_core::{Call, Client, Context, Task, TaskError};
@@ -48,7 +48,8 @@ impl Client {
         change(self, &shard, &name, |stored, now| {
             let entry = match stored {
                 None => Entry::new(definition.clone(), Source::RunTime(None), now),
-                Some(entry) if entry.definition == definition && !is_removed(&entry) => return Ok((Becomes::Same, ())),
+                Some(entry) if is_removed(&entry) => entry.put_anew(definition.clone(), now),
+                Some(entry) if entry.definition == definition => return Ok((Becomes::Same, ())),
                 Some(entry) => {
                     let source = Source::RunTime(entry.source.revision());
                     entry.redefined(definition.clone(), source, now)
@@ -210,21 +211,26 @@ impl ScheduleHandle {
     /// # Cancel safety
     /// Dropped, the job may have been enqueued or not.
     pub async fn run_now(&self) -> Result<JobId, ScheduleError> {
-        let (id, admissions) = self
+        let ((id, before), admissions) = self
             .changed(|mut entry, now, shard, name| {
                 let job = entry.definition.call.now(shard, name, now);
                 let job = job.map_err(|why| ScheduleError::new(&self.name, Kind::Unreadable(why)))?;
                 let id = job.id;
-                entry.last_job = Some(id);
-                Ok((Becomes::Entry(Box::new(entry), vec![job]), id))
+                let before = entry.last_job.replace(id);
+                Ok((Becomes::Entry(Box::new(entry), vec![job]), (id, before)))
             })
             .await?;
-        Ok(match admissions.first() {
-            Some(Admission::Existing(other, _) | Admission::Rejected(other, _) | Admission::Replaced(other, _)) => {
-                *other
+        let Some(other) = admissions.first().and_then(|admission| admission.kept_out_by()) else { return Ok(id) };
+        self.change(|mut entry, _, _, _| {
+            if entry.last_job != Some(id) {
+                return Ok((Becomes::Same, ()));
             }
-            _ => id,
+            entry.last_job = before;
+            Ok((Becomes::Entry(Box::new(entry), Vec::new()), ()))
         })
+        .await
+        .unwrap_or_else(|error| tracing::debug!(%error, "a job that was kept out stays noted"));
+        Ok(other)
     }
 
     /// Changes what is stored of it, which must be there.

@@ -7,6 +7,7 @@ use queue_storage::storage::{
 
 use crate::client::Client;
 use crate::periodic::{Entry, Kind, ScheduleError};
+use crate::taken::Taken;
 
 /// How often a change is tried anew that others came before.
 const TRIES: u32 = 100;
@@ -51,8 +52,10 @@ pub(crate) async fn change<T>(
         };
         let mut change = ScheduleChange::new(name.clone(), version, to);
         change.jobs = jobs;
+        let taken: Vec<_> = change.jobs.iter().map(Taken::of).collect();
         let mut ticked = client.storage().tick(shard, &[change]).await.map_err(failed)?;
         if let Some(Changed::Applied(admissions)) = ticked.changed.pop() {
+            client.tell_taken(shard, &taken, &admissions);
             client.run_inline(shard).await.map_err(failed)?;
             return Ok((answer, admissions));
         }

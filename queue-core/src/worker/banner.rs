@@ -1,4 +1,4 @@
-//! What a worker says of itself in the log when it starts.
+//! What a worker says of itself: in the log when it starts, and to whoever asks.
 
 use std::fmt;
 
@@ -21,13 +21,9 @@ pub(super) fn show(engine: &Engine, lines: &[Line], schedules: &[Defined]) {
         "worker starts"
     );
     for one in schedules {
-        let Defined { name, shard, definition, revision } = one;
-        tracing::info!(
-            "  schedule {name} ({} in queue {shard}, {}, revision {revision})",
-            definition.call.task,
-            definition.timing
-        );
-        if !lines.iter().any(|line| line.shard == *shard) {
+        tracing::info!("  schedule {}", Timed(one));
+        let Defined { name, shard, .. } = one;
+        if !ticks(lines, one) {
             tracing::warn!(
                 schedule = %name, queue = %shard,
                 "this worker does not serve the schedule's queue: it ticks where a worker does; add `.queue({:?})`",
@@ -37,7 +33,7 @@ pub(super) fn show(engine: &Engine, lines: &[Line], schedules: &[Defined]) {
     }
     for task in engine.registry.tasks() {
         tracing::info!("  task {}", Described(task));
-        if !lines.iter().any(|line| line.shard.queue.as_str() == task.options.queue) {
+        if !serves(lines, task) {
             tracing::warn!(
                 task = task.name,
                 queue = task.options.queue,
@@ -45,6 +41,85 @@ pub(super) fn show(engine: &Engine, lines: &[Line], schedules: &[Defined]) {
                 task.options.queue
             );
         }
+    }
+}
+
+fn serves(lines: &[Line], task: &Registered) -> bool {
+    lines.iter().any(|line| line.shard.queue.as_str() == task.options.queue)
+}
+
+fn ticks(lines: &[Line], schedule: &Defined) -> bool {
+    lines.iter().any(|line| line.shard == schedule.shard)
+}
+
+/// A worker in lines for people: what [`Worker::description`](crate::Worker::description) returns.
+///
+/// ```text
+/// storage      memory:
+/// queues       mail, default (weight 3), reports (weight 1)
+/// concurrency  20
+/// lease        10s
+///   task send_email (queue mail, priority 100, 3 retries, timeout 90s)
+///   schedule nightly-cleanup (cleanup in queue default, cron 0 3 * * *, revision 1)
+/// ```
+#[derive(Clone, Copy)]
+pub struct Description<'a> {
+    engine: &'a Engine,
+    lines: &'a [Line],
+    schedules: &'a [Defined],
+}
+
+impl<'a> Description<'a> {
+    pub(super) fn new(engine: &'a Engine, lines: &'a [Line], schedules: &'a [Defined]) -> Self {
+        Self { engine, lines, schedules }
+    }
+
+    fn queues(&self) -> String {
+        let weighted = |line: &Line| self.lines.iter().filter(|other| other.tier == line.tier).count() > 1;
+        let queues = self.lines.iter().map(|line| match weighted(line) {
+            true => format!("{} (weight {})", line.shard, line.weight),
+            false => line.shard.to_string(),
+        });
+        queues.collect::<Vec<_>>().join(", ")
+    }
+}
+
+impl fmt::Display for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let config = &self.engine.config;
+        writeln!(f, "storage      {}", self.engine.client.location())?;
+        writeln!(f, "queues       {}", self.queues())?;
+        writeln!(f, "concurrency  {}", config.concurrency)?;
+        write!(f, "lease        {:?}", config.lease.length)?;
+        for task in self.engine.registry.tasks() {
+            let elsewhere = if serves(self.lines, task) { "" } else { ": not served here" };
+            write!(f, "\n  task {}{elsewhere}", Described(task))?;
+        }
+        for one in self.schedules {
+            let elsewhere = match (config.periodic, ticks(self.lines, one)) {
+                (false, _) => ": periodic is off here",
+                (true, false) => ": not served here",
+                (true, true) => "",
+            };
+            write!(f, "\n  schedule {}{elsewhere}", Timed(one))?;
+        }
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Description<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        fmt::Display::fmt(self, f)
+    }
+}
+
+/// `nightly-cleanup (cleanup in queue default, cron 0 3 * * *, revision 1)`
+struct Timed<'a>(&'a Defined);
+
+impl fmt::Display for Timed<'_> {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Defined { name, shard, definition, revision } = self.0;
+        write!(f, "{name} ({} in queue {shard}, {}, revision {revision})", definition.call.task, definition.timing)
     }
 }
 

@@ -10,19 +10,26 @@ use queue_storage::storage::LeaseTerms;
 
 use super::Worker;
 use super::courier::Desk;
+use super::hooks::{Hooks, WorkerContext};
 use super::line;
+use super::readiness::Progress;
 use super::slots::Slots;
 use crate::call::Call;
 use crate::classes::Classes;
 use crate::client::Client;
+use crate::context::Context;
 use crate::data::{Data, DataMap};
 use crate::engine::{DeathHook, Engine, Immediate, Registry, WorkerConfig};
+use crate::events::{Event, Handler, IntoKinds};
 use crate::facts::DeadLetter;
 use crate::handler::Registered;
 use crate::keeper::reconciler::Defined;
 use crate::list::TaskList;
+use crate::middleware::{After, Before, Middleware, RunEnd};
 use crate::periodic::{IntoCron, Schedule};
+use crate::redact::Redact;
 use crate::task::Task;
+use crate::task_error::{BoxError, TaskError};
 
 /// Builds a [`Worker`].
 #[must_use = "a builder does nothing until `.build()`"]
@@ -36,7 +43,9 @@ pub struct WorkerBuilder {
     twice: Vec<&'static str>,
     queues: Vec<(String, Option<u32>)>,
     hook: DeathHook,
+    handlers: Vec<Handler>,
     schedules: Vec<Schedule>,
+    hooks: Hooks,
 }
 
 impl WorkerBuilder {
@@ -51,7 +60,9 @@ impl WorkerBuilder {
             twice: Vec::new(),
             queues: Vec::new(),
             hook: DeathHook::default(),
+            handlers: Vec::new(),
             schedules: Vec::new(),
+            hooks: Hooks::default(),
         }
     }
 
@@ -106,6 +117,13 @@ impl WorkerBuilder {
     /// each gets its weight's share. At least 1.
     pub fn queue_weighted(mut self, name: impl Into<String>, weight: u32) -> Self {
         self.queues.push((name.into(), Some(weight)));
+        self
+    }
+
+    /// Forgets the queues it was told so far, so that those named from here on are all it serves: for settings that come
+    /// after those of the code, from a command line say.
+    pub fn no_queues(mut self) -> Self {
+        self.queues.clear();
         self
     }
 
@@ -264,6 +282,113 @@ impl WorkerBuilder {
         self
     }
 
+    /// Calls `act` for each event of these kinds, one or several, that this worker makes happen, or its client, clones of that
+    /// among them: what they enqueue. To hear of what other processes do, see [`Client::events`](crate::Client::events).
+    ///
+    /// Only when it is true in the storage, on a task of its own, one event after the other in their order, and never twice;
+    /// a worker that is killed in between calls nobody. A handler that panics is logged, one that is slow holds up nobody: once it is
+    /// 1,024 events behind it misses the oldest. For what may take long, spawn a task in it. A worker that stops waits a
+    /// few seconds for its handlers.
+    ///
+    /// ```
+    /// # use queue_core::{Client, EventKind, Worker};
+    /// let builder = Worker::builder(&Client::memory()).on([EventKind::Failed, EventKind::Died], |event| async move {
+    ///     eprintln!("{}: {:?} of `{:?}`: {:?}", event.kind, event.job, event.task, event.error);
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on<F: Future<Output = ()> + Send + 'static>(
+        mut self,
+        kinds: impl IntoKinds,
+        act: impl Fn(Event) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.handlers.push(Handler::new(&kinds.into_kinds(), act));
+        self
+    }
+
+    /// Lets each run pass `middleware`, within those that were added before. What tasks enqueue passes those of the
+    /// client that the worker is built on ([`Client::with_middleware`]).
+    pub fn middleware(mut self, middleware: impl Middleware) -> Self {
+        self.config.middleware = self.config.middleware.with(middleware);
+        self
+    }
+
+    /// Acts before each run, within it: an error ends the run, as if the task had returned it. A [`Middleware`] made of
+    /// a closure, in one order with the others.
+    ///
+    /// ```
+    /// # use queue_core::{Client, TaskError, Worker};
+    /// let builder = Worker::builder(&Client::memory()).before_run(|ctx| async move {
+    ///     ctx.header("tenant").map(drop).ok_or_else(|| TaskError::fatal("this job has no tenant"))
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn before_run<F: Future<Output = Result<(), TaskError>> + Send + 'static>(
+        self,
+        act: impl Fn(Context) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.middleware(Before(act))
+    }
+
+    /// Acts after each run that ended by itself: it succeeded, failed, was refused further in, or panicked. A [`Middleware`]
+    /// made of a closure, in one order with the others; so of a run that is cut off (it took too long, its lease is lost,
+    /// its worker stops, it was cancelled and went on) it hears nothing.
+    ///
+    /// ```
+    /// # use queue_core::{Client, RunEnd, Worker};
+    /// let builder = Worker::builder(&Client::memory()).after_run(|ctx, end| async move {
+    ///     if let RunEnd::Failed { failure, .. } = end {
+    ///         eprintln!("attempt {} of {}: {failure}", ctx.attempt(), ctx.id());
+    ///     }
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn after_run<F: Future<Output = ()> + Send + 'static>(
+        self,
+        act: impl Fn(Context, RunEnd) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.middleware(After(act))
+    }
+
+    /// Acts when the worker starts: before it is known to anyone, stores schedules and claims its first job. Several act
+    /// in order. When one fails or panics the worker does not start, and whoever runs it gets the error
+    /// ([`WorkerError::is_start`](crate::WorkerError::is_start)); when the worker is asked to stop meanwhile, it is dropped.
+    ///
+    /// ```
+    /// # use queue_core::{Client, Worker};
+    /// let builder = Worker::builder(&Client::memory()).on_start(|worker| async move {
+    ///     worker.client().ping().await?;
+    ///     println!("worker {} starts", worker.id());
+    ///     Ok(())
+    /// });
+    /// # let _ = builder;
+    /// ```
+    pub fn on_start<F: Future<Output = Result<(), BoxError>> + Send + 'static>(
+        mut self,
+        act: impl Fn(WorkerContext) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.at_start(act);
+        self
+    }
+
+    /// Acts when a worker that had started has stopped: its last job has ended, or was given up, and it has said goodbye.
+    /// Several act in order, each whatever became of those before; a failure or a panic is logged. All of them together
+    /// have 5 s.
+    pub fn on_stop<F: Future<Output = Result<(), BoxError>> + Send + 'static>(
+        mut self,
+        act: impl Fn(WorkerContext) -> F + Send + Sync + 'static,
+    ) -> Self {
+        self.hooks.at_stop(act);
+        self
+    }
+
+    /// Logs what jobs are called with: as field `args` of the event `task_started`, as JSON, cut to 1,024 bytes, without what
+    /// `redact` takes out. Default not at all.
+    pub fn log_arguments(mut self, redact: Redact) -> Self {
+        self.config.log_arguments = Some(redact);
+        self
+    }
+
     /// The worker.
     ///
     /// On an immediate client it becomes the one whose tasks run inside `enqueue`.
@@ -288,10 +413,13 @@ impl WorkerBuilder {
         }
         let (registry, data) = (Arc::new(registry.judging_by(self.classes)), Arc::new(self.data));
         let engine = Engine::new(WorkerId::generate(), self.client, self.config, registry, data, self.hook);
+        engine.client.teller().add(self.handlers.into_iter().map(|handler| handler.of_worker(engine.id)));
         engine.client.attach(Arc::new(Immediate::of(&engine)));
         let slots = Slots::new(engine.config.concurrency, lines.iter().map(|line| (line.tier, line.weight)));
         let desks = lines.iter().map(|_| Desk::default()).collect();
-        Ok(Worker { engine: Arc::new(engine), lines, slots: Arc::new(slots), desks, schedules })
+        let progress = Progress::starting();
+        let (slots, hooks) = (Arc::new(slots), self.hooks);
+        Ok(Worker { engine: Arc::new(engine), lines, slots, desks, schedules, progress, hooks })
     }
 }
 

@@ -20,7 +20,7 @@ use super::outbox::Outbox;
 use super::slots::Slots;
 use super::suspects;
 use crate::engine::executor::{self, Executed};
-use crate::engine::{Backoff, Engine, died, dies};
+use crate::engine::{Backoff, Engine, RunFacts, died};
 use crate::keeper::ticker::Bell;
 
 /// One shard of a worker.
@@ -75,14 +75,14 @@ impl Lane {
             if self.stop.is_cancelled() {
                 self.claiming = None;
             }
-            if let Some(call) = self.compose(&mut next, &mut permit) {
-                let written: Vec<_> = call.settlements.iter().map(|settled| (settled.job, settled.fence)).collect();
-                let dying: Vec<_> = call.settlements.iter().map(dies).collect();
+            if let Some((call, runs)) = self.compose(&mut next, &mut permit) {
                 let stops = self.engine.held.stops.load(Ordering::Acquire);
-                let Some((want, answer)) = self.exchange(call, &listener, &mut next, &mut permit).await else { return };
+                let Some((call, answer)) = self.exchange(call, &listener, &mut next, &mut permit).await else { return };
+                let Exchange { want, settlements, .. } = call;
                 // Until its outcome was written, a job that had ended kept its lease.
-                written.into_iter().for_each(|(id, fence)| self.engine.held.remove(id, fence));
-                self.engine.deaths.tell(&self.engine, died(&dying, &answer));
+                settlements.iter().for_each(|settled| self.engine.held.remove(settled.job, settled.fence));
+                self.engine.deaths.tell(&self.engine, died(&settlements, &answer));
+                self.engine.tell_exchanged(&self.shard, &settlements, &runs, &answer);
                 self.take_in(answer, want, &mut next, permit.take());
                 if stops != self.engine.held.stops.load(Ordering::Acquire) {
                     self.engine.held.missed.notify_one();
@@ -96,10 +96,11 @@ impl Lane {
     }
 
     /// The next exchange, if there is reason for one: something to settle, room to fill, or upkeep that is due.
-    fn compose(&self, next: &mut Next, permit: &mut Option<suspects::Permit>) -> Option<Exchange> {
-        let settlements = self.outbox.take();
+    fn compose(&self, next: &mut Next, permit: &mut Option<suspects::Permit>) -> Option<(Exchange, Vec<RunFacts>)> {
+        let (settlements, runs) = self.outbox.take();
         let stopping = self.stop.is_cancelled();
-        let due = !stopping && is_time(next.look_at, self.engine.clock().now(), self.engine.config.poll_every);
+        let now = self.engine.clock().now();
+        let due = !stopping && is_time(next.look_at, now, self.engine.config.poll_every);
         if due && !next.hungry {
             self.set_hungry(next, true);
         }
@@ -120,11 +121,12 @@ impl Lane {
             }
         };
         next.number += 1;
+        self.bells[self.index].seen(now);
         let (worker, shard, number) = (self.engine.id, self.shard.clone(), next.number);
-        Some(Exchange { worker, shard, number, settlements, want, suspects })
+        Some((Exchange { worker, shard, number, settlements, want, suspects }, runs))
     }
 
-    /// Asks until there is an answer, and returns it with what the answered call wanted. `None` when the worker stops,
+    /// Asks until there is an answer, and returns it with the call that was answered. `None` when the worker stops,
     /// the storage does not answer, and there is nothing to settle any more.
     async fn exchange(
         &mut self,
@@ -132,7 +134,7 @@ impl Lane {
         listener: &Listener,
         next: &mut Next,
         permit: &mut Option<suspects::Permit>,
-    ) -> Option<(u32, Exchanged)> {
+    ) -> Option<(Exchange, Exchanged)> {
         let mut backoff = Backoff::new();
         let mut registered = false;
         loop {
@@ -142,7 +144,7 @@ impl Lane {
                         tracing::info!(storage = %self.engine.client.location(), "the storage answers again");
                         self.set_hungry(next, true);
                     }
-                    return Some((call.want, answer));
+                    return Some((call, answer));
                 }
                 Err(error) => error,
             };
@@ -191,7 +193,9 @@ impl Lane {
         if self.stop.is_cancelled() {
             // What was claimed while the worker was told to stop goes back unbegun.
             self.slots.give_back(self.index, want);
-            answer.claimed.into_iter().for_each(|job| self.outbox.push(executor::given_back(&job)));
+            for job in answer.claimed {
+                self.outbox.push(executor::given_back(&job), RunFacts::of(&job.job));
+            }
         } else {
             self.slots.give_back(self.index, want.saturating_sub(claimed));
             // A repeat that wanted nothing may bring what its first try claimed: it is run all the same.
@@ -204,7 +208,7 @@ impl Lane {
         }
         let poll = spread(config.poll_every);
         let again = answer.look_again.map_or(poll, |again| again.min(poll));
-        next.look_at = self.engine.clock().now() + again;
+        next.look_at = self.bells[self.index].sooner(self.engine.clock().now() + again);
         if want > 0 {
             // An exchange without room looks at no suspects: it does not know.
             next.suspects_left = answer.suspects_left;
@@ -232,23 +236,31 @@ impl Lane {
         let (outbox, slots) = (Arc::clone(&self.outbox), Arc::clone(&self.slots));
         let (id, fence) = (claimed.job.id, claimed.fence);
         let must_wait = permit.is_none() && claimed.job.suspect && engine.config.lease.crash_limit.is_some();
-        let signals = engine.held.insert(id, claimed.job.shard.clone(), fence);
+        let signals = engine.held.insert(id, claimed.job.task.clone(), claimed.job.shard.clone(), fence);
         self.runs.spawn(async move {
             // A suspect that a repeat brought has no permit yet.
             let permit = if must_wait { until_cut(&engine, &signals.lost).await } else { permit };
-            let Executed { settled, threads } = executor::execute(&engine, claimed, signals.clone()).await;
-            match settled {
-                Some(_) => engine.held.run_ended(id, fence),
-                None => engine.held.remove(id, fence),
+            let shard = claimed.job.shard.clone();
+            let Executed { settled, facts, threads } = executor::execute(&engine, claimed, signals.clone()).await;
+            if settled.is_some() {
+                engine.held.run_ended(id, fence);
+            } else {
+                engine.held.remove(id, fence);
+                engine.tell_stalled(&shard, &facts);
             }
+            let hand_in = async {
+                if let Some(settled) = settled {
+                    outbox.hand_in(&engine, settled, facts, &signals).await;
+                }
+            };
             let Some(threads) = threads else {
                 drop(permit);
                 // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
                 slots.free_one();
-                outbox.hand_in(&engine, settled, &signals).await;
+                hand_in.await;
                 return;
             };
-            outbox.hand_in(&engine, settled, &signals).await;
+            hand_in.await;
             threads.ended(&engine).await;
             drop(permit);
             slots.free_one();
@@ -271,6 +283,9 @@ impl Lane {
             () = listener.changed(), if !stopping => self.set_hungry(next, true),
             _ = changes.changed(), if next.hungry && !stopping => {}
             () = upkeep => {}
+            () = self.bells[self.index].comes(), if !stopping => {
+                next.look_at = self.bells[self.index].sooner(next.look_at);
+            }
             free = suspects::acquire(), if next.suspects_left && !stopping && permit.is_none() => {
                 *permit = free;
                 next.suspects_left = false;

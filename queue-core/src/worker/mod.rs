@@ -4,9 +4,12 @@ mod banner;
 mod builder;
 mod courier;
 mod drain;
+mod error;
+mod hooks;
 mod lane;
 mod line;
 mod outbox;
+mod readiness;
 mod renewer;
 mod running;
 mod slots;
@@ -14,18 +17,26 @@ mod suspects;
 
 use std::fmt;
 use std::future::Future;
+use std::pin::Pin;
 use std::sync::Arc;
 
 use queue_storage::model::{Shard, WorkerId};
 use queue_storage::storage::StorageError;
 
+pub use banner::Description;
 pub use builder::{BuildError, WorkerBuilder};
+pub use error::WorkerError;
+pub use hooks::WorkerContext;
+pub use readiness::Readiness;
 
 use crate::client::Client;
 use crate::engine::{Backoff, Engine, Lingering};
+use crate::events::EventKind;
 use crate::keeper::reconciler::Defined;
 use courier::Desk;
+use hooks::Hooks;
 use line::Line;
+use readiness::Progress;
 use renewer::Renewer;
 use running::Running;
 use slots::Slots;
@@ -54,6 +65,8 @@ pub struct Worker {
     desks: Arc<[Desk]>,
     /// What its code defines.
     schedules: Arc<[Defined]>,
+    progress: Progress,
+    hooks: Hooks,
 }
 
 impl Worker {
@@ -87,6 +100,28 @@ impl Worker {
         self.engine.lingering.clone()
     }
 
+    /// How far it has come, to be asked while it runs: whether the storage knows it, whether it stops.
+    #[must_use]
+    pub fn readiness(&self) -> Readiness {
+        self.progress.readiness()
+    }
+
+    /// What it is: its storage, its queues, its tasks and its schedules, in lines for people.
+    ///
+    /// ```
+    /// # use queue_core::{Client, Context, Task, TaskError, TaskList, Worker};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Add;
+    /// # impl Task for Add { type Output = (); const NAME: &'static str = "add";
+    /// #   async fn run(self, _: Context) -> Result<(), TaskError> { Ok(()) } }
+    /// let worker = Worker::builder(&Client::memory()).tasks(TaskList::new().with::<Add>()).build()?;
+    /// assert!(worker.description().to_string().contains("  task add (queue default, "));
+    /// # Ok::<(), queue_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn description(&self) -> Description<'_> {
+        Description::new(&self.engine, &self.lines, &self.schedules)
+    }
+
     /// Runs jobs until the process is asked to stop: SIGTERM or ctrl-c.
     ///
     /// From then on the process does not end by these signals any more, for tokio keeps them once anyone has listened: a
@@ -97,7 +132,7 @@ impl Worker {
     ///
     /// # Cancel safety
     /// As [`run_until`](Self::run_until).
-    pub async fn run(self) -> Result<(), StorageError> {
+    pub async fn run(self) -> Result<(), WorkerError> {
         self.run_until(shutdown_signal()).await
     }
 
@@ -122,7 +157,7 @@ impl Worker {
     ///
     /// # Cancel safety
     /// As [`run_until`](Self::run_until).
-    pub async fn run_until_drained(self) -> Result<(), StorageError> {
+    pub async fn run_until_drained(self) -> Result<(), WorkerError> {
         let drained = self.drained();
         let ended = async {
             tokio::select! {
@@ -153,24 +188,69 @@ impl Worker {
     /// While the storage does not answer it goes on trying.
     ///
     /// # Errors
-    /// The system gives no thread for renewing leases, or the storage refuses the worker for good.
+    /// The system gives no thread for renewing leases, the storage refuses the worker for good, or what is to be done
+    /// [when it starts](WorkerBuilder::on_start) failed.
     ///
     /// # Cancel safety
     /// Dropping the future drops running jobs where they are. Their leases run out, and others take them over as if the
     /// process had died. To stop well, let `shutdown` become ready instead.
-    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), StorageError> {
+    pub async fn run_until(self, shutdown: impl Future<Output = ()>) -> Result<(), WorkerError> {
+        self.run_until_or(shutdown, std::future::pending()).await
+    }
+
+    /// The same, with a way to cut the grace short: when `at_once` is ready after `shutdown`, what still runs is dropped
+    /// at its next await and given back, as if the grace were over. Alone, `at_once` changes nothing.
+    ///
+    /// ```
+    /// # use queue_core::{BoxError, Worker};
+    /// # async fn run(worker: Worker) -> Result<(), BoxError> {
+    /// let asked = async || { let _ = tokio::signal::ctrl_c().await; };
+    /// // Asked once it lets jobs finish, asked twice it stops.
+    /// worker.run_until_or(asked(), asked()).await?;
+    /// # Ok(()) }
+    /// ```
+    ///
+    /// # Errors
+    /// As [`run_until`](Self::run_until).
+    ///
+    /// # Cancel safety
+    /// As [`run_until`](Self::run_until).
+    pub async fn run_until_or(
+        self,
+        shutdown: impl Future<Output = ()>,
+        at_once: impl Future<Output = ()>,
+    ) -> Result<(), WorkerError> {
         banner::show(&self.engine, &self.lines, &self.schedules);
+        tokio::pin!(shutdown);
+        let about = WorkerContext::new(&self.engine, self.lines.iter().map(|line| line.shard.clone()));
+        tokio::select! {
+            biased;
+            started = self.hooks.started(&about) => started?,
+            () = &mut shutdown => return Ok(()),
+        }
+        let ended = self.serve(shutdown, at_once).await;
+        self.hooks.stopped(&about).await;
+        ended
+    }
+
+    async fn serve(
+        &self,
+        mut shutdown: Pin<&mut impl Future<Output = ()>>,
+        at_once: impl Future<Output = ()>,
+    ) -> Result<(), WorkerError> {
         if self.engine.client.is_immediate() {
             tracing::info!("immediate mode: jobs run inside `enqueue`, this worker only waits to be stopped");
+            self.progress.ready();
             shutdown.await;
             return Ok(());
         }
-        tokio::pin!(shutdown);
         let shards: Arc<[Shard]> = self.lines.iter().map(|line| line.shard.clone()).collect();
+        self.engine.client.teller().stay_here();
         tokio::select! {
             // In this order: whoever sees the worker may ask it to stop, so by then it listens for that.
             biased;
             () = &mut shutdown => {
+                self.progress.draining();
                 self.forget().await;
                 return Ok(());
             }
@@ -178,15 +258,18 @@ impl Worker {
         }
         let no_thread = |error| StorageError::unavailable("no thread for renewing leases").because(error);
         let renewer = Renewer::start(Arc::clone(&self.engine), &shards).map_err(no_thread)?;
+        self.engine.tell_worker(EventKind::WorkerStarted, None);
         let mut running = Running::start(&self.engine, &self.slots, &self.desks, &shards);
         if self.engine.config.periodic {
             running.keep_time(&self.engine, &shards, &self.schedules);
         }
+        self.progress.ready();
         tokio::select! {
             () = shutdown => {}
             () = running.broken() => {}
         }
-        running.stop(&self.engine).await;
+        self.progress.draining();
+        running.stop(&self.engine, at_once).await;
         drop(renewer);
         Ok(())
     }

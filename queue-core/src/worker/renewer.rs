@@ -7,7 +7,7 @@ use std::time::Duration;
 
 use futures_util::future::select_all;
 use queue_storage::model::Shard;
-use queue_storage::storage::{Listener, MAX_RENEWALS, Renewal, Topic};
+use queue_storage::storage::{Listener, MAX_RENEWALS, Renewal, Renewed, Topic};
 use tokio_util::sync::CancellationToken;
 
 use crate::engine::{Engine, Word};
@@ -132,6 +132,10 @@ async fn renew(engine: &Engine, shard: &Shard, words: &[Word]) -> bool {
     }
     let answered = answers.is_ok();
     let answers = answers.unwrap_or_default();
+    // Told first: once a run's last word is sent its end may be told.
+    let heard = words.iter().zip(&answers).filter(|(_, answer)| **answer != Renewed::Lost);
+    let heard = heard.filter_map(|(word, _)| Some((word.0, word.2.clone()?, engine.held.task_of(word)?)));
+    engine.tell_progress(shard, heard.map(|(id, progress, task)| (id, task, progress)).collect());
     for (index, word) in words.iter().enumerate() {
         engine.held.answered(word, answers.get(index).copied());
     }

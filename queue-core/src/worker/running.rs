@@ -12,9 +12,10 @@ use super::lane::Lane;
 use super::outbox::Outbox;
 use super::slots::Slots;
 use crate::engine::Engine;
-use crate::keeper::pruner;
+use crate::events::EventKind;
 use crate::keeper::reconciler::{self, Defined};
 use crate::keeper::ticker::{self, Bell};
+use crate::keeper::{pruner, sentry};
 
 /// The tasks of a running worker. Dropped, they end where they are.
 pub(super) struct Running {
@@ -67,6 +68,7 @@ impl Running {
         }
         let mut keepers = JoinSet::new();
         keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
+        keepers.spawn(sentry::watch_for_ever(Arc::clone(engine), Arc::clone(shards)));
         Self { lanes, keepers, couriers, bells, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
     }
 
@@ -96,9 +98,11 @@ impl Running {
         self.runs.wait().await;
     }
 
-    /// Stops in order: claim no more, wait for the grace, cut, settle what has ended, say goodbye.
-    pub(super) async fn stop(mut self, engine: &Engine) {
+    /// Stops in order: claim no more, wait for the grace or until it must be at once, cut, settle what has ended, say
+    /// goodbye.
+    pub(super) async fn stop(mut self, engine: &Engine, at_once: impl Future<Output = ()>) {
         tracing::info!(running = engine.held.len(), grace = ?engine.config.grace, "worker stops: claiming no more");
+        engine.tell_worker(EventKind::WorkerDraining, None);
         self.stop.cancel();
         self.keepers.abort_all();
         self.claiming.close();
@@ -106,6 +110,10 @@ impl Running {
         tokio::select! {
             () = self.ended(engine) => {}
             () = engine.sleep(engine.config.grace) => engine.cut.cancel(),
+            () = at_once => {
+                tracing::warn!(running = engine.held.len(), "worker stops at once: what runs is dropped and given back");
+                engine.cut.cancel();
+            }
         }
         tokio::select! {
             () = self.ended(engine) => {}
@@ -117,7 +125,9 @@ impl Running {
         let farewell = async {
             while self.lanes.join_next().await.is_some() {}
             let goodbye = engine.storage().deregister(engine.id).await;
+            engine.tell_worker(EventKind::WorkerStopped, None);
             engine.deaths.told().await;
+            engine.client.teller().told().await;
             goodbye
         };
         tokio::select! {
@@ -130,6 +140,7 @@ impl Running {
                 tracing::warn!("the storage does not answer: outcomes not written are lost, their jobs will run again");
             }
         }
+        engine.client.teller().forget(engine.id);
         self.couriers.abort_all();
         tracing::info!(worker = %engine.id, "worker stopped");
     }

@@ -1,0 +1,64 @@
+//! Calls on their way through a client's middleware.
+
+use std::future::Future;
+
+use async_trait::async_trait;
+
+use super::error::Cause;
+use crate::client::Client;
+use crate::draft::Draft;
+use crate::middleware::{Chain, NextEnqueue, Outgoing, Store};
+use crate::task_error::BoxError;
+
+/// What is done with calls that have passed.
+pub(super) trait Verb: Send {
+    /// What the storage said.
+    type Answer: Send;
+
+    fn store(&self, client: &Client, calls: &[Outgoing]) -> impl Future<Output = Result<Self::Answer, Cause>> + Send;
+}
+
+/// The innermost part of a way. It keeps what the storage said from those who pass it on.
+struct Innermost<'a, V: Verb> {
+    client: &'a Client,
+    verb: V,
+    answer: Option<Result<V::Answer, Cause>>,
+}
+
+#[async_trait]
+impl<V: Verb + Sync> Store for Innermost<'_, V> {
+    async fn store(&mut self, calls: &mut [Outgoing]) -> Result<(), BoxError> {
+        let answer = self.verb.store(self.client, calls).await;
+        let said = answer.as_ref().map(|_| ()).map_err(|cause| cause.to_string().into());
+        self.answer = Some(answer);
+        said
+    }
+}
+
+impl Client {
+    /// Lets calls pass and does with them then what the verb says, unless they are refused.
+    pub(super) async fn pass<V: Verb + Sync>(
+        &self,
+        chain: &Chain,
+        drafts: Vec<Draft>,
+        verb: V,
+    ) -> Result<V::Answer, Cause> {
+        let mut calls: Vec<_> = drafts.into_iter().map(|draft| Outgoing { draft }).collect();
+        let mut innermost = Innermost { client: self, verb, answer: None };
+        let passed = NextEnqueue::new(chain, &mut innermost).run(&mut calls).await;
+        match (innermost.answer, passed) {
+            (Some(Ok(answer)), passed) => {
+                if let Err(error) = passed {
+                    tracing::warn!(error, "a middleware failed when the calls were stored: they stay stored");
+                }
+                Ok(answer)
+            }
+            (Some(Err(cause)), _) => Err(cause),
+            (None, passed) => {
+                let why = passed.err().unwrap_or_else(|| "it did not go on".into());
+                let task = calls.first().map_or("", |call| call.draft.task);
+                Err(Cause::Refused { task, calls: calls.len(), why: why.into() })
+            }
+        }
+    }
+}
