@@ -1,0 +1,106 @@
+//! What probes ask.
+
+use http::StatusCode;
+use queue_core::{Counts, QueueName, StorageError};
+use serde_json::{Value, json};
+
+use crate::answer::{Answer, Reply};
+use crate::route::Kind::{Count, Text};
+use crate::route::{Asked, Field, field};
+use crate::view::scheduled;
+use crate::web::Web;
+
+/// The guide's words for too many pending jobs.
+const BACKLOG: &str = "Queue backlog too large";
+
+pub(crate) const STATUS: &[Field] = &[field("status", Text)];
+pub(crate) const UNREADY: &[Field] = &[field("status", Text), field("reason", Text)];
+pub(crate) const TASKS: &[Field] =
+    &[field("status", Text), field("pending_tasks", Count), field("scheduled_tasks", Count)];
+pub(crate) const TASKS_UNHEALTHY: &[Field] = &[
+    field("status", Text),
+    field("reason", Text),
+    field("pending_tasks", Count).optional(),
+    field("scheduled_tasks", Count).optional(),
+];
+pub(crate) const QUEUE: &[Field] = &[field("status", Text), field("pending", Count), field("scheduled", Count)];
+pub(crate) const QUEUE_UNHEALTHY: &[Field] = &[
+    field("status", Text),
+    field("reason", Text),
+    field("pending", Count).optional(),
+    field("scheduled", Count).optional(),
+];
+
+/// The process answers. It asks nobody else: a storage that is away is no reason to start this process again.
+pub(crate) async fn alive(_: Asked) -> Reply {
+    Ok(Answer::ok(json!({ "status": "alive" })))
+}
+
+pub(crate) async fn ready(asked: Asked) -> Reply {
+    let web = &asked.web;
+    let checked = web.settings.checks.iter().try_for_each(|check| check());
+    let ready = match checked {
+        Ok(()) => in_time(web, web.client.ping()).await,
+        Err(reason) => Err(reason),
+    };
+    Ok(match ready {
+        Ok(()) => Answer::ok(json!({ "status": "ready" })),
+        Err(reason) => unwell(json!({ "status": "unready", "reason": reason })),
+    })
+}
+
+pub(crate) async fn tasks(asked: Asked) -> Reply {
+    health(asked, "pending_tasks", "scheduled_tasks").await
+}
+
+pub(crate) async fn queue(asked: Asked) -> Reply {
+    health(asked, "pending", "scheduled").await
+}
+
+async fn health(asked: Asked, pending: &str, scheduled_name: &str) -> Reply {
+    let web = &asked.web;
+    let only = asked.query.queue()?;
+    let counts = match in_time(web, totals(web, only.as_ref())).await {
+        Ok(counts) => counts,
+        Err(reason) => return Ok(unwell(json!({ "status": "unhealthy", "reason": reason }))),
+    };
+    let numbers = [(pending, counts.pending()), (scheduled_name, scheduled(&counts))];
+    let with = |mut body: Value| {
+        numbers.iter().for_each(|(name, number)| body[*name] = json!(number));
+        body
+    };
+    Ok(match counts.pending() > web.settings.health_limit {
+        true => unwell(with(json!({ "status": "unhealthy", "reason": BACKLOG }))),
+        false => Answer::ok(with(json!({ "status": "healthy" }))),
+    })
+}
+
+fn unwell(body: Value) -> Answer {
+    Answer::Json(StatusCode::SERVICE_UNAVAILABLE, body)
+}
+
+/// The counts of a queue, or of all together.
+async fn totals(web: &Web, only: Option<&QueueName>) -> Result<Counts, StorageError> {
+    let storage = web.client.storage();
+    let mut counts = Counts::default();
+    for shard in storage.shards().await? {
+        if only.is_none_or(|queue| *queue == shard.queue) {
+            counts.add(&storage.counts(&shard).await?);
+        }
+    }
+    Ok(counts)
+}
+
+/// What the storage says, or why it says nothing.
+async fn in_time<T>(web: &Web, asking: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
+    let patience = web.settings.health_timeout;
+    let location = || web.client.location();
+    match tokio::time::timeout(patience, asking).await {
+        Ok(Ok(answer)) => Ok(answer),
+        Ok(Err(error)) => {
+            let (location, error) = (location(), error.to_string());
+            Err(if error.contains(&location) { error } else { format!("{location}: {error}") })
+        }
+        Err(_) => Err(format!("{}: no answer within {patience:?}", location())),
+    }
+}
