@@ -1,5 +1,7 @@
 //! From a URL to a client: the only place that knows every storage.
 
+mod env;
+
 use std::fmt;
 use std::sync::Arc;
 
@@ -40,6 +42,37 @@ pub async fn connect(url: &str) -> Result<Client, ConnectError> {
         Some(("sqlite", _)) => sqlite(&format!("sqlite{}", &url["sqlite".len()..])).await,
         _ => Err(ConnectError(Kind::UnknownUrl { url: masked(url) })),
     }
+}
+
+/// Connects to the storage that the environment names, so that one program runs on a file where it is written and on Redis
+/// where it serves.
+///
+/// | variable | means | default |
+/// |---|---|---|
+/// | `QUEUE_URL` | a URL as [`connect`] takes it; wins over all below but `QUEUE_NAMESPACE` | |
+/// | `ENVIRONMENT` | `development`: a SQLite file; `production`: Redis | `development` |
+/// | `QUEUE_DB` | the path of the file, in development | `queue.db` in the working directory |
+/// | `REDIS_HOST` | the host of the server, in production: a name or an address | none: it must be said |
+/// | `REDIS_PORT` | its port | 6379 |
+/// | `REDIS_DB` | the number of its database | 0 |
+/// | `REDIS_USERNAME`, `REDIS_PASSWORD` | who logs in, each as it is, nothing encoded | nobody |
+/// | `REDIS_TLS` | `true` for TLS (feature `redis-tls`) | `false` |
+/// | `QUEUE_NAMESPACE` | keeps applications apart that share a file or a server, unless the URL names one | `queue` |
+///
+/// A variable that is empty counts as not set.
+///
+/// # Errors
+/// [`ConnectError`]: everything that is wrong with the variables, or as [`connect`]. An unknown `ENVIRONMENT` is an error,
+/// so that a slip in it does not put the jobs of production into a file.
+///
+/// ```no_run
+/// # async fn example() -> Result<(), queue::ConnectError> {
+/// let client = queue::connect_from_env().await?;
+/// # let _ = client; Ok(()) }
+/// ```
+pub async fn connect_from_env() -> Result<Client, ConnectError> {
+    let url = env::url(|name| std::env::var_os(name)).map_err(|problems| ConnectError(Kind::Environment(problems)))?;
+    connect(&url).await
 }
 
 #[cfg(feature = "sqlite")]
@@ -102,6 +135,8 @@ enum Kind {
         url: String,
         feature: &'static str,
     },
+    /// Everything that is wrong with the variables.
+    Environment(Vec<String>),
     Storage(StorageError),
 }
 
@@ -142,6 +177,13 @@ impl fmt::Display for ConnectError {
                 "`{url}` needs the feature `{feature}`, which this program was built without: add it to the features of \
                  `queue-jobs` in Cargo.toml"
             ),
+            Kind::Environment(problems) => match &problems[..] {
+                [only] => f.write_str(only),
+                several => {
+                    write!(f, "the environment does not say where the jobs are, for {} reasons:", several.len())?;
+                    several.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
+                }
+            },
             Kind::Storage(error) => error.fmt(f),
         }
     }

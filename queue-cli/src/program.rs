@@ -1,0 +1,325 @@
+//! The program: from the words of the command line to an exit code.
+
+use std::ffi::OsString;
+use std::fmt;
+use std::future::Future;
+use std::path::Path;
+use std::process::ExitCode;
+
+use futures_util::FutureExt as _;
+use futures_util::future::LocalBoxFuture;
+use queue_core::{BoxError, Client, Readiness, Worker, WorkerBuilder};
+use queue_web::{Access, Web};
+use tokio::net::TcpListener;
+use tokio_util::task::AbortOnDropHandle;
+
+use crate::building::{IntoBuilder, NoClient};
+use crate::check;
+use crate::exit::Exit;
+use crate::http1;
+use crate::logging::{self, LogFile};
+use crate::notify::Manager;
+use crate::options::Options;
+use crate::signals::Signals;
+
+type Connect = Box<dyn FnOnce(Option<String>) -> LocalBoxFuture<'static, Result<Client, NoClient>>>;
+type Build = Box<dyn FnOnce(Client) -> LocalBoxFuture<'static, Result<WorkerBuilder, BoxError>>>;
+
+/// A worker as a program: reads the command line, connects, builds the worker, and runs it until it is asked to stop.
+///
+/// ```
+/// # use queue_cli::{Exit, NoClient, Program};
+/// # use queue_core::{Client, Context, Task, TaskError, TaskList, Worker};
+/// # #[derive(serde::Serialize, serde::Deserialize)] struct Add;
+/// # impl Task for Add { type Output = (); const NAME: &'static str = "add";
+/// #   async fn run(self, _: Context) -> Result<(), TaskError> { Ok(()) } }
+/// # #[tokio::main(flavor = "current_thread")] async fn main() {
+/// # let tasks = TaskList::new().with::<Add>();
+/// let connect = async |_url: Option<String>| Ok::<_, NoClient>(Client::memory());
+/// let program = Program::new(connect, |client| Worker::builder(client).tasks(tasks)).args(["--workers", "4", "--check"]);
+/// assert_eq!(program.run().await, Exit::Well);
+/// # }
+/// ```
+#[must_use = "a program does nothing until `.run().await`"]
+pub struct Program {
+    connect: Connect,
+    build: Build,
+    name: Option<String>,
+    version: Option<String>,
+    args: Option<Vec<OsString>>,
+    until: LocalBoxFuture<'static, ()>,
+}
+
+impl Program {
+    /// A program that connects with `connect`, which is given what `--url` says, and runs the worker that `build` returns:
+    /// a [`WorkerBuilder`], or a `Result` of one. What the command line says overrides what `build` has set.
+    pub fn new<B: IntoBuilder>(
+        connect: impl AsyncFnOnce(Option<String>) -> Result<Client, NoClient> + 'static,
+        build: impl FnOnce(&Client) -> B + 'static,
+    ) -> Self {
+        Self::building(connect, async move |client: &Client| build(client))
+    }
+
+    /// The same for a worker that takes awaiting to build: `async |client: &Client| …`.
+    pub fn building<B: IntoBuilder>(
+        connect: impl AsyncFnOnce(Option<String>) -> Result<Client, NoClient> + 'static,
+        build: impl AsyncFnOnce(&Client) -> B + 'static,
+    ) -> Self {
+        Self {
+            connect: Box::new(|url| connect(url).boxed_local()),
+            build: Box::new(|client| async move { build(&client).await.into_builder() }.boxed_local()),
+            name: None,
+            version: None,
+            args: None,
+            until: std::future::pending().boxed_local(),
+        }
+    }
+
+    /// What it is called in its help. Default the name of its file.
+    pub fn name(mut self, name: impl Into<String>) -> Self {
+        self.name = Some(name.into());
+        self
+    }
+
+    /// What `--version` prints: `env!("CARGO_PKG_VERSION")` say. The worker's own version is told with
+    /// [`WorkerBuilder::version`]. Default that of this framework.
+    pub fn version(mut self, version: impl Into<String>) -> Self {
+        self.version = Some(version.into());
+        self
+    }
+
+    /// The words behind the program's name, in place of those of this process.
+    pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
+        self.args = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// A further reason to stop well, beside the signals.
+    pub fn until(mut self, shutdown: impl Future<Output = ()> + 'static) -> Self {
+        self.until = shutdown.boxed_local();
+        self
+    }
+
+    /// Runs it to its end, and leaves the process alone. What goes wrong is written to the standard error or to the log.
+    ///
+    /// From its begin on, TERM and INT do not end the process by themselves any more, for tokio keeps them once anyone has
+    /// listened.
+    ///
+    /// # Cancel safety
+    /// As [`Worker::run_until`].
+    pub async fn run(self) -> Exit {
+        let options = match self.options() {
+            Ok(options) => options,
+            Err(exit) => return exit,
+        };
+        let log = match logging::install(&options, |name| std::env::var_os(name)) {
+            Ok(log) => log,
+            Err(problem) => return refused(&[problem]),
+        };
+        if options.check {
+            let connected = (self.connect)(options.url.clone()).await;
+            return check::check(connected, async |client| Ok(overridden((self.build)(client).await?, &options))).await;
+        }
+        if let Some(file) = &log {
+            eprintln!("logging to {}", shown(file.path()));
+        }
+        match Box::pin(serve(self, &options, log.as_ref())).await {
+            Ok(exit) => exit,
+            Err(failure) => failure.told(log.is_some()),
+        }
+    }
+
+    /// The same as all of `main`: what [`run`](Self::run) comes to is the exit code.
+    ///
+    /// Asked a second time to stop, it ends the process itself, with code 3: a job that keeps its thread would keep the
+    /// process otherwise.
+    ///
+    /// # Cancel safety
+    /// As [`Worker::run_until`].
+    pub async fn main(self) -> ExitCode {
+        let exit = self.run().await;
+        if exit == Exit::AtOnce {
+            std::process::exit(exit.code().into());
+        }
+        exit.into()
+    }
+
+    fn options(&self) -> Result<Options, Exit> {
+        let mut words = std::env::args_os();
+        let own = words.next();
+        let own =
+            own.as_ref().and_then(|path| Path::new(path).file_stem()).map(|name| name.to_string_lossy().into_owned());
+        let name = self.name.clone().or(own).unwrap_or_else(|| "worker".to_owned());
+        let version = self.version.clone().unwrap_or_else(|| format!("(queue {})", env!("CARGO_PKG_VERSION")));
+        let args = self.args.clone().unwrap_or_else(|| words.collect());
+        let options = Options::parse_from(&name, version, args).map_err(|error| {
+            // To whom, if not even this can be written?
+            let _ = error.print();
+            if error.use_stderr() { Exit::Usage } else { Exit::Well }
+        })?;
+        options.or_env(|name| std::env::var_os(name)).map_err(|problems| refused(&problems))
+    }
+}
+
+impl fmt::Debug for Program {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Program").field("name", &self.name).field("args", &self.args).finish_non_exhaustive()
+    }
+}
+
+/// Why it does not run.
+struct Failure {
+    exit: Exit,
+    message: String,
+}
+
+impl Failure {
+    fn of(exit: Exit, error: impl fmt::Display) -> Self {
+        Self { exit, message: error.to_string() }
+    }
+
+    /// Tells the log, and the terminal too if the log is elsewhere.
+    fn told(self, elsewhere: bool) -> Exit {
+        tracing::error!("{}", self.message);
+        if elsewhere {
+            eprintln!("error: {}", self.message);
+        }
+        self.exit
+    }
+}
+
+async fn serve(program: Program, options: &Options, log: Option<&LogFile>) -> Result<Exit, Failure> {
+    let failed = |what: &str, error: &dyn fmt::Display| Failure::of(Exit::Failed, format!("{what}: {error}"));
+    let signals = Signals::listen().map_err(|error| failed("the system gives no signals", &error))?;
+    let _reopening = reopening(log).map_err(|error| failed("the system gives no signals", &error))?;
+    let listener = match options.health_addr {
+        Some(address) => Some(listening(address).await?),
+        None => None,
+    };
+    let shutdown = async {
+        tokio::select! {
+            () = signals.stop.cancelled() => {}
+            () = program.until => {}
+        }
+    }
+    .shared();
+    let made = made(program.connect, program.build, options);
+    let (client, worker) = tokio::select! {
+        biased;
+        () = shutdown.clone() => return Ok(Exit::Well),
+        made = made => made?,
+    };
+    let readiness = worker.readiness();
+    let _health = listener.map(|listener| {
+        let health = health(&client, readiness.clone());
+        let answer = move |request| {
+            let health = health.clone();
+            async move { health.handle(request).await }
+        };
+        AbortOnDropHandle::new(tokio::spawn(http1::serve(listener, answer)))
+    });
+    run(worker, &client, &readiness, shutdown, &signals).await
+}
+
+/// What the health port answers: whether the process lives, and whether its worker takes jobs. Nobody is asked who he is,
+/// so nothing else.
+fn health(client: &Client, readiness: Readiness) -> Web {
+    let ready = move || match () {
+        () if readiness.is_draining() || readiness.is_stopped() => Err("the worker stops".to_owned()),
+        () if readiness.is_ready() => Ok(()),
+        () => Err("the storage does not know the worker yet".to_owned()),
+    };
+    Web::new(client).access(|_| Access::None).ready_when(ready)
+}
+
+/// The client, and the worker on it.
+async fn made(connect: Connect, build: Build, options: &Options) -> Result<(Client, Worker), Failure> {
+    let refused = |error: NoClient| Failure::of(if error.is_usage() { Exit::Usage } else { Exit::Failed }, error);
+    let client = connect(options.url.clone()).await.map_err(refused)?;
+    let builder = build(client.clone()).await.map_err(|error| Failure::of(Exit::Usage, error))?;
+    let worker = overridden(builder, options).build().map_err(|error| Failure::of(Exit::Usage, error))?;
+    Ok((client, worker))
+}
+
+async fn run(
+    worker: Worker,
+    client: &Client,
+    readiness: &Readiness,
+    shutdown: impl Future<Output = ()>,
+    signals: &Signals,
+) -> Result<Exit, Failure> {
+    let manager = Manager::from_env(|name| std::env::var_os(name)).unwrap_or_else(|problem| {
+        tracing::warn!("{problem}");
+        Manager::none()
+    });
+    let location = client.location();
+    let running = worker.run_until_or(shutdown, signals.at_once.cancelled());
+    let ended = tokio::select! {
+        (ended, ()) = async { tokio::join!(running, manager.follow(readiness, &location)) } => ended,
+        () = signals.gone.cancelled() => {
+            tracing::warn!("asked a third time: ending without a word to the storage");
+            return Ok(Exit::AtOnce);
+        }
+    };
+    ended.map_err(|error| Failure::of(Exit::Failed, error))?;
+    Ok(if signals.at_once.is_cancelled() { Exit::AtOnce } else { Exit::Well })
+}
+
+/// The builder with what the command line says, where it says anything.
+fn overridden(mut builder: WorkerBuilder, options: &Options) -> WorkerBuilder {
+    if let Some(kind) = options.worker_type {
+        tracing::info!(
+            "`--worker-type {}` changes nothing: jobs are tokio tasks in this process, as many at once as `--workers` \
+             says, and those that block have threads of their own",
+            format!("{kind:?}").to_lowercase()
+        );
+    }
+    if let Some(workers) = options.workers {
+        builder = builder.concurrency(workers);
+    }
+    if let Some(periodic) = options.periodic() {
+        builder = builder.periodic(periodic);
+    }
+    if let Some(grace) = options.shutdown_timeout {
+        builder = builder.grace(grace);
+    }
+    if !options.queues.is_empty() {
+        builder = builder.no_queues();
+    }
+    options.queues.iter().fold(builder, |builder, served| match served.weight {
+        Some(weight) => builder.queue_weighted(served.name.as_str(), weight),
+        None => builder.queue(served.name.as_str()),
+    })
+}
+
+async fn listening(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
+    let no_port = |error| Failure::of(Exit::Failed, format!("the health port {address} can't be had: {error}"));
+    let listener = TcpListener::bind(address).await.map_err(no_port)?;
+    // Of port 0 the system chooses one.
+    let address = listener.local_addr().map_err(no_port)?;
+    tracing::info!(%address, "health is answered");
+    Ok(listener)
+}
+
+#[cfg(unix)]
+fn reopening(log: Option<&LogFile>) -> std::io::Result<Option<AbortOnDropHandle<()>>> {
+    let reopening = log.map(LogFile::reopen_on_hangup).transpose()?;
+    Ok(reopening.map(|reopening| AbortOnDropHandle::new(tokio::spawn(reopening))))
+}
+
+#[cfg(not(unix))]
+fn reopening(_: Option<&LogFile>) -> std::io::Result<()> {
+    Ok(())
+}
+
+/// Tells what is wrong with what it was told.
+fn refused(problems: &[String]) -> Exit {
+    for problem in problems {
+        eprintln!("error: {problem}");
+    }
+    Exit::Usage
+}
+
+fn shown(path: &Path) -> String {
+    std::path::absolute(path).unwrap_or_else(|_| path.to_owned()).display().to_string()
+}
