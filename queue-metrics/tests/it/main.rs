@@ -1,0 +1,5 @@
+//! What is told to Prometheus of a known run, and of little beside it.
+
+mod beside;
+mod run;
+mod support;
