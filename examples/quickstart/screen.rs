@@ -18,9 +18,9 @@ impl Screen {
         Self { bars: MultiProgress::new() }
     }
 
-    /// Log lines go above the bar. `RUST_LOG` chooses them; default: info.
+    /// Log lines go above the bar. `RUST_LOG` chooses them; default: info, but of runs those that failed.
     pub fn log_to_it(&self) {
-        let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
+        let chosen = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info,queue::job=warn"));
         let colours = io::IsTerminal::is_terminal(&io::stderr());
         let log = tracing_subscriber::fmt().with_env_filter(chosen).with_ansi(colours).with_target(false);
         log.without_time().with_writer(self.clone()).init();
