@@ -1,6 +1,7 @@
 //! A worker.
 
 use std::fs::OpenOptions;
+use std::path::Path;
 use std::time::Duration;
 
 use queue::{BoxError, Client, Worker, tasks};
@@ -44,7 +45,11 @@ pub(crate) async fn serve(flags: &Flags) -> Result<(), BoxError> {
 
 /// The log that the tests judge by.
 pub(crate) fn effects(flags: &Flags) -> Result<Effects, BoxError> {
-    let (dir, name) = (flags.dir()?, flags.text("name")?.to_owned());
+    effects_in(&flags.dir()?, flags.text("name")?.to_owned())
+}
+
+/// The same in this folder, under this name.
+pub(crate) fn effects_in(dir: &Path, name: String) -> Result<Effects, BoxError> {
     let log = OpenOptions::new().create(true).append(true).open(dir.join("effects.log"))?;
     Ok(Effects { log, gates: dir.join("gates"), name })
 }

@@ -71,10 +71,10 @@ fn the_log_tells_the_story() {
         "this worker can't run jobs of this task: they are parked for a worker that can; add it to `.tasks(tasks![…])`",
         "task=stranger queue=mail",
         "task=deliver queue=mail attempt=1}: it::engine::banner: on my way",
-        "attempt=1}: queue_core::engine::executor: failed, will retry took=",
+        "attempt=1}: queue::job: failed, will retry event=\"task_failed\" duration_seconds=",
         "retry_in=",
         "error=the dog bit me",
-        "attempt=2}: queue_core::engine::executor: completed took=",
+        "attempt=2}: queue::job: completed event=\"task_completed\" duration_seconds=",
         "worker stops: claiming no more running=0 grace=25s",
         "worker stopped worker=",
     ] {

@@ -1,10 +1,14 @@
 //! Flows that failed, or were called off, and are tried again: once is enough, whatever happened to them.
 
 use std::path::{Path, PathBuf};
+use std::pin::pin;
+use std::sync::Arc;
 use std::time::{Duration, UNIX_EPOCH};
 
+use queue::clock::ManualClock;
 use queue::{
-    Client, EndReason, Failed, Flow, IntoFlow, JobEdit, State, TaskError, TaskResultExt, group, join, task, tasks,
+    Client, EndReason, Failed, Flow, FlowHandle, JobEdit, JobHandle, State, TaskError, TaskResultExt, group, join,
+    task, tasks,
 };
 
 use super::flows::{alert, double, fails, number, pair, state, sum, text, told};
@@ -16,6 +20,8 @@ on_every_storage!(
     over_queues,
     after_it_was_called_off,
     after_it_was_called_off_at_work,
+    while_one_of_it_stops,
+    not_while_one_of_it_does_not_stop,
     after_several_were_called_off_by_hand,
     a_large_flow_after_it_was_called_off,
     a_step_that_was_told_waits_for_the_next_end,
@@ -27,6 +33,7 @@ on_every_storage!(
     a_handler_still_to_run_is_told_first,
     a_handler_afar_is_told_first,
     handlers_of_a_job_stored_before_are_found,
+    what_another_flow_needs_stays,
     nothing_is_left_of_a_flow_of_which_something_is_gone,
 );
 
@@ -51,6 +58,19 @@ async fn survey(all: Vec<Result<u64, Failed>>, file: String) -> Result<String, T
 #[task]
 async fn tell(end: Result<u64, Failed>) -> Result<String, TaskError> {
     Ok(end.map_or_else(|failed| told(&failed), |n| n.to_string()))
+}
+
+/// Runs until it is asked to stop and someone lets it; from then on it succeeds.
+#[task]
+async fn lingers(file: String, ctx: queue::Context) -> Result<u64, TaskError> {
+    if Path::new(&file).exists() {
+        return Ok(7);
+    }
+    ctx.cancelled().await;
+    while !Path::new(&file).exists() {
+        tokio::time::sleep(Duration::from_millis(5)).await;
+    }
+    Err("told to stop".into())
 }
 
 /// What lets tasks succeed.
@@ -80,7 +100,7 @@ impl Switch {
 
 /// Runs a worker of three queues beside `body`.
 async fn running<T>(place: &Place, body: impl Future<Output = T>) -> T {
-    let tasks = tasks![number, sum, double, text, pair, fails, alert, fails_until, survey, tell];
+    let tasks = tasks![number, sum, double, text, pair, fails, alert, fails_until, survey, tell, lingers];
     let worker = worker(place, tasks).queue("default").queue("slow").queue("far").build().unwrap();
     let mut result = None;
     worker.run_until(async { result = Some(body.await) }).await.unwrap();
@@ -88,7 +108,7 @@ async fn running<T>(place: &Place, body: impl Future<Output = T>) -> T {
 }
 
 /// Tries a flow again, all of it.
-async fn retry<Out>(flow: &queue::FlowHandle<Out>) -> u64 {
+async fn retry<Out>(flow: &FlowHandle<Out>) -> u64 {
     let report = flow.retry().await.unwrap();
     assert_eq!((report.refused, report.gone, report.done), (0, 0, report.matched), "{report}");
     report.done
@@ -135,12 +155,12 @@ async fn after_it_was_called_off(place: Place) {
     let across =
         first().then(double::after().queue("slow")).then(double::after()).enqueue(&place.client).await.unwrap();
     for id in [pipeline.id(), crowd.id(), across.id()] {
-        let flow = place.client.flow(id);
+        let flow = place.client.flow::<()>(id);
         let report = flow.cancel().await.unwrap();
         assert!(report.done > 0 && report.refused == 0, "{report}");
         assert_eq!(flow.status().await.unwrap().by_state.into_keys().collect::<Vec<_>>(), [State::Cancelled]);
     }
-    assert_eq!((retry(&pipeline).await, retry(&crowd).await), (3, 120 + 2 + 1));
+    assert_eq!((retry(&pipeline).await, retry(&crowd).await), (3, 120 + 1));
     running(&place, async {
         retry(&across).await;
         assert_eq!(pipeline.wait(PATIENCE).await.unwrap(), 8);
@@ -171,6 +191,86 @@ async fn after_it_was_called_off_at_work(place: Place) {
         })
         .await;
     }
+}
+
+/// A flow of which one job runs, until it is let go.
+async fn lingering(place: &Place, switch: &Switch) -> (JobHandle<u64>, FlowHandle<u64>) {
+    let slow = lingers::new(switch.name()).queue("slow").retries(0);
+    let job = slow.handle(&place.client);
+    let members = [number::new(1u64).into_flow(), slow.into_flow()];
+    (job, group(members).then(sum::after(0u64)).enqueue(&place.client).await.unwrap())
+}
+
+async fn runs(job: &JobHandle<u64>) {
+    let runs = async || (job.status().await.unwrap().state() == Some(State::Running)).then_some(());
+    eventually("it runs", runs).await;
+}
+
+/// Its end would cancel what waits for it: the flow is put together again behind that.
+async fn while_one_of_it_stops(place: Place) {
+    let switch = Switch::new();
+    let (job, flow) = lingering(&place, &switch).await;
+    running(&place, async {
+        runs(&job).await;
+        assert_eq!(flow.cancel().await.unwrap().asked, 1);
+        let let_go = async {
+            for _ in 0..100 {
+                tokio::task::yield_now().await;
+            }
+            switch.flip();
+        };
+        let (report, ()) = tokio::join!(flow.retry(), let_go);
+        let report = report.unwrap();
+        assert_eq!((report.refused, report.why.as_deref()), (0, None), "{report}");
+        assert_eq!(flow.wait(PATIENCE).await.unwrap(), 8, "{}", flow.tree().await.unwrap());
+    })
+    .await;
+}
+
+async fn not_while_one_of_it_does_not_stop(place: Place) {
+    let switch = Switch::new();
+    let (job, flow) = lingering(&place, &switch).await;
+    let clock = ManualClock::new();
+    let early = Client::builder(Arc::clone(&place.storage)).clock(Arc::new(clock.clone())).build();
+    let early = early.flow::<u64>(flow.id());
+    let tasks = tasks![number, sum, lingers];
+    let worker = worker(&place, tasks).queue("default").queue("slow").cancel_grace(HOUR).build().unwrap();
+    let body = async {
+        runs(&job).await;
+        flow.cancel().await.unwrap();
+        let mut tried = pin!(early.retry());
+        let report = loop {
+            tokio::select! {
+                biased;
+                report = &mut tried => break report.unwrap(),
+                () = tokio::task::yield_now() => clock.advance(Duration::from_millis(1)),
+            }
+        };
+        assert_eq!((report.done, report.refused), (0, report.matched), "{report}");
+        assert_eq!(report.refused_by_state[&State::Running], 1, "{report}");
+        let why = format!("job {} of task `lingers` was asked to stop and still runs", job.id());
+        assert!(report.to_string().contains(&why), "{report}");
+        assert_eq!(flow.status().await.unwrap().end, Some(State::Cancelled));
+        switch.flip();
+        let said = job.wait(PATIENCE).await.unwrap_err().to_string();
+        assert!(said.ends_with(" was cancelled: someone cancelled it: told to stop"), "{said}");
+        retry(&flow).await;
+        assert_eq!(flow.wait(PATIENCE).await.unwrap(), 8);
+    };
+    worker.run_until(body).await.unwrap();
+}
+
+/// It is to be told how the job ended.
+async fn what_another_flow_needs_stays(place: Place) {
+    let (first, open) = (number::new(3u64).delay(HOUR), number::new(1u64).delay(HOUR));
+    let told = group([first.clone().settled(), open.settled()]).then(survey::after("none"));
+    told.enqueue(&place.client).await.unwrap();
+    let flow = first.clone().then(double::after()).enqueue(&place.client).await.unwrap();
+    place.client.cancel(first.id()).await.unwrap();
+    let report = flow.retry().await.unwrap();
+    let why =
+        format!("1 refused (1 cancelled); job {} of task `number` stays as it is, as a job of another", first.id());
+    assert!(report.to_string().contains(&why), "{report}");
 }
 
 async fn after_several_were_called_off_by_hand(place: Place) {
@@ -314,6 +414,8 @@ async fn a_handler_still_to_run_is_told_first(place: Place) {
         let report = flow.retry().await.unwrap();
         assert_eq!((report.matched, report.refused, report.done), (3, 3, 0), "{report}");
         assert_eq!((report.refused_by_state[&State::Cancelled], report.refused_by_state[&State::Dead]), (2, 1));
+        let why = format!("job {} of task `alert` is still to be told how job ", told.id());
+        assert!(report.to_string().contains(&why), "{report}");
         place.client.edit(told.id(), JobEdit::new().now()).await.unwrap();
         assert_eq!(told.wait(PATIENCE).await.unwrap(), "ops: dead fails_until: not yet");
         retry(&flow).await;
@@ -349,7 +451,7 @@ async fn handlers_of_a_job_stored_before_are_found(place: Place) {
     let (alarm, note) = (alert::after("never").queue("slow"), tell::after());
     let ids = [alarm.id(), note.id()];
     let flow: Flow<u64> = first.on_failure(alarm).on_complete(note).then(double::after());
-    let flow = place.client.flow(flow.enqueue(&place.client).await.unwrap().id());
+    let flow = place.client.flow::<u64>(flow.enqueue(&place.client).await.unwrap().id());
     let tree = flow.tree().await.unwrap();
     assert_eq!(tree.nodes.iter().filter(|node| node.handler).count(), 2, "{tree}");
     assert_eq!(flow.status().await.unwrap().total(), 2);
@@ -369,6 +471,8 @@ async fn nothing_is_left_of_a_flow_of_which_something_is_gone(place: Place) {
         client.delete(first.id()).await.unwrap();
         let report = flow.retry().await.unwrap();
         assert_eq!((report.matched, report.refused), (2, 1), "{report}");
+        let why = format!("waited for job {}, which is not stored any more", first.id());
+        assert!(report.to_string().contains(&why), "{report}");
         assert!(flow.wait(PATIENCE).await.unwrap_err().is_cancelled());
     })
     .await;

@@ -5,8 +5,8 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, SystemTime};
 
 use queue::{
-    BoxError, Client, Context, Cron, Data, JobId, JobQuery, Missed, Overlap, Schedule, ScheduleSource, State, Worker,
-    WorkerBuilder, task, tasks,
+    BoxError, Client, Context, Cron, Data, JobId, JobQuery, Missed, Overlap, Schedule, ScheduleSource, State, Unique,
+    Worker, WorkerBuilder, task, tasks,
 };
 use queue_sqlite::SqliteOptions;
 use queue_storage::clock::{Clock, ManualClock};
@@ -23,13 +23,17 @@ on_every_clock!(
     missed_ticks_follow_their_policy,
     a_live_job_keeps_the_next_out,
     a_live_job_is_cancelled_for_the_next,
+    a_full_worker_ticks,
     a_schedule_runs_out,
     the_clock_goes_back,
+    ticks_of_a_wrong_clock_come_again,
+    what_is_kept_out_is_no_last_job,
     ticks_are_spread,
     a_task_knows_its_tick,
     the_highest_revision_stands,
     people_change_schedules,
     what_is_removed_stays_removed,
+    what_was_removed_is_put_anew,
     unreadable_ones_are_left_to_others,
     every_step_may_be_lost,
     who_keeps_no_time_ticks_nothing,
@@ -323,6 +327,22 @@ async fn a_live_job_is_cancelled_for_the_next(timed: Timed) {
     assert!(play.client().handle::<long>(jobs[2]).await.unwrap().wait(PATIENCE).await.unwrap());
 }
 
+/// A worker without a free slot, which no storage signals, ticks in time; here it never looks by itself.
+async fn a_full_worker_ticks(timed: Timed) {
+    let play = Play::new(timed);
+    let second = Duration::from_secs(1);
+    let builder = play.builder().concurrency(1).poll_every(DAY).every("x", second, long::new());
+    let _running = play.started(builder, &["x"]).await;
+    for _ in 0..5 {
+        play.timed.clock.advance(second);
+        play.ticked().await;
+    }
+    // Each leap may come while the worker reckons when to look, which is then so much later.
+    assert!(play.now() < Timestamp::from(start() + 12 * second), "it waited for other looks: {}", play.now());
+    let counts = play.client().counts("default").await.unwrap();
+    assert_eq!(counts.live(), 5, "{counts:?}");
+}
+
 /// After its last run, or its end, it ticks no more, and is shown still.
 async fn a_schedule_runs_out(timed: Timed) {
     let play = Play::new(timed);
@@ -362,6 +382,48 @@ async fn the_clock_goes_back(timed: Timed) {
     assert_eq!(play.until("it is due anew", anew).await, start() + 5 * HOUR);
     play.pass(HOUR).await;
     assert!(play.ticks("x").contains(&300));
+}
+
+/// Ticks that a clock which was wrong by hours showed before come again as jobs of their own, also where theirs are kept.
+async fn ticks_of_a_wrong_clock_come_again(timed: Timed) {
+    let play = Play::new(timed);
+    let builder = || play.builder().tasks(tasks![kept]).cron("x", "0 * * * *", kept::new());
+    let running = play.started(builder(), &["x"]).await;
+    for _ in 0..6 {
+        play.pass(HOUR).await;
+    }
+    running.abort();
+    let _ = running.await;
+    play.timed.clock.set(Timestamp::from(start() + HOUR / 2));
+    let _running = play.started(builder(), &["x"]).await;
+    let x = play.client().schedule("x");
+    let anew = async || x.get().await.unwrap().next.filter(|next| *next == start() + HOUR);
+    play.until("it is due anew", anew).await;
+    for _ in 0..4 {
+        play.pass(HOUR).await;
+    }
+    assert_eq!((x.get().await.unwrap().runs, play.ran().await), (10, 10));
+}
+
+#[task(keep = "30d")]
+async fn kept() {}
+
+/// A unique call that was kept out made no job, by a tick or between ticks: what stood before is told.
+async fn what_is_kept_out_is_no_last_job(timed: Timed) {
+    let play = Play::new(timed);
+    let call = long::new().unique(Unique::args());
+    let running = play.started(play.builder().cron("x", "* * * * *", call), &["x"]).await;
+    let x = play.client().schedule("x");
+    play.timed.clock.advance(MINUTE);
+    play.ticked().await;
+    let first = x.get().await.unwrap().last_job;
+    assert!(play.client().job(first.unwrap()).await.unwrap().found().is_some());
+    play.timed.clock.advance(MINUTE);
+    let told = async || Some(x.get().await.unwrap()).filter(|facts| facts.runs == 2 && facts.last_job == first);
+    play.until("the job that is there is told", told).await;
+    assert_eq!(Some(x.run_now().await.unwrap()), first);
+    assert_eq!(x.get().await.unwrap().last_job, first);
+    running.abort();
 }
 
 /// Two machines with one file whose clocks are ten seconds apart: each tick is carried out once, by whichever shows it first.
@@ -544,6 +606,24 @@ async fn what_is_removed_stays_removed(timed: Timed) {
     let _third = play.started(code(2), &["x"]).await;
     play.pass(HOUR).await;
     assert_eq!(play.ticks("x"), [240]);
+}
+
+/// What is put under the name of one that was removed begins anew, wherever that came from.
+async fn what_was_removed_is_put_anew(timed: Timed) {
+    let play = Play::new(timed);
+    let schedule = || Schedule::new("x", beat::new()).cron("0 * * * *").max_runs(2);
+    let _running = play.started(play.builder().schedule(schedule()), &["x"]).await;
+    for _ in 0..2 {
+        play.pass(HOUR).await;
+    }
+    let x = play.client().schedule("x");
+    assert!(x.pause().await.unwrap() && x.remove().await.unwrap());
+    play.pass(HOUR / 2).await;
+    play.client().put_schedule(schedule()).await.unwrap();
+    let facts = x.get().await.unwrap();
+    assert_eq!((facts.source, facts.runs, facts.paused_at), (ScheduleSource::Edited(0), 0, None));
+    play.pass(HOUR).await;
+    assert_eq!(play.ticks("x"), [60, 120, 180]);
 }
 
 /// What a newer program stored stays as it is, holds nobody up, and is not looked at all the time.

@@ -12,6 +12,7 @@ use crate::support::{PATIENCE, Place, eventually, on_every_storage};
 on_every_storage!(
     what_ends_within_the_grace_is_settled,
     what_does_not_is_given_back_at_once,
+    the_grace_can_be_cut_short,
     a_thread_that_can_not_be_stopped_is_not_given_away,
     a_stop_that_meets_a_claim_leaves_nothing_running,
 );
@@ -67,6 +68,26 @@ async fn what_does_not_is_given_back_at_once(place: Place) {
     let facts = job.status().await.unwrap().facts().cloned().unwrap();
     assert_eq!((facts.attempts, facts.crashes), (1, 0));
     assert!(place.storage.workers().await.unwrap().is_empty(), "both said goodbye");
+}
+
+/// Being told to stop at once means something only where a stop has begun.
+async fn the_grace_can_be_cut_short(place: Place) {
+    let (gate, runs) = (Arc::new(tokio::sync::Semaphore::new(0)), Arc::new(Runs::default()));
+    let hour = Duration::from_secs(3_600);
+    let builder = Worker::builder(&place.client).tasks(tasks![takes_its_time]).grace(hour).lease(hour);
+    let worker = builder.data_arc(Arc::clone(&gate)).data_arc(Arc::clone(&runs)).build().unwrap();
+    let readiness = worker.readiness();
+    let job = takes_its_time::new().enqueue(&place.client).await.unwrap();
+    let begun = async {
+        eventually("the job runs", async || (runs.get() == 1).then_some(())).await;
+        assert!(readiness.is_ready(), "{readiness:?}");
+    };
+    let told_early = std::future::ready(());
+    tokio::time::timeout(PATIENCE, worker.run_until_or(begun, told_early)).await.expect("no hour").unwrap();
+    assert!(readiness.is_stopped(), "{readiness:?}");
+    let facts = job.status().await.unwrap().facts().cloned().unwrap();
+    assert_eq!((facts.state, facts.attempts, facts.crashes), (State::Ready, 0, 0));
+    assert!(place.storage.workers().await.unwrap().is_empty(), "it said goodbye");
 }
 
 #[task]

@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use queue::{Client, FlowHandle, IntoFlow, State, group, join};
+use queue::{Client, FlowHandle, State, group, join};
 
 use super::stage::{Stage, all, on_every_shared_storage, seeded, whole};
 use super::tasks::{fold, folds, leaf, meet, step};

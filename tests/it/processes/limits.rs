@@ -30,9 +30,15 @@ async fn never_a_sixth_and_no_slot_leaks(stage: Stage) {
         client.enqueue_all(calls).await.unwrap().iter().map(queue::JobHandle::id).zip(0..).collect();
     let mut lives: Vec<Process> = (0..4).map(|n| stage.worker(&format!("life-{n}"), WORKER)).collect();
     let mut deaths = Vec::new();
+    let is_over = async || client.counts("default").await.unwrap().ended.completed == JOBS;
     for n in 0..KILLS {
         let before = stage.log().len();
-        eventually("effects between kills", async || (stage.log().len() > before + 40).then_some(())).await;
+        // On a slow machine all may be done before everyone has been killed who was to be.
+        let effects = async || (stage.log().len() > before + 40 || is_over().await).then_some(());
+        eventually("effects between kills", effects).await;
+        if is_over().await {
+            break;
+        }
         std::thread::sleep(Duration::from_micros(rng.u64(0..30_000)));
         let life = lives.swap_remove(rng.usize(..lives.len()));
         let name = life.name.clone();
@@ -45,7 +51,9 @@ async fn never_a_sixth_and_no_slot_leaks(stage: Stage) {
     eventually("all jobs completed", done).await;
     drop(lives);
     let most = most_at_once(&stage, &deaths);
-    println!("limits on {}: {JOBS} jobs, {KILLS} kills, never more than {most} of a key at once", stage.kind());
+    let kills = deaths.len();
+    assert!(kills > 0, "nobody was killed");
+    println!("limits on {}: {JOBS} jobs, {kills} kills, never more than {most} of a key at once", stage.kind());
     assert!(most <= AT_ONCE as usize, "{most} of one key ran at once");
     nothing_is_taken(&client).await;
     assert_eq!(all(&client, Some(State::Completed)).await.len(), ids.len());

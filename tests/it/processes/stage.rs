@@ -114,6 +114,20 @@ impl Stage {
         Process::start(self, "enqueue", name, flags)
     }
 
+    /// Starts a worker's program, with these words and these variables; where the jobs are it reads from one too.
+    pub fn program(&self, name: &str, words: &str, variables: &[(&str, &str)]) -> Process {
+        Process::spawn(self, name, |child| {
+            let child =
+                child.env("QUEUE_TEST_DIR", self.dir()).env("QUEUE_TEST_NAME", name).env("QUEUE_URL", &self.url);
+            child.envs(variables.iter().copied()).arg("program").args(words.split_whitespace())
+        })
+    }
+
+    /// The folder.
+    pub fn dir(&self) -> &Path {
+        self.dir.path()
+    }
+
     /// Lets a job end, or all jobs of a process.
     pub fn open_gate(&self, of: impl Display + Copy) {
         File::create(self.dir.path().join("gates").join(of.to_string())).unwrap();
@@ -173,14 +187,16 @@ pub struct Process {
 
 impl Process {
     fn start(stage: &Stage, mode: &str, name: &str, flags: &str) -> Self {
-        let dir = stage.dir.path();
-        let (out, err) = (dir.join(format!("{name}.out")), dir.join(format!("{name}.err")));
-        let child = Command::new(env!("CARGO_BIN_EXE_queue-test-child"))
-            .arg(mode)
-            .arg("--dir")
-            .arg(dir)
-            .args(["--name", name, "--url", &stage.url])
-            .args(flags.split_whitespace())
+        Self::spawn(stage, name, |child| {
+            let child = child.arg(mode).arg("--dir").arg(stage.dir()).args(["--name", name, "--url", &stage.url]);
+            child.args(flags.split_whitespace())
+        })
+    }
+
+    fn spawn(stage: &Stage, name: &str, told: impl FnOnce(&mut Command) -> &mut Command) -> Self {
+        let (out, err) = (stage.dir().join(format!("{name}.out")), stage.dir().join(format!("{name}.err")));
+        let mut child = Command::new(env!("CARGO_BIN_EXE_queue-test-child"));
+        let child = told(&mut child)
             .stdin(Stdio::null())
             .stdout(File::create(&out).unwrap())
             .stderr(File::create(&err).unwrap())

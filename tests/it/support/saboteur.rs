@@ -5,12 +5,13 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::{Arc, Mutex};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use queue::Storage;
 use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::{
     Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
     JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Receipt, Renewal, Renewed, Retention,
-    ScheduleChange, SchedulePage, ScheduleQuery, Step, StorageError, Ticked, Topic, Usage, WorkerRecord,
+    ScheduleChange, SchedulePage, ScheduleQuery, Step, StorageError, Ticked, Topic, Usage, Watch, WorkerRecord,
 };
 
 /// Which way a call is lost.
@@ -33,6 +34,7 @@ pub enum Call {
     Tick,
     Outbox,
     Deliver,
+    Announce,
 }
 
 /// A call that is kept on the line until it is let through.
@@ -65,7 +67,7 @@ pub struct Saboteur {
     broken: Mutex<Option<Shard>>,
     /// Whether hints are lost.
     deaf: AtomicBool,
-    counts: [AtomicU64; 8],
+    counts: [AtomicU64; 9],
     pub lost: AtomicU64,
 }
 
@@ -229,6 +231,7 @@ impl Operate for Saboteur {
     }
 }
 
+#[async_trait]
 impl Notify for Saboteur {
     fn listen(&self, topic: Topic) -> Listener {
         if self.deaf.load(Ordering::Relaxed) {
@@ -236,6 +239,18 @@ impl Notify for Saboteur {
             return queue_storage::storage::Hub::default().listen(topic);
         }
         self.inner.listen(topic)
+    }
+
+    async fn watch(&self) -> Result<Watch, StorageError> {
+        self.inner.watch().await
+    }
+
+    fn is_watched(&self, shard: &Shard) -> bool {
+        self.inner.is_watched(shard)
+    }
+
+    async fn announce(&self, news: Bytes) -> Result<(), StorageError> {
+        self.carry(Call::Announce, self.inner.announce(news)).await
     }
 }
 

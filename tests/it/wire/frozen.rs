@@ -447,7 +447,7 @@ fn types_are_those_of_the_page(lines: &[String]) {
     let strange: Vec<_> = found.difference(&told).collect();
     assert!(strange.is_empty(), "not on the page: {strange:?}");
     let empty: Vec<_> = told.difference(&found).map(|key| key[0]).collect();
-    assert_eq!(empty, ["{default}:follow", "{default}:interest", "{default}:sleepers"]);
+    assert_eq!(empty, ["watch", "{default}:follow", "{default}:interest", "{default}:sleepers"]);
 }
 
 fn states_have_the_letters_of_the_page(jobs: &[Job], lines: &[String]) {
