@@ -6,11 +6,12 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
 
 use async_trait::async_trait;
+use bytes::Bytes;
 use queue::storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue::storage::storage::{
     Act, Acted, Admission, Claim, Control, Controls, Counts, Enqueue, EnqueueCall, Exchange, Exchanged, Inputs,
     JobPage, JobQuery, Listener, Lookup, Maintain, Notify, Operate, Outbox, Receipt, Renewal, Renewed, Retention,
-    ScheduleChange, SchedulePage, ScheduleQuery, SettleAnswer, Step, Storage, StorageError, Ticked, Topic, Usage,
+    ScheduleChange, SchedulePage, ScheduleQuery, Step, Storage, StorageError, Ticked, Topic, Usage, Watch,
     WorkerRecord,
 };
 use tokio::sync::watch;
@@ -39,10 +40,11 @@ enum Method {
     Schedules,
     Usage,
     Ping,
+    Announce,
 }
 
 /// The methods' names, in their order.
-const NAMES: [&str; 21] = [
+const NAMES: [&str; 22] = [
     "enqueue",
     "register",
     "deregister",
@@ -64,6 +66,7 @@ const NAMES: [&str; 21] = [
     "schedules",
     "usage",
     "ping",
+    "announce",
 ];
 
 /// Passes every call on, and counts it.
@@ -149,7 +152,7 @@ impl Claim for Counting {
 
     async fn exchange(&self, call: Exchange) -> Result<Exchanged, StorageError> {
         let answer = self.pass(Method::Exchange, self.inner.exchange(call)).await?;
-        let written = answer.settled.iter().filter(|answer| **answer == SettleAnswer::Applied).count() as u64;
+        let written = answer.settled.iter().filter(|answer| answer.is_written()).count() as u64;
         if written > 0 {
             self.settled.send_modify(|settled| *settled += written);
         }
@@ -227,9 +230,22 @@ impl Operate for Counting {
     }
 }
 
+#[async_trait]
 impl Notify for Counting {
     fn listen(&self, topic: Topic) -> Listener {
         self.inner.listen(topic)
+    }
+
+    async fn watch(&self) -> Result<Watch, StorageError> {
+        self.inner.watch().await
+    }
+
+    fn is_watched(&self, shard: &Shard) -> bool {
+        self.inner.is_watched(shard)
+    }
+
+    async fn announce(&self, news: Bytes) -> Result<(), StorageError> {
+        self.pass(Method::Announce, self.inner.announce(news)).await
     }
 }
 

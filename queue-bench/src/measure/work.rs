@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::time::Duration;
 
-use queue::{BoxError, StorageError, Worker, tasks};
+use queue::{BoxError, Worker, WorkerError, tasks};
 use tokio::sync::oneshot;
 use tokio::task::JoinHandle;
 
@@ -16,7 +16,7 @@ const PATIENCE: Duration = Duration::from_secs(600);
 /// A worker that runs until it is stopped.
 pub(super) struct Working {
     stop: oneshot::Sender<()>,
-    worker: JoinHandle<Result<(), StorageError>>,
+    worker: JoinHandle<Result<(), WorkerError>>,
     pub(super) runs: Arc<Runs>,
 }
 
