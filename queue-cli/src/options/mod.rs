@@ -85,7 +85,7 @@ pub(crate) struct Options {
     #[arg(long, value_name = "URL", help_heading = "Storage")]
     pub(crate) url: Option<String>,
 
-    /// Log what each job does: the level debug for the framework
+    /// Log what the framework does inside, too: the level debug for it
     ///
     /// [env: QUEUE_VERBOSE]
     #[arg(short, long, help_heading = "Log", conflicts_with = "quiet")]
