@@ -19,6 +19,8 @@ const MAX_BODY: usize = 64 * 1024;
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
 /// Connections at once; who comes then waits.
 const MAX_CONNECTIONS: usize = 256;
+/// How long a connection may take.
+const LIFE: Duration = Duration::from_secs(15);
 /// After a connection that could not be taken, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
 
@@ -56,9 +58,12 @@ where
         async move { Ok::<_, Infallible>(answer(request, handle).await.map(Full::new)) }
     });
     let mut http = hyper::server::conn::http1::Builder::new();
-    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT);
-    if let Err(error) = http.serve_connection(TokioIo::new(stream), service).await {
-        tracing::debug!(%error, "a health connection broke");
+    // One answer each, within a time: who keeps a connection would keep others from it.
+    http.timer(TokioTimer::new()).header_read_timeout(HEAD_TIMEOUT).keep_alive(false);
+    match tokio::time::timeout(LIFE, http.serve_connection(TokioIo::new(stream), service)).await {
+        Ok(Err(error)) => tracing::debug!(%error, "a health connection broke"),
+        Err(_) => tracing::debug!("a health connection took too long"),
+        Ok(Ok(())) => {}
     }
 }
 

@@ -4,6 +4,7 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
+use std::pin::Pin;
 use std::process::ExitCode;
 
 use futures_util::FutureExt as _;
@@ -23,6 +24,9 @@ use crate::options::Options;
 use crate::signals::Signals;
 
 type Connect = Box<dyn FnOnce(Option<String>) -> LocalBoxFuture<'static, Result<Client, NoClient>>>;
+type Text = Pin<Box<dyn Future<Output = String> + Send>>;
+type Source = Box<dyn Fn() -> Text + Send + Sync>;
+type Metrics = Box<dyn FnOnce(&Client) -> Source>;
 type Build = Box<dyn FnOnce(Client) -> LocalBoxFuture<'static, Result<WorkerBuilder, BoxError>>>;
 
 /// A worker as a program: reads the command line, connects, builds the worker, and runs it until it is asked to stop.
@@ -47,6 +51,7 @@ pub struct Program {
     name: Option<String>,
     version: Option<String>,
     args: Option<Vec<OsString>>,
+    metrics: Option<Metrics>,
     until: LocalBoxFuture<'static, ()>,
 }
 
@@ -71,6 +76,7 @@ impl Program {
             name: None,
             version: None,
             args: None,
+            metrics: None,
             until: std::future::pending().boxed_local(),
         }
     }
@@ -91,6 +97,16 @@ impl Program {
     /// The words behind the program's name, in place of those of this process.
     pub fn args<A: Into<OsString>>(mut self, args: impl IntoIterator<Item = A>) -> Self {
         self.args = Some(args.into_iter().map(Into::into).collect());
+        self
+    }
+
+    /// Answers `/metrics` on the health port (`--health-addr`) with the text of what `source` makes for the client: in
+    /// `queue-jobs`, `.metrics(|client| Metrics::new(client).source())`. Default none.
+    pub fn metrics<S: Fn() -> Text + Send + Sync + 'static>(
+        mut self,
+        source: impl FnOnce(&Client) -> S + 'static,
+    ) -> Self {
+        self.metrics = Some(Box::new(|client| Box::new(source(client))));
         self
     }
 
@@ -129,19 +145,13 @@ impl Program {
         }
     }
 
-    /// The same as all of `main`: what [`run`](Self::run) comes to is the exit code.
-    ///
-    /// Asked a second time to stop, it ends the process itself, with code 3: a job that keeps its thread would keep the
-    /// process otherwise.
+    /// The same as all of `main`: what [`run`](Self::run) comes to is the exit code. It ends the process itself, for a job
+    /// that keeps its thread would keep the process otherwise, deaf to every further signal.
     ///
     /// # Cancel safety
     /// As [`Worker::run_until`].
     pub async fn main(self) -> ExitCode {
-        let exit = self.run().await;
-        if exit == Exit::AtOnce {
-            std::process::exit(exit.code().into());
-        }
-        exit.into()
+        std::process::exit(self.run().await.code().into())
     }
 
     fn options(&self) -> Result<Options, Exit> {
@@ -203,15 +213,15 @@ async fn serve(program: Program, options: &Options, log: Option<&LogFile>) -> Re
         }
     }
     .shared();
-    let made = made(program.connect, program.build, options);
-    let (client, worker) = tokio::select! {
+    let made = made(program.connect, program.build, program.metrics, options);
+    let (client, worker, metrics) = tokio::select! {
         biased;
         () = shutdown.clone() => return Ok(Exit::Well),
         made = made => made?,
     };
     let readiness = worker.readiness();
     let _health = listener.map(|listener| {
-        let health = health(&client, readiness.clone());
+        let health = health(&client, readiness.clone(), metrics);
         let answer = move |request| {
             let health = health.clone();
             async move { health.handle(request).await }
@@ -223,22 +233,35 @@ async fn serve(program: Program, options: &Options, log: Option<&LogFile>) -> Re
 
 /// What the health port answers: whether the process lives, and whether its worker takes jobs. Nobody is asked who he is,
 /// so nothing else.
-fn health(client: &Client, readiness: Readiness) -> Web {
+fn health(client: &Client, readiness: Readiness, metrics: Option<Source>) -> Web {
     let ready = move || match () {
         () if readiness.is_draining() || readiness.is_stopped() => Err("the worker stops".to_owned()),
         () if readiness.is_ready() => Ok(()),
         () => Err("the storage does not know the worker yet".to_owned()),
     };
-    Web::new(client).access(|_| Access::None).ready_when(ready)
+    // Who reads metrics learns nothing of any job.
+    let access =
+        |parts: &http::request::Parts| if parts.uri.path() == "/metrics" { Access::Read } else { Access::None };
+    let web = Web::new(client).access(access).ready_when(ready);
+    match metrics {
+        Some(metrics) => web.metrics(metrics),
+        None => web,
+    }
 }
 
-/// The client, and the worker on it.
-async fn made(connect: Connect, build: Build, options: &Options) -> Result<(Client, Worker), Failure> {
+/// The client, the worker on it, and what tells the metrics of both: made first, so that they count from the beginning.
+async fn made(
+    connect: Connect,
+    build: Build,
+    metrics: Option<Metrics>,
+    options: &Options,
+) -> Result<(Client, Worker, Option<Source>), Failure> {
     let refused = |error: NoClient| Failure::of(if error.is_usage() { Exit::Usage } else { Exit::Failed }, error);
     let client = connect(options.url.clone()).await.map_err(refused)?;
+    let metrics = metrics.map(|metrics| metrics(&client));
     let builder = build(client.clone()).await.map_err(|error| Failure::of(Exit::Usage, error))?;
     let worker = overridden(builder, options).build().map_err(|error| Failure::of(Exit::Usage, error))?;
-    Ok((client, worker))
+    Ok((client, worker, metrics))
 }
 
 async fn run(

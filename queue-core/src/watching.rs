@@ -16,8 +16,8 @@ use crate::events::{Event, EventKind, IntoKinds, Tap, decode};
 impl Client {
     /// Hears of what happens on this storage, in whatever process: awaited it is an [`EventStream`].
     ///
-    /// Nothing is told while nobody listens. Events of one job come in the order in which they happened; only
-    /// where one process enqueues a job and another takes it up at once may the second be heard first. They are kept for nobody: who comes later hears of what happens from then on, and who
+    /// Nothing is told while nobody listens. What one client and its workers tell of a job comes in order; where a job passes from
+    /// one process to another at once, the second may be heard first. They are kept for nobody: who comes later hears of what happens from then on, and who
     /// does not take them for long is told so by an [`EventKind::Missed`].
     ///
     /// ```
@@ -130,7 +130,7 @@ impl Events {
     pub async fn open(self) -> Result<EventStream, StorageError> {
         let watch = self.client.storage().watch().await?;
         let state = State { watch, filter: self.filter, ready: VecDeque::new(), client: self.client };
-        Ok(EventStream(Box::pin(stream::unfold(state, State::next))))
+        Ok(EventStream(Box::pin(stream::unfold(state, State::next).fuse())))
     }
 }
 

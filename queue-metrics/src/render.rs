@@ -102,7 +102,7 @@ impl Metrics {
     /// assert!(source().await.contains("queue_backend_up 1\n"));
     /// # }
     /// ```
-    pub fn source(&self) -> impl Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Clone + Send + Sync + 'static {
+    pub fn source(&self) -> impl Fn() -> Pin<Box<dyn Future<Output = String> + Send>> + Clone + Send + Sync + use<> {
         let metrics = self.clone();
         move || {
             let metrics = metrics.clone();
@@ -122,7 +122,8 @@ impl Inner {
             return text.clone();
         }
         let text = self.read().await;
-        *last = Some((now, text.clone()));
+        // From now: a storage that is away takes as long as it may, and who waited for that is not to ask again.
+        *last = Some((self.clock.now(), text.clone()));
         text
     }
 

@@ -95,8 +95,9 @@ impl Web {
         self.set(|settings| settings.show_arguments = show)
     }
 
-    /// Decides of each request what it may do, by its head: a header that a proxy sets, a cookie, an extension that a
-    /// layer before this one has put in. It is asked once for each request but those for `/livez`, `/readyz` and
+    /// Decides of each request what it may do, by its head: a header that a proxy sets, a cookie, or under axum an
+    /// extension that a layer before this one has put in (actix has guards for that: none of its extensions are seen
+    /// here). Whoever it does not know it should refuse. It is asked once for each request but those for `/livez`, `/readyz` and
     /// `/healthz`, and the last one that is set counts. Default [`Access::Read`] for everyone.
     ///
     /// A layer of the framework in front of all this does as well; then `|_| Access::All` opens the rest.

@@ -136,7 +136,8 @@ fn bracketed(host: &str) -> String {
 fn with_namespace(mut url: String, namespace: Option<&Namespace>) -> String {
     let names_one =
         url.split_once('?').is_some_and(|(_, query)| query.split('&').any(|pair| pair.starts_with("namespace=")));
-    let Some(namespace) = namespace.filter(|_| !names_one && url.contains("://")) else { return url };
+    let is_own = ["memory:", "immediate:"].iter().any(|own| url.starts_with(own));
+    let Some(namespace) = namespace.filter(|_| !names_one && !is_own && url.contains("://")) else { return url };
     let mark = if url.contains('?') { '&' } else { '?' };
     // Writing to a string can't fail.
     let _ = write!(url, "{mark}namespace={namespace}");

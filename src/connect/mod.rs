@@ -105,16 +105,15 @@ async fn redis(url: &str) -> Result<Client, ConnectError> {
     Err(ConnectError(Kind::FeatureOff { url: masked(url), feature: "redis" }))
 }
 
-/// The URL without its password.
+/// The URL without its password, however it is written.
 fn masked(url: &str) -> String {
-    let Some((scheme, rest)) = url.split_once("://") else { return url.to_owned() };
-    let authority = rest.split('/').next().unwrap_or_default();
-    match authority.rsplit_once('@') {
-        Some((user, _)) => {
-            let name = user.split(':').next().unwrap_or_default();
-            format!("{scheme}://{name}:***{}", &rest[user.len()..])
+    let Some(at) = url.rfind('@') else { return url.to_owned() };
+    match url.split_once("://") {
+        Some((scheme, rest)) if rest.len() > url.len() - at => {
+            let name = rest[..rest.len() - (url.len() - at)].split([':', '/']).next().unwrap_or_default();
+            format!("{scheme}://{name}:***{}", &url[at..])
         }
-        None => url.to_owned(),
+        _ => format!("***{}", &url[at..]),
     }
 }
 
@@ -206,6 +205,8 @@ mod tests {
     fn passwords_are_masked() {
         assert_eq!(masked("redis://bob:secret@db:1/0"), "redis://bob:***@db:1/0");
         assert_eq!(masked("redis://:p@ss@db"), "redis://:***@db");
+        assert_eq!(masked("redi://:p/w@db"), "redi://:***@db");
+        assert_eq!(masked("redis:bob:secret@db"), "***@db");
         assert_eq!(masked("sqlite://a@b.db"), "sqlite://a:***@b.db");
         assert_eq!(masked("redis://db/0"), "redis://db/0");
     }

@@ -26,5 +26,6 @@ pub(crate) async fn run(args: impl Iterator<Item = String>) -> ExitCode {
         // Nobody waits either of them out.
         Ok(builder.lease(Duration::from_secs(600)).grace(Duration::from_secs(600)))
     });
+    let program = program.metrics(|client| queue::metrics::Metrics::new(client).source());
     program.name("hold-worker").version("1.2.3").args(args).main().await
 }

@@ -22,12 +22,15 @@ pub(super) trait Verb: Send {
 struct Innermost<'a, V: Verb> {
     client: &'a Client,
     verb: V,
+    /// Whether the storage may have been asked.
+    begun: bool,
     answer: Option<Result<V::Answer, Cause>>,
 }
 
 #[async_trait]
 impl<V: Verb + Sync> Store for Innermost<'_, V> {
     async fn store(&mut self, calls: &mut [Outgoing]) -> Result<(), BoxError> {
+        self.begun = true;
         let answer = self.verb.store(self.client, calls).await;
         let said = answer.as_ref().map(|_| ()).map_err(|cause| cause.to_string().into());
         self.answer = Some(answer);
@@ -44,7 +47,8 @@ impl Client {
         verb: V,
     ) -> Result<V::Answer, Cause> {
         let mut calls: Vec<_> = drafts.into_iter().map(|draft| Outgoing { draft }).collect();
-        let mut innermost = Innermost { client: self, verb, answer: None };
+        let mut innermost = Innermost { client: self, verb, begun: false, answer: None };
+        let begun_at = self.clock().now();
         let passed = NextEnqueue::new(chain, &mut innermost).run(&mut calls).await;
         match (innermost.answer, passed) {
             (Some(Ok(answer)), passed) => {
@@ -54,6 +58,10 @@ impl Client {
                 Ok(answer)
             }
             (Some(Err(cause)), _) => Err(cause),
+            // A middleware did not wait for the answer: the calls may be stored.
+            (None, _) if innermost.begun => {
+                Err(Cause::TimedOut { location: self.location(), after: self.clock().now() - begun_at, error: None })
+            }
             (None, passed) => {
                 let why = passed.err().unwrap_or_else(|| "it did not go on".into());
                 let task = calls.first().map_or("", |call| call.draft.task);

@@ -21,6 +21,8 @@ use super::{Event, EventError, EventKind, Handler, MAX_BATCH_BYTES, encode};
 
 /// How many events wait at most to be carried on.
 const MAX_WAITING: usize = 10_000;
+/// How many events of one job wait at most for its being told of as stored.
+const MAX_EXPECTED: usize = 64;
 /// How many are carried on at once.
 const BATCH: usize = 256;
 /// How often an announcement is tried that the storage does not take, and the pauses between.
@@ -70,8 +72,8 @@ pub(crate) struct Teller {
     taps: Taps,
     /// Locked for a look or a change at a time, never across an await.
     waiting: Mutex<Waiting>,
-    /// Where to carry on from: a worker's runtime, once there is one. Leases are renewed elsewhere.
-    runtime: RwLock<Option<Handle>>,
+    /// Where to carry on from, the last first: the runtimes of workers that run. Leases are renewed elsewhere.
+    runtimes: RwLock<Vec<(WorkerId, Handle)>>,
     /// Told when something has been told, and when nobody carries on.
     step: Notify,
 }
@@ -103,6 +105,20 @@ impl Waiting {
     }
 }
 
+/// A runtime from which news are carried on. Dropped before it ends.
+#[derive(Debug)]
+pub(crate) struct Stay {
+    teller: Arc<Teller>,
+    worker: WorkerId,
+}
+
+impl Drop for Stay {
+    fn drop(&mut self) {
+        let mut runtimes = self.teller.runtimes.write().unwrap_or_else(PoisonError::into_inner);
+        runtimes.retain(|(worker, _)| *worker != self.worker);
+    }
+}
+
 /// Jobs that are on their way into the storage. Dropped when that is known, whatever became of it.
 #[derive(Debug)]
 pub(crate) struct Expected {
@@ -131,7 +147,7 @@ impl Teller {
             kinds: AtomicU32::new(0),
             taps: Taps::default(),
             waiting: Mutex::default(),
-            runtime: RwLock::default(),
+            runtimes: RwLock::default(),
             step: Notify::new(),
         }
     }
@@ -173,9 +189,17 @@ impl Teller {
         }
     }
 
-    /// From now on news are carried on from the runtime that calls this.
-    pub(crate) fn stay_here(&self) {
-        *self.runtime.write().unwrap_or_else(PoisonError::into_inner) = Handle::try_current().ok();
+    /// News are carried on from the runtime that calls this until what it returns is dropped.
+    pub(crate) fn stay_here(self: &Arc<Self>, worker: WorkerId) -> Stay {
+        if let Ok(here) = Handle::try_current() {
+            self.runtimes.write().unwrap_or_else(PoisonError::into_inner).push((worker, here));
+        }
+        Stay { teller: Arc::clone(self), worker }
+    }
+
+    /// Whether a worker runs on this client: then its program does not end at once.
+    pub(crate) fn is_staying(&self) -> bool {
+        !self.runtimes.read().unwrap_or_else(PoisonError::into_inner).is_empty()
     }
 
     fn lock(&self) -> MutexGuard<'_, Waiting> {
@@ -194,8 +218,9 @@ impl Teller {
         let mut waiting = self.lock();
         for one in news {
             match one.follows().and_then(|id| waiting.expected.get_mut(&id)) {
-                Some(later) => later.push((one, far)),
-                None => waiting.push(one, far),
+                // Whoever enqueued it may never ask for his answer.
+                Some(later) if later.len() < MAX_EXPECTED => later.push((one, far)),
+                _ => waiting.push(one, far),
             }
         }
         self.carry_on(waiting);
@@ -222,8 +247,10 @@ impl Teller {
             return;
         }
         drop(waiting);
-        let carrier = Carrier { teller: Arc::clone(self), ended: false };
-        let runtime = self.runtime.read().unwrap_or_else(PoisonError::into_inner).clone();
+        let carrier = Carrier { teller: Arc::clone(self), in_flight: 0, ended: false };
+        let runtimes = self.runtimes.read().unwrap_or_else(PoisonError::into_inner);
+        let runtime = runtimes.last().map(|(_, runtime)| runtime.clone());
+        drop(runtimes);
         match runtime.or_else(|| Handle::try_current().ok()) {
             Some(runtime) => drop(runtime.spawn(carrier.run())),
             None => drop(carrier),
@@ -261,10 +288,10 @@ impl Teller {
         waiting.told >= came || !waiting.carried
     }
 
-    /// The same, and until handlers have ended.
-    pub(crate) async fn told(&self) {
+    /// The same, and until the handlers of a worker have ended.
+    pub(crate) async fn told_of(&self, worker: WorkerId) {
         self.carried().await;
-        for handler in self.handlers().iter() {
+        for handler in self.handlers().iter().filter(|handler| handler.is_of(worker)) {
             handler.told().await;
         }
     }
@@ -323,6 +350,8 @@ impl fmt::Debug for Teller {
 /// A teller whose news are being carried on. Dropped with its runtime, it lets another task go on.
 struct Carrier {
     teller: Arc<Teller>,
+    /// How many it has taken and not told.
+    in_flight: u64,
     /// Whether it has said itself that nobody carries on any more.
     ended: bool,
 }
@@ -334,10 +363,14 @@ impl Carrier {
         loop {
             let (news, missed) = teller.next();
             if news.is_empty() {
+                if missed || missed_before {
+                    teller.lock().missed = true;
+                }
                 self.ended = true;
                 return;
             }
-            let (handlers, count) = (teller.handlers(), news.len() as u64);
+            self.in_flight = news.len() as u64;
+            let handlers = teller.handlers();
             let mut batch = Vec::new();
             if missed || missed_before {
                 encode(&Event::new(EventKind::Missed, teller.clock.now().into()), &mut batch);
@@ -354,7 +387,7 @@ impl Carrier {
                 }
             }
             missed_before |= !teller.announce(batch).await;
-            teller.lock().told += count;
+            teller.lock().told += std::mem::take(&mut self.in_flight);
             teller.step.notify_waiters();
         }
     }
@@ -363,7 +396,10 @@ impl Carrier {
 impl Drop for Carrier {
     fn drop(&mut self) {
         if !self.ended {
-            self.teller.lock().carried = false;
+            let mut waiting = self.teller.lock();
+            waiting.carried = false;
+            waiting.told += self.in_flight;
+            waiting.missed |= self.in_flight > 0;
         }
         self.teller.step.notify_waiters();
     }

@@ -211,9 +211,12 @@ impl<'a> Deeds<'a> {
     async fn flush(&mut self) -> Result<(), BulkError> {
         let Some((shard, act, jobs)) = self.batch.take() else { return Ok(()) };
         let ids: Vec<JobId> = jobs.iter().map(|job| job.id).collect();
+        let expected = self.client.teller().expect(&shard, ids.iter().copied());
         let acted = self.client.storage().act(&shard, &ids, &act).await;
         let acted = acted.map_err(|error| BulkError::new(self.report.clone(), error))?;
-        self.client.tell_acts(&shard, &ids, &act, &acted).await;
+        let known = |id| jobs.iter().find(|job| job.id == id).map(|job| (job.task.clone(), job.node.is_task()));
+        self.client.tell_acted(&shard, (&ids, &acted), &act, known);
+        drop(expected);
         for (job, acted) in jobs.into_iter().zip(acted) {
             self.note(job, acted);
         }

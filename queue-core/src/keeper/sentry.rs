@@ -12,6 +12,8 @@ use crate::events::EventKind;
 pub(crate) async fn watch_for_ever(engine: Arc<Engine>, shards: Arc<[Shard]>) {
     // Those that were lost before anyone wanted to know are no news.
     let mut known: Option<BTreeSet<WorkerId>> = None;
+    // After an outage the first that is back would take all others for lost: whoever is, is so for two looks.
+    let mut before = BTreeSet::new();
     loop {
         engine.sleep(engine.config.look_for_lost_every).await;
         if !shards.iter().any(|shard| engine.client.teller().has_ears(shard)) {
@@ -19,9 +21,11 @@ pub(crate) async fn watch_for_ever(engine: Arc<Engine>, shards: Arc<[Shard]>) {
             continue;
         }
         if let Some((lost, is_first)) = lost(&engine).await {
-            let new = known.as_ref().filter(|_| is_first).map(|known| lost.difference(known).copied());
+            let sure: BTreeSet<_> = lost.intersection(&before).copied().collect();
+            let new = known.as_ref().filter(|_| is_first).map(|known| sure.difference(known).copied());
             new.into_iter().flatten().for_each(|worker| engine.tell_worker(EventKind::WorkerLost, Some(worker)));
-            known = Some(lost);
+            known = Some(if known.is_some() { sure } else { lost.clone() });
+            before = lost;
         }
     }
 }

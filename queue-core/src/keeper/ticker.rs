@@ -225,7 +225,7 @@ async fn carry(
         let act = Act::Cancel { keep: engine.client.config().keep_cancelled };
         match engine.storage().act(shard, &live, &act).await {
             Err(error) if !error.is_unavailable() => return Ok(Err(error.to_string())),
-            acted => engine.client.tell_acted(shard, &live, &act, &acted?),
+            acted => engine.client.tell_acted(shard, (&live, &acted?), &act, |_| None),
         }
     }
     Ok(changed(record, &plan, jobs).map(|change| (plan, change)))

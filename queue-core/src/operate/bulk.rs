@@ -1,10 +1,10 @@
 //! Doing one thing to many jobs: page by page, in batches, with a report.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::fmt;
 
 use bytes::Bytes;
-use queue_storage::model::{Job, JobId, Shard, State};
+use queue_storage::model::{Job, JobId, Shard, State, TaskName, Timestamp};
 use queue_storage::storage::{Act, Acted, Edit, MAX_ACT, StorageError};
 use serde::Serialize;
 
@@ -176,11 +176,15 @@ pub(super) async fn act(
     }
     loop {
         let page = walk.next_page().await;
-        let Some(jobs) = page.map_err(|error| BulkError::new(report.clone(), error))? else { return Ok(report) };
+        let Some(jobs) = page.map_err(|error| BulkError::new(report.clone(), error))? else {
+            client.has_told(Timestamp::MAX).await;
+            return Ok(report);
+        };
+        let known: HashMap<_, _> = jobs.iter().map(|job| (job.id, (job.task.clone(), job.node.is_task()))).collect();
         report.matched += jobs.len() as u64;
         for (shard, act, ids) in deeds.of(&jobs, client.config(), &mut report) {
             for ids in ids.chunks(MAX_ACT) {
-                let acted = batch(client, &shard, ids, &act).await;
+                let acted = batch(client, &shard, ids, &act, &known).await;
                 let acted = acted.map_err(|error| BulkError::new(report.clone(), error))?;
                 acted.into_iter().for_each(|acted| report.note(acted));
             }
@@ -191,9 +195,17 @@ pub(super) async fn act(
     }
 }
 
-async fn batch(client: &Client, shard: &Shard, ids: &[JobId], act: &Act) -> Result<Vec<Acted>, StorageError> {
+async fn batch(
+    client: &Client,
+    shard: &Shard,
+    ids: &[JobId],
+    act: &Act,
+    known: &HashMap<JobId, (TaskName, bool)>,
+) -> Result<Vec<Acted>, StorageError> {
+    let expected = client.teller().expect(shard, ids.iter().copied());
     let acted = client.storage().act(shard, ids, act).await?;
-    client.tell_acts(shard, ids, act, &acted).await;
+    client.tell_acted(shard, (ids, &acted), act, |id| known.get(&id).cloned());
+    drop(expected);
     if matches!(act, Act::Revive(_) | Act::Edit(_)) {
         client.run_inline(shard).await?;
     }

@@ -10,7 +10,7 @@ mod revoke;
 mod select;
 mod telling;
 
-use queue_storage::model::{Job, JobId, State};
+use queue_storage::model::{Job, JobId, State, Timestamp};
 use queue_storage::storage::{Act, Acted, Lookup, StorageError};
 
 use crate::client::Client;
@@ -168,8 +168,11 @@ impl Client {
     }
 
     async fn act(&self, job: &Job, act: &Act) -> Result<Acted, StorageError> {
+        let expected = self.teller().expect(&job.shard, [job.id].into_iter());
         let acted = self.storage().act(&job.shard, &[job.id], act).await?;
-        self.tell_acts(&job.shard, &[job.id], act, &acted).await;
+        self.tell_acted(&job.shard, (&[job.id], &acted), act, |_| Some((job.task.clone(), job.node.is_task())));
+        drop(expected);
+        self.has_told(Timestamp::MAX).await;
         if matches!(act, Act::Revive(_) | Act::Edit(_)) {
             self.run_inline(&job.shard).await?;
         }

@@ -1,31 +1,35 @@
 //! What is told of what people do.
 
-use queue_storage::model::{JobId, Shard, State, Timestamp};
+use queue_storage::model::{EndReason, JobId, Shard, State, TaskName, Timestamp};
 use queue_storage::storage::{Act, Acted, Control, Scope};
 
 use crate::client::Client;
 use crate::events::{Event, EventKind, Fate, News};
 
 impl Client {
-    /// Tells of what was done to jobs, and waits until that is told.
-    pub(crate) async fn tell_acts(&self, shard: &Shard, ids: &[JobId], act: &Act, acted: &[Acted]) {
-        self.tell_acted(shard, ids, act, acted);
-        self.has_told(Timestamp::MAX).await;
-    }
-
-    /// Tells of what was done to jobs.
-    pub(crate) fn tell_acted(&self, shard: &Shard, ids: &[JobId], act: &Act, acted: &[Acted]) {
+    /// Tells of what was done to jobs; of each its task, and whether it is one, as far as that is known.
+    pub(crate) fn tell_acted(
+        &self,
+        shard: &Shard,
+        (ids, acted): (&[JobId], &[Acted]),
+        act: &Act,
+        known: impl Fn(JobId) -> Option<(TaskName, bool)>,
+    ) {
         let now = self.clock().now();
-        let news = ids.iter().zip(acted).filter_map(|(&id, acted)| match (act, acted) {
-            (Act::Cancel { .. }, Acted::Done(_)) => {
-                Some(News::Fate(Fate { shard: shard.clone(), id, became: State::Cancelled }))
-            }
-            (Act::Revive(_) | Act::Rearm, Acted::Done(_)) => {
-                let mut event = Event::new(EventKind::Enqueued, now.into());
-                (event.queue, event.job) = (Some(shard.queue.to_string()), Some(id));
-                Some(event.into())
-            }
-            _ => None,
+        let news = ids.iter().zip(acted).filter_map(|(&id, acted)| {
+            let (kind, reason) = match (act, acted) {
+                (Act::Cancel { .. }, Acted::Done(_)) => (EventKind::Cancelled, Some(EndReason::Requested)),
+                (Act::Revive(_) | Act::Rearm, Acted::Done(_)) => (EventKind::Enqueued, None),
+                _ => return None,
+            };
+            let Some((task, is_task)) = known(id) else {
+                let fate = Fate { shard: shard.clone(), id, became: State::Cancelled };
+                return (kind == EventKind::Cancelled).then_some(News::Fate(fate));
+            };
+            let mut event = Event::new(kind, now.into());
+            (event.queue, event.job) = (Some(shard.queue.to_string()), Some(id));
+            (event.task, event.reason) = (Some(task.to_string()), reason);
+            is_task.then(|| event.into())
         });
         // People act rarely, and their process may not have called the shard before: it can't know whether anyone watches.
         self.teller().tell(news, true);

@@ -245,7 +245,7 @@ impl Worker {
             return Ok(());
         }
         let shards: Arc<[Shard]> = self.lines.iter().map(|line| line.shard.clone()).collect();
-        self.engine.client.teller().stay_here();
+        let _staying = self.engine.client.teller().stay_here(self.engine.id);
         tokio::select! {
             // In this order: whoever sees the worker may ask it to stop, so by then it listens for that.
             biased;
@@ -294,6 +294,15 @@ impl Worker {
             self.engine.sleep(pause).await;
         }
         Ok(())
+    }
+}
+
+impl Drop for Worker {
+    /// However it ends, or if it was never run: its handlers are told no more. In immediate mode it lives on in its client.
+    fn drop(&mut self) {
+        if !self.engine.client.is_immediate() {
+            self.engine.client.teller().forget(self.engine.id);
+        }
     }
 }
 

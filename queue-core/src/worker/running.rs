@@ -124,23 +124,27 @@ impl Running {
         self.last.cancel();
         let farewell = async {
             while self.lanes.join_next().await.is_some() {}
-            let goodbye = engine.storage().deregister(engine.id).await;
-            engine.tell_worker(EventKind::WorkerStopped, None);
-            engine.deaths.told().await;
-            engine.client.teller().told().await;
-            goodbye
+            engine.storage().deregister(engine.id).await
         };
         tokio::select! {
-            goodbye = farewell => {
-                if let Err(error) = goodbye {
-                    tracing::warn!(%error, "stopped without deregistering");
-                }
-            }
+            goodbye = farewell => match goodbye {
+                Ok(()) => engine.tell_worker(EventKind::WorkerStopped, None),
+                Err(error) => tracing::warn!(%error, "stopped without deregistering"),
+            },
             () = engine.sleep(engine.config.last_words) => {
                 tracing::warn!("the storage does not answer: outcomes not written are lost, their jobs will run again");
             }
         }
-        engine.client.teller().forget(engine.id);
+        let told = async {
+            engine.deaths.told().await;
+            engine.client.teller().told_of(engine.id).await;
+        };
+        tokio::select! {
+            () = told => {}
+            () = engine.sleep(engine.config.last_words) => {
+                tracing::warn!("handlers of events, or of deaths, have not ended: they are left where they are");
+            }
+        }
         self.couriers.abort_all();
         tracing::info!(worker = %engine.id, "worker stopped");
     }

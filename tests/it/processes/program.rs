@@ -246,6 +246,8 @@ async fn the_health_port_answers_from_readiness_to_the_drain() {
     eventually("the worker is ready", ready).await;
     assert!(asked(address, "/livez").await.starts_with("HTTP/1.1 200 "));
     assert!(asked(address, "/jobs").await.starts_with("HTTP/1.1 403 "));
+    let metrics = asked(address, "/metrics").await;
+    assert!(metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("queue_worker_up{"), "{metrics}");
     hold::new(1).enqueue(&client).await.unwrap();
     stage.logged("begin", 1, "healthy").await;
     program.signal(Signal::TERM);
