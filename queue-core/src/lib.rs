@@ -69,7 +69,7 @@ pub use data::Data;
 pub use draft::Eta;
 pub use engine::Lingering;
 pub use enqueue::EnqueueError;
-pub use events::{Event, EventError, EventKind, IntoKinds};
+pub use events::{Event, EventError, EventKind, EventKindError, IntoKinds};
 pub use explain::{Blocker, Explanation, Why};
 pub use facts::{AttemptFacts, DeadLetter, JobFacts};
 pub use failed::Failed;

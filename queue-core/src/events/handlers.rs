@@ -12,6 +12,7 @@ use queue_storage::model::WorkerId;
 use tokio::sync::Notify;
 
 use super::{Event, EventKind};
+use crate::task_error::panic_text;
 
 /// How many events a handler may be behind with.
 const MAX_BEHIND: usize = 1_024;
@@ -135,9 +136,7 @@ impl Telling {
             let kind = event.kind;
             let act = Arc::clone(&self.handler.act);
             if let Err(panic) = AssertUnwindSafe(async { act(event).await }).catch_unwind().await {
-                let what = panic.downcast_ref::<&str>().map(|text| (*text).to_owned());
-                let what = what.or_else(|| panic.downcast_ref::<String>().cloned()).unwrap_or_default();
-                tracing::error!(%kind, panic = what, "a handler of events panicked");
+                tracing::error!(%kind, panic = panic_text(&*panic), "a handler of events panicked");
                 std::mem::forget(panic);
             }
         }

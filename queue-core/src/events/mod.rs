@@ -12,7 +12,7 @@ use queue_storage::model::{EndReason, Failure, FailureKind, JobId, Progress, Wor
 use serde::{Deserialize, Serialize};
 
 pub(crate) use handlers::Handler;
-pub use kind::{EventKind, IntoKinds};
+pub use kind::{EventKind, EventKindError, IntoKinds};
 pub(crate) use taps::Tap;
 pub(crate) use teller::{Fate, News, Teller};
 pub(crate) use wire::{MAX_BATCH_BYTES, decode, encode};
