@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use crate::client::Client;
 use crate::data::{Data, DataMap};
-use crate::progress::Told;
+use crate::progress::{Said, Told};
 use crate::task_error::TaskError;
 pub use inject::{FromContext, Requirements};
 pub use testing::TestContext;
@@ -192,7 +192,8 @@ impl Context {
     /// }
     /// ```
     pub fn progress(&self, done: u64, total: u64, message: impl Into<String>) {
-        self.0.told.say(Progress::new(done, total, message));
+        let progress = Progress::new(done, total, message);
+        self.0.told.say(Said { task: self.0.task.clone(), progress });
     }
 
     /// What the worker was given with [`data`](crate::WorkerBuilder::data).

@@ -3,7 +3,7 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use queue_storage::model::Progress;
+use queue_storage::model::{Progress, TaskName};
 use tokio::sync::Notify;
 
 /// Wakes whoever sends what runs have said.
@@ -35,6 +35,13 @@ impl Bell {
     }
 }
 
+/// How far a run got, and of which task it is.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct Said {
+    pub(crate) task: TaskName,
+    pub(crate) progress: Progress,
+}
+
 /// What one run says of how far it got.
 #[derive(Debug, Default)]
 pub(crate) struct Told {
@@ -48,7 +55,7 @@ pub(crate) struct Told {
 #[derive(Debug, Default)]
 struct State {
     /// Said, and not on its way yet.
-    latest: Option<Progress>,
+    latest: Option<Said>,
     sending: bool,
 }
 
@@ -62,13 +69,13 @@ impl Told {
     }
 
     /// Replaces what was said before and not sent.
-    pub(crate) fn say(&self, progress: Progress) {
-        self.lock().latest = Some(progress);
+    pub(crate) fn say(&self, said: Said) {
+        self.lock().latest = Some(said);
         self.bell.ring();
     }
 
     /// What is to be sent, if anything; [`sent`](Self::sent) or [`unsent`](Self::unsent) follows.
-    pub(crate) fn take(&self) -> Option<Progress> {
+    pub(crate) fn take(&self) -> Option<Said> {
         let mut state = self.lock();
         let latest = state.latest.take();
         state.sending |= latest.is_some();
@@ -82,10 +89,10 @@ impl Told {
     }
 
     /// What was taken has not come: it is sent again unless something newer was said meanwhile.
-    pub(crate) fn unsent(&self, progress: Progress) {
+    pub(crate) fn unsent(&self, said: Said) {
         let mut state = self.lock();
         state.sending = false;
-        state.latest.get_or_insert(progress);
+        state.latest.get_or_insert(said);
         drop(state);
         self.bell.ring();
     }
@@ -112,6 +119,10 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
+    fn so_far(done: u64) -> Said {
+        Said { task: "t".parse().unwrap(), progress: Progress::new(done, 3, "") }
+    }
+
     async fn now<F: Future>(future: F) -> bool {
         tokio::time::timeout(Duration::ZERO, future).await.is_ok()
     }
@@ -121,10 +132,10 @@ mod tests {
         let bell = Arc::new(Bell::default());
         let told = Told::new(Arc::clone(&bell));
         assert!(!now(bell.rung()).await && now(told.all_sent()).await);
-        (1..=3).for_each(|done| told.say(Progress::new(done, 3, "")));
+        (1..=3).for_each(|done| told.say(so_far(done)));
         assert!(now(bell.rung()).await && now(bell.rung()).await && !now(told.all_sent()).await);
         bell.silence();
-        assert_eq!(told.take(), Some(Progress::new(3, 3, "")));
+        assert_eq!(told.take(), Some(so_far(3)));
         assert!(told.is_due() && !now(told.all_sent()).await && told.take().is_none());
         told.sent();
         assert!(now(told.all_sent()).await && !now(bell.rung()).await);
@@ -133,12 +144,12 @@ mod tests {
     #[tokio::test]
     async fn what_did_not_come_is_sent_again_unless_it_is_old() {
         let told = Told::default();
-        told.say(Progress::new(1, 3, ""));
+        told.say(so_far(1));
         let first = told.take().unwrap();
         told.unsent(first.clone());
         assert_eq!(told.take(), Some(first.clone()));
-        told.say(Progress::new(2, 3, ""));
+        told.say(so_far(2));
         told.unsent(first);
-        assert_eq!(told.take().map(|progress| progress.done), Some(2));
+        assert_eq!(told.take(), Some(so_far(2)));
     }
 }

@@ -32,20 +32,15 @@ pub(crate) struct Executed {
     pub(crate) threads: Option<Abandoned>,
 }
 
-impl Executed {
-    /// A job that was not begun.
-    fn unbegun(claimed: &Claimed, settled: Option<Settled>) -> Self {
-        Self { settled, facts: RunFacts::of(&claimed.job), threads: None }
-    }
-}
-
-/// Runs a claimed job.
-pub(crate) async fn execute(engine: &Engine, claimed: Claimed, signals: Signals) -> Executed {
+/// Runs a claimed job. The job is in a box, and whatever is awaited only sometimes: futures are moved whole.
+pub(crate) async fn execute(engine: &Engine, claimed: Box<Claimed>, signals: &Signals) -> Executed {
     let received = engine.clock().now();
-    match confirm(engine, &claimed, &signals).await {
-        Confirmed::Held => {}
-        Confirmed::Lost => return Executed::unbegun(&claimed, None),
-        Confirmed::Stopped => return Executed::unbegun(&claimed, Some(given_back(&claimed))),
+    if claimed.job.confirm_first() {
+        match Box::pin(confirm(engine, &claimed, signals)).await {
+            Confirmed::Held => {}
+            Confirmed::Lost => return unbegun(claimed, None),
+            Confirmed::Stopped => return given_back_unbegun(claimed),
+        }
     }
     let (options, opened) = open(engine, &claimed);
     let span = report::span(&claimed.job);
@@ -54,7 +49,7 @@ pub(crate) async fn execute(engine: &Engine, claimed: Claimed, signals: Signals)
         let run = Starting { job, headers, max_attempts: options.max_attempts(), worker: engine.id };
         report::show(&engine.config.middleware, &run, &span);
     }
-    let executed = perform(engine, &claimed, &signals, received, options, opened).instrument(span.clone()).await;
+    let executed = perform(engine, claimed, signals, received, &options, opened).instrument(span.clone()).await;
     let settlement = executed.settled.as_ref().map(|settled| &settled.settlement);
     report::record(&span, settlement, signals.asked.is_cancelled());
     executed
@@ -66,46 +61,53 @@ type Opened<'a> = Result<(&'a Registered, Envelope), Box<Outcome>>;
 /// `received` is when the job came.
 async fn perform(
     engine: &Engine,
-    claimed: &Claimed,
+    claimed: Box<Claimed>,
     signals: &Signals,
     received: Timestamp,
-    options: RunOptions,
+    options: &RunOptions,
     mut opened: Opened<'_>,
 ) -> Executed {
     if let Ok((_, envelope)) = &mut opened
         && envelope.input.is_some()
     {
-        // In a box, so that jobs that take nothing from others are no larger for it.
-        match Box::pin(take_in(engine, claimed, envelope, signals)).await {
+        match Box::pin(take_in(engine, &claimed, envelope, signals)).await {
             Taken::In => {}
             Taken::Unfit(why) => opened = Err(undecodable(why)),
-            Taken::Lost => return Executed::unbegun(claimed, None),
-            Taken::Stopped => return Executed::unbegun(claimed, Some(given_back(claimed))),
+            Taken::Lost => return unbegun(claimed, None),
+            Taken::Stopped => return given_back_unbegun(claimed),
         }
     }
     let started = engine.clock().now();
-    let took = started - received;
-    let limit = options.limit(&claimed.job, took);
-    let begun = opened.and_then(|opened| begin(engine, claimed, opened, &options, limit, signals));
+    let limit = options.limit(&claimed.job, started - received);
+    let begun = opened.and_then(|opened| begin(engine, &claimed, opened, options, limit, signals));
     let has_begun = begun.is_ok();
     let ran = match begun {
         Ok(future) => {
-            engine.tell_started(claimed);
-            run(engine, claimed, future, limit, signals).await
+            engine.tell_started(&claimed);
+            run(engine, &claimed, future, limit, signals).await
         }
         Err(outcome) => Ran { outcome: Some(*outcome), threads: None },
     };
-    let now = engine.clock().now();
+    let (now, asked) = (engine.clock().now(), signals.asked.is_cancelled());
     let settled = ran.outcome.map(|outcome| {
         let outcome = limited(outcome, engine.config.result_limit).of_version(engine.config.version.as_deref());
-        let settled = settled(claimed, outcome, &options, now - received);
-        if signals.asked.is_cancelled() { called_off(settled) } else { settled }
+        let settled = settled(&claimed, outcome, options, now - received);
+        if asked { called_off(settled) } else { settled }
     });
     if let Some(settled) = &settled {
-        report::ended(&settled.settlement, now - started, signals.asked.is_cancelled());
+        report::ended(&settled.settlement, now - started, asked);
     }
-    let facts = RunFacts::of(&claimed.job).taking(has_begun.then(|| now - started));
-    Executed { settled, facts, threads: ran.threads }
+    Executed { settled, facts: RunFacts::of(claimed, has_begun.then(|| now - started)), threads: ran.threads }
+}
+
+/// A job that was not begun.
+fn unbegun(claimed: Box<Claimed>, settled: Option<Settled>) -> Executed {
+    Executed { settled, facts: RunFacts::of(claimed, None), threads: None }
+}
+
+fn given_back_unbegun(claimed: Box<Claimed>) -> Executed {
+    let back = given_back(&claimed);
+    unbegun(claimed, Some(back))
 }
 
 /// A job goes back as it came, unbegun.
@@ -142,26 +144,22 @@ enum Confirmed {
     Stopped,
 }
 
-/// Confirms the delivery of a job that asks for it, before anything of it is touched.
+/// Confirms the delivery of a job that asks for it, before anything of it is touched. In a span of its own: that of the run
+/// is to be seen before it is entered, together with what may be read only once this has come back.
 async fn confirm(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Confirmed {
-    if !claimed.job.confirm_first() {
-        return Confirmed::Held;
-    }
-    // A span of its own: that of the run is to be seen before it is entered, together with what may be read only then.
-    confirm_now(engine, claimed, signals).instrument(report::span(&claimed.job)).await
-}
-
-async fn confirm_now(engine: &Engine, claimed: &Claimed, signals: &Signals) -> Confirmed {
-    if claimed.job.suspect {
-        tracing::info!(crashes = claimed.job.crashes, "taken over: the worker that ran it vanished");
-    }
-    tokio::select! {
-        // Nothing begins any more once it should end.
-        biased;
-        () = signals.lost.cancelled() => Confirmed::Lost,
-        () = engine.cut.cancelled() => Confirmed::Stopped,
-        answer = confirmed(engine, claimed) => answer,
-    }
+    let confirming = async {
+        if claimed.job.suspect {
+            tracing::info!(crashes = claimed.job.crashes, "taken over: the worker that ran it vanished");
+        }
+        tokio::select! {
+            // Nothing begins any more once it should end.
+            biased;
+            () = signals.lost.cancelled() => Confirmed::Lost,
+            () = engine.cut.cancelled() => Confirmed::Stopped,
+            answer = confirmed(engine, claimed) => answer,
+        }
+    };
+    confirming.instrument(report::span(&claimed.job)).await
 }
 
 /// Renews the one lease until the storage answers.

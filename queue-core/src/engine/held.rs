@@ -5,12 +5,12 @@ use std::collections::HashMap;
 use std::sync::atomic::AtomicU64;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
-use queue_storage::model::{Fence, JobId, Progress, Shard, TaskName};
+use queue_storage::model::{Fence, JobId, Shard};
 use queue_storage::storage::Renewed;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use crate::progress::{Bell, Told};
+use crate::progress::{Bell, Said, Told};
 
 #[derive(Debug, Default)]
 pub(crate) struct Held {
@@ -63,12 +63,11 @@ impl Signals {
 }
 
 /// What a renewal says of one job.
-pub(crate) type Word = (JobId, Fence, Option<Progress>);
+pub(crate) type Word = (JobId, Fence, Option<Said>);
 
 #[derive(Clone, Debug)]
 struct Hold {
     shard: Shard,
-    task: TaskName,
     fence: Fence,
     signals: Signals,
     /// How often its lease is still renewed; `None` for as long as it runs. Counted in renewals and not told by a clock,
@@ -82,9 +81,9 @@ impl Held {
     }
 
     /// Holds a job from its claim on.
-    pub(crate) fn insert(&self, id: JobId, task: TaskName, shard: Shard, fence: Fence) -> Signals {
+    pub(crate) fn insert(&self, id: JobId, shard: Shard, fence: Fence) -> Signals {
         let signals = Signals::new(&self.bell);
-        let hold = Hold { shard, task, fence, signals: signals.clone(), renewals: None };
+        let hold = Hold { shard, fence, signals: signals.clone(), renewals: None };
         // A job that is claimed again was lost before: the older run learns it.
         if let Some(older) = self.lock().insert(id, hold) {
             older.signals.lose();
@@ -140,25 +139,25 @@ impl Held {
         self.bell.silence();
         let mut words: HashMap<Shard, Vec<_>> = HashMap::new();
         for (id, hold) in self.lock().iter().filter(|(_, hold)| hold.renewals != Some(0)) {
-            if let Some(progress) = hold.signals.told.take() {
-                words.entry(hold.shard.clone()).or_default().push((*id, hold.fence, Some(progress)));
+            if let Some(said) = hold.signals.told.take() {
+                words.entry(hold.shard.clone()).or_default().push((*id, hold.fence, Some(said)));
             }
         }
         words
     }
 
-    /// The task of a job whose lease is held.
-    pub(crate) fn task_of(&self, (id, fence, _): &Word) -> Option<TaskName> {
-        self.lock().get(id).filter(|hold| hold.fence == *fence).map(|hold| hold.task.clone())
+    /// Whether the run that said this still holds its lease.
+    pub(crate) fn holds(&self, (id, fence, _): &Word) -> bool {
+        self.lock().get(id).is_some_and(|hold| hold.fence == *fence)
     }
 
     /// Passes on what became of a lease, and of what its run said.
     pub(crate) fn answered(&self, word: &Word, answer: Option<Renewed>) {
-        let (id, fence, progress) = word;
+        let (id, fence, said) = word;
         let signals = self.lock().get(id).filter(|hold| hold.fence == *fence).map(|hold| hold.signals.clone());
         let Some(signals) = signals else { return };
-        match (answer, progress) {
-            (None, Some(progress)) => signals.told.unsent(progress.clone()),
+        match (answer, said) {
+            (None, Some(said)) => signals.told.unsent(said.clone()),
             (Some(_), Some(_)) => signals.told.sent(),
             _ => {}
         }
@@ -181,10 +180,7 @@ impl Hold {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    fn task() -> TaskName {
-        "t".parse().unwrap()
-    }
+    use queue_storage::model::Progress;
 
     #[test]
     fn an_overdue_run_loses_its_lease_and_an_ended_one_does_not() {
@@ -192,7 +188,7 @@ mod tests {
         let shard = Shard::of("q".parse().unwrap());
         let (overdue, ended) = (JobId::new(&shard), JobId::new(&shard));
         for id in [overdue, ended] {
-            held.insert(id, task(), shard.clone(), Fence(1));
+            held.insert(id, shard.clone(), Fence(1));
             held.expect_end(id, Fence(1), 2);
         }
         let renewed = || held.to_renew().into_values().map(|leases| leases.len()).sum::<usize>();
@@ -210,8 +206,8 @@ mod tests {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let id = JobId::new(&shard);
-        let first = held.insert(id, task(), shard.clone(), Fence(1));
-        let second = held.insert(id, task(), shard, Fence(2));
+        let first = held.insert(id, shard.clone(), Fence(1));
+        let second = held.insert(id, shard, Fence(2));
         assert!(first.lost.is_cancelled() && first.over.is_cancelled() && !second.over.is_cancelled());
         held.answered(&(id, Fence(1), None), Some(Renewed::Lost));
         assert!(!second.lost.is_cancelled());
@@ -224,7 +220,7 @@ mod tests {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let id = JobId::new(&shard);
-        let signals = held.insert(id, task(), shard.clone(), Fence(1));
+        let signals = held.insert(id, shard.clone(), Fence(1));
         held.answered(&(id, Fence(1), None), Some(Renewed::Held));
         assert!(!signals.over.is_cancelled());
         held.answered(&(id, Fence(1), None), Some(Renewed::Stop));
@@ -237,10 +233,10 @@ mod tests {
         let held = Held::default();
         let shard = Shard::of("q".parse().unwrap());
         let (loud, quiet) = (JobId::new(&shard), JobId::new(&shard));
-        let signals = held.insert(loud, task(), shard.clone(), Fence(1));
-        held.insert(quiet, task(), shard.clone(), Fence(1));
+        let signals = held.insert(loud, shard.clone(), Fence(1));
+        held.insert(quiet, shard.clone(), Fence(1));
         held.expect_end(loud, Fence(1), 1);
-        let half = Progress::new(1, 2, "");
+        let half = Said { task: "t".parse().unwrap(), progress: Progress::new(1, 2, "") };
         signals.told.say(half.clone());
         for _ in 0..3 {
             let word = (loud, Fence(1), Some(half.clone()));

@@ -119,7 +119,7 @@ async fn carry_all(engine: &Engine, shard: &Shard) -> Result<BTreeSet<Shard>, St
 
 /// Runs one job, and attends to it meanwhile as a renewer would: it may be asked to stop, and say how far it got.
 async fn execute(engine: &Engine, claimed: Claimed) -> Option<(Settled, RunFacts)> {
-    let (signals, task) = (Signals::new(&engine.held.bell), claimed.job.task.clone());
+    let signals = Signals::new(&engine.held.bell);
     let stop = engine.storage().listen(Topic::Stop(engine.id, claimed.job.shard.clone()));
     let renewal = Renewal {
         worker: engine.id,
@@ -136,32 +136,31 @@ async fn execute(engine: &Engine, claimed: Claimed) -> Option<(Settled, RunFacts
                 () = engine.held.bell.rung() => {}
                 () = ended.cancelled() => break,
             }
-            attend(engine, &task, renewal.clone(), &signals).await;
+            attend(engine, renewal.clone(), &signals).await;
         }
     };
     let running = async {
-        let executed = executor::execute(engine, claimed, signals.clone()).await;
+        let executed = executor::execute(engine, Box::new(claimed), &signals).await;
         ended.cancel();
         executed
     };
     let (executed, ()) = tokio::join!(running, attending);
     if signals.told.is_due() {
-        attend(engine, &task, renewal, &signals).await;
+        attend(engine, renewal, &signals).await;
     }
     executed.settled.map(|settled| (settled, executed.facts))
 }
 
 /// One renewal, with what the run has to say.
-async fn attend(engine: &Engine, task: &TaskName, mut renewal: Renewal, signals: &Signals) {
+async fn attend(engine: &Engine, mut renewal: Renewal, signals: &Signals) {
     engine.held.bell.silence();
-    let word = signals.told.take();
-    let (shard, id) = (renewal.shard.clone(), renewal.leases.first().map(|(id, _)| *id));
-    let heard = id.zip(word.clone()).map(|(id, word)| (id, task.clone(), word));
-    renewal.progress = renewal.leases.first().map(|(id, _)| *id).zip(word).into_iter().collect();
+    let shard = renewal.shard.clone();
+    let said = renewal.leases.first().map(|(id, _)| *id).zip(signals.told.take());
+    renewal.progress = said.iter().map(|(id, said)| (*id, said.progress.clone())).collect();
     // What a storage does not hear now is of no use later: the run is this call.
     let answer = engine.storage().renew(renewal).await.ok();
     if answer.is_some() {
-        engine.tell_progress(&shard, heard.into_iter().collect());
+        engine.tell_progress(&shard, said.iter().map(|(id, said)| (*id, said)));
     }
     signals.told.sent();
     answer.iter().flatten().for_each(|answer| signals.hear(*answer));

@@ -59,7 +59,7 @@ pub(super) async fn run(
     limit: Option<Limit>,
     signals: &Signals,
 ) -> Ran {
-    let threads = Threads::new();
+    let threads = Threads::default();
     let mut guarded = Box::pin(threads.clone().scope(AssertUnwindSafe(said(future)).catch_unwind()));
     if let Some(limit) = limit {
         let renewals =

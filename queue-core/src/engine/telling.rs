@@ -2,16 +2,18 @@
 
 use std::time::Duration;
 
-use queue_storage::model::{Claimed, EndReason, Job, JobId, Progress, Settled, Settlement, Shard, TaskName, WorkerId};
+use queue_storage::model::{Claimed, EndReason, Job, JobId, Settled, Settlement, Shard, TaskName, WorkerId};
 use queue_storage::storage::{Exchanged, SettleAnswer};
 
 use super::Engine;
 use crate::events::{Event, EventError, EventKind, Fate, News};
+use crate::progress::Said;
 
 /// A run, as it is told of once its outcome is written.
 #[derive(Clone, Debug)]
 pub(crate) struct RunFacts {
     job: JobId,
+    shard: Shard,
     task: TaskName,
     attempt: u32,
     /// How long it took; `None` when it never began.
@@ -19,13 +21,10 @@ pub(crate) struct RunFacts {
 }
 
 impl RunFacts {
-    pub(crate) fn of(job: &Job) -> Self {
-        Self { job: job.id, task: job.task.clone(), attempt: job.attempts.saturating_add(1), took: None }
-    }
-
-    /// The same, of a run that took so long.
-    pub(super) fn taking(self, took: Option<Duration>) -> Self {
-        Self { took, ..self }
+    /// Of a run that is over: what it leaves is taken, not copied.
+    pub(crate) fn of(run: Box<Claimed>, took: Option<Duration>) -> Self {
+        let (job, attempt) = (run.job.id, run.job.attempts.saturating_add(1));
+        Self { job, shard: run.job.shard, task: run.job.task, attempt, took }
     }
 }
 
@@ -37,23 +36,26 @@ fn waited(job: &Job) -> Duration {
 impl Engine {
     /// Tells that a run begins.
     pub(super) fn tell_started(&self, claimed: &Claimed) {
-        let (teller, shard) = (self.client.teller(), &claimed.job.shard);
-        if teller.has_ears(shard) {
-            let mut event = self.event(EventKind::Started, shard, &RunFacts::of(&claimed.job));
-            event.waited = Some(waited(&claimed.job));
-            teller.tell_of(shard, [event.into()]);
+        let (teller, job) = (self.client.teller(), &claimed.job);
+        if teller.has_ears(&job.shard) {
+            let mut event = self.about(EventKind::Started, &job.shard);
+            (event.job, event.task) = (Some(job.id), Some(job.task.to_string()));
+            (event.attempt, event.waited) = (Some(job.attempts.saturating_add(1)), Some(waited(job)));
+            teller.tell_of(&job.shard, [event.into()]);
         }
     }
 
     /// Tells how far runs got.
-    pub(crate) fn tell_progress(&self, shard: &Shard, told: Vec<(JobId, TaskName, Progress)>) {
+    pub(crate) fn tell_progress<'a>(&self, shard: &Shard, told: impl Iterator<Item = (JobId, &'a Said)>) {
         let teller = self.client.teller();
-        if told.is_empty() || !teller.has_ears(shard) {
+        let mut told = told.peekable();
+        if told.peek().is_none() || !teller.has_ears(shard) {
             return;
         }
-        let events = told.into_iter().map(|(id, task, progress)| {
+        let events = told.map(|(id, said)| {
             let mut event = self.about(EventKind::Progressed, shard);
-            (event.job, event.task, event.progress) = (Some(id), Some(task.to_string()), Some(progress));
+            (event.job, event.task) = (Some(id), Some(said.task.to_string()));
+            event.progress = Some(said.progress.clone());
             event.into()
         });
         teller.tell_of(shard, events);
@@ -66,18 +68,17 @@ impl Engine {
             return;
         }
         let runs = settled.iter().zip(runs).zip(&answer.settled);
-        let mut news: Vec<News> =
-            runs.flat_map(|((settled, run), answer)| self.ended(shard, settled, run, *answer)).collect();
+        let mut news: Vec<News> = runs.flat_map(|((settled, run), answer)| self.ended(settled, run, *answer)).collect();
         let fate = |&(id, became)| News::Fate(Fate { shard: shard.clone(), id, became });
         news.extend(answer.upkept.iter().map(fate));
         teller.tell_of(shard, news);
     }
 
     /// Tells that a run lost its lease.
-    pub(crate) fn tell_stalled(&self, shard: &Shard, run: &RunFacts) {
+    pub(crate) fn tell_stalled(&self, run: &RunFacts) {
         let teller = self.client.teller();
-        if teller.has_ears(shard) {
-            teller.tell_of(shard, [self.event(EventKind::Stalled, shard, run).into()]);
+        if teller.has_ears(&run.shard) {
+            teller.tell_of(&run.shard, [self.event(EventKind::Stalled, run).into()]);
         }
     }
 
@@ -94,16 +95,16 @@ impl Engine {
         event
     }
 
-    fn event(&self, kind: EventKind, shard: &Shard, run: &RunFacts) -> Event {
-        let mut event = self.about(kind, shard);
+    fn event(&self, kind: EventKind, run: &RunFacts) -> Event {
+        let mut event = self.about(kind, &run.shard);
         (event.job, event.task, event.attempt) = (Some(run.job), Some(run.task.to_string()), Some(run.attempt));
         event.took = run.took;
         event
     }
 
     /// What is told of one outcome.
-    fn ended(&self, shard: &Shard, settled: &Settled, run: &RunFacts, answer: SettleAnswer) -> Vec<News> {
-        let event = |kind| self.event(kind, shard, run);
+    fn ended(&self, settled: &Settled, run: &RunFacts, answer: SettleAnswer) -> Vec<News> {
+        let event = |kind| self.event(kind, run);
         if answer == SettleAnswer::Lost {
             return vec![event(EventKind::Stalled).into()];
         }

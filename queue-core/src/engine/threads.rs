@@ -3,7 +3,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicUsize, Ordering};
 
-use tokio::sync::watch;
+use tokio::sync::Notify;
 
 tokio::task_local! {
     /// The threads of the current run.
@@ -11,14 +11,17 @@ tokio::task_local! {
 }
 
 /// How many threads of a run have not ended.
-#[derive(Clone, Debug)]
-pub(super) struct Threads(Arc<watch::Sender<u32>>);
+#[derive(Clone, Debug, Default)]
+pub(super) struct Threads(Arc<Count>);
+
+#[derive(Debug, Default)]
+struct Count {
+    busy: AtomicUsize,
+    /// Told when the last has ended.
+    none: Notify,
+}
 
 impl Threads {
-    pub(super) fn new() -> Self {
-        Self(Arc::new(watch::Sender::new(0)))
-    }
-
     /// Runs a future whose threads these are.
     pub(super) async fn scope<T>(self, run: impl Future<Output = T>) -> T {
         OF_THIS_RUN.scope(self, run).await
@@ -26,13 +29,21 @@ impl Threads {
 
     /// Whether one of them runs, or may begin to.
     pub(super) fn busy(&self) -> bool {
-        *self.0.borrow() > 0
+        self.0.busy.load(Ordering::Acquire) > 0
     }
 
     /// Waits until all have ended.
     pub(super) async fn ended(&self) {
-        // The sender is this one: it can't be gone.
-        let _ = self.0.subscribe().wait_for(|busy| *busy == 0).await;
+        loop {
+            let none = self.0.none.notified();
+            tokio::pin!(none);
+            // Before the look: whatever ends after it is heard.
+            none.as_mut().enable();
+            if !self.busy() {
+                return;
+            }
+            none.await;
+        }
     }
 }
 
@@ -45,7 +56,7 @@ impl OnThread {
     pub(crate) fn begin() -> Self {
         let threads = OF_THIS_RUN.try_with(Clone::clone).ok();
         if let Some(threads) = &threads {
-            threads.0.send_modify(|busy| *busy += 1);
+            threads.0.busy.fetch_add(1, Ordering::AcqRel);
         }
         Self(threads)
     }
@@ -53,8 +64,10 @@ impl OnThread {
 
 impl Drop for OnThread {
     fn drop(&mut self) {
-        if let Some(threads) = &self.0 {
-            threads.0.send_modify(|busy| *busy -= 1);
+        if let Some(Threads(count)) = &self.0
+            && count.busy.fetch_sub(1, Ordering::AcqRel) == 1
+        {
+            count.none.notify_waiters();
         }
     }
 }

@@ -194,7 +194,7 @@ impl Lane {
             // What was claimed while the worker was told to stop goes back unbegun.
             self.slots.give_back(self.index, want);
             for job in answer.claimed {
-                self.outbox.push(executor::given_back(&job), RunFacts::of(&job.job));
+                self.outbox.push(executor::given_back(&job), RunFacts::of(Box::new(job), None));
             }
         } else {
             self.slots.give_back(self.index, want.saturating_sub(claimed));
@@ -203,7 +203,7 @@ impl Lane {
             let limited = config.lease.crash_limit.is_some();
             for job in answer.claimed {
                 let own = if job.job.suspect && limited { permit.take() } else { None };
-                self.start(job, own);
+                self.start(Box::new(job), own);
             }
         }
         let poll = spread(config.poll_every);
@@ -231,40 +231,37 @@ impl Lane {
         }
     }
 
-    fn start(&self, claimed: Claimed, permit: Option<suspects::Permit>) {
+    fn start(&self, claimed: Box<Claimed>, permit: Option<suspects::Permit>) {
         let engine = Arc::clone(&self.engine);
         let (outbox, slots) = (Arc::clone(&self.outbox), Arc::clone(&self.slots));
         let (id, fence) = (claimed.job.id, claimed.fence);
         let must_wait = permit.is_none() && claimed.job.suspect && engine.config.lease.crash_limit.is_some();
-        let signals = engine.held.insert(id, claimed.job.task.clone(), claimed.job.shard.clone(), fence);
-        self.runs.spawn(async move {
+        let signals = engine.held.insert(id, claimed.job.shard.clone(), fence);
+        // Boxed: what is spawned is moved whole several times, so each of its bytes is paid for by each run.
+        self.runs.spawn(Box::pin(async move {
             // A suspect that a repeat brought has no permit yet.
-            let permit = if must_wait { until_cut(&engine, &signals.lost).await } else { permit };
-            let shard = claimed.job.shard.clone();
-            let Executed { settled, facts, threads } = executor::execute(&engine, claimed, signals.clone()).await;
+            let mut permit = if must_wait { until_cut(&engine, &signals.lost).await } else { permit };
+            let Executed { settled, facts, threads } = executor::execute(&engine, claimed, &signals).await;
             if settled.is_some() {
                 engine.held.run_ended(id, fence);
             } else {
                 engine.held.remove(id, fence);
-                engine.tell_stalled(&shard, &facts);
+                engine.tell_stalled(&facts);
             }
-            let hand_in = async {
-                if let Some(settled) = settled {
-                    outbox.hand_in(&engine, settled, facts, &signals).await;
-                }
-            };
-            let Some(threads) = threads else {
-                drop(permit);
+            if threads.is_none() {
                 // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
+                permit = None;
                 slots.free_one();
-                hand_in.await;
-                return;
-            };
-            hand_in.await;
-            threads.ended(&engine).await;
-            drop(permit);
-            slots.free_one();
-        });
+            }
+            if let Some(settled) = settled {
+                outbox.hand_in(&engine, settled, facts, &signals).await;
+            }
+            if let Some(threads) = threads {
+                threads.ended(&engine).await;
+                drop(permit);
+                slots.free_one();
+            }
+        }));
     }
 
     async fn wait(

@@ -124,7 +124,7 @@ async fn renew_all(engine: &Engine, words: impl IntoIterator<Item = (Shard, Vec<
 /// answered.
 async fn renew(engine: &Engine, shard: &Shard, words: &[Word]) -> bool {
     let leases = words.iter().map(|(id, fence, _)| (*id, *fence)).collect();
-    let progress = words.iter().filter_map(|(id, _, progress)| Some((*id, progress.clone()?))).collect();
+    let progress = words.iter().filter_map(|(id, _, said)| Some((*id, said.as_ref()?.progress.clone()))).collect();
     let renewal = Renewal { worker: engine.id, shard: shard.clone(), leases, progress };
     let answers = engine.storage().renew(renewal).await;
     if let Err(error) = &answers {
@@ -134,8 +134,8 @@ async fn renew(engine: &Engine, shard: &Shard, words: &[Word]) -> bool {
     let answers = answers.unwrap_or_default();
     // Told first: once a run's last word is sent its end may be told.
     let heard = words.iter().zip(&answers).filter(|(_, answer)| **answer != Renewed::Lost);
-    let heard = heard.filter_map(|(word, _)| Some((word.0, word.2.clone()?, engine.held.task_of(word)?)));
-    engine.tell_progress(shard, heard.map(|(id, progress, task)| (id, task, progress)).collect());
+    let heard = heard.filter_map(|(word, _)| Some((word.0, word.2.as_ref().filter(|_| engine.held.holds(word))?)));
+    engine.tell_progress(shard, heard);
     for (index, word) in words.iter().enumerate() {
         engine.held.answered(word, answers.get(index).copied());
     }

@@ -177,7 +177,7 @@ impl Line {
 
     /// Whether a job could wait again, all that it waited for is there, and nobody needs it.
     pub(super) fn is_rearmable(&self, id: JobId) -> bool {
-        let whole = |job: &Job| job.waits_for.iter().all(|parent| self.jobs.contains_key(parent));
+        let whole = |job: &Job| job.waits_for.iter().all(|parent| self.jobs.contains(parent));
         self.jobs.get(&id).is_some_and(|job| job.may_wait_again() && whole(job)) && !self.is_needed(id)
     }
 

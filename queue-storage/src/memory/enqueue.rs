@@ -61,7 +61,7 @@ pub(super) fn admit(
     if let Some(answer) = keep_out(line, &new, now, hints)? {
         return Ok(answer);
     }
-    let mut job = Job::admitted(new, line.shard.clone(), now);
+    let mut job = Box::new(Job::admitted(new, line.shard.clone(), now));
     if job.state == State::Ready {
         job.sequence = Some(line.next_sequence());
         job.parked_for = line.limits.full_for(&job);

@@ -6,6 +6,7 @@ use std::ops::Bound;
 use std::time::Duration;
 
 use super::Hints;
+use super::jobs::Jobs;
 use super::limits::{Limits, Standing};
 use super::schedules::Schedules;
 use crate::model::{
@@ -22,7 +23,7 @@ pub(super) type ParkKey = (TaskName, u16, bool);
 #[derive(Debug)]
 pub(super) struct Line {
     pub(super) shard: Shard,
-    pub(super) jobs: BTreeMap<JobId, Job>,
+    pub(super) jobs: Jobs,
     /// Stored jobs in the order in which they were taken in, and the place of each.
     pub(super) arrivals: BTreeMap<u64, JobId>,
     places: HashMap<JobId, u64>,
@@ -93,7 +94,7 @@ impl Line {
     pub(super) fn new(shard: Shard) -> Self {
         Self {
             shard,
-            jobs: BTreeMap::new(),
+            jobs: Jobs::default(),
             arrivals: BTreeMap::new(),
             places: HashMap::new(),
             ready: BTreeSet::new(),
@@ -136,7 +137,7 @@ impl Line {
     }
 
     /// Takes a job in that was [admitted](Job::admitted), with its edges to the jobs it waits for.
-    pub(super) fn admit(&mut self, job: Job, hints: &mut Hints) {
+    pub(super) fn admit(&mut self, job: Box<Job>, hints: &mut Hints) {
         self.enqueued += 1;
         let id = job.id;
         self.arrivals.insert(self.enqueued, id);
@@ -188,7 +189,7 @@ impl Line {
     }
 
     /// Stores a job under every index its state asks for.
-    pub(super) fn put(&mut self, job: Job, hints: &mut Hints) {
+    pub(super) fn put(&mut self, job: Box<Job>, hints: &mut Hints) {
         let id = job.id;
         self.overdue.extend(job.overdue_at().map(|(at, _)| (at, id)));
         self.strangers.extend(stranger(&job));
@@ -219,14 +220,14 @@ impl Line {
             State::Waiting | State::Completed | State::Cancelled | State::Expired | State::Dead => {}
         }
         let ended = job.state.is_end();
-        self.jobs.insert(id, job);
+        self.jobs.insert(job);
         if ended {
             self.keep(id);
         }
     }
 
     /// Takes a job out of the store and every index.
-    pub(super) fn lift(&mut self, id: JobId) -> Option<Job> {
+    pub(super) fn lift(&mut self, id: JobId) -> Option<Box<Job>> {
         self.unkeep(id);
         let job = self.jobs.remove(&id)?;
         job.overdue_at().map(|(at, _)| self.overdue.remove(&(at, id)));
@@ -310,7 +311,7 @@ impl Line {
                 let Some(next) = line.range((above, Bound::Unbounded)).next() else { break };
                 firsts.push(*next);
             }
-            firsts.into_iter().map(|(.., id)| self.jobs[&id].ready_since()).min()
+            firsts.iter().filter_map(|(.., id)| self.jobs.get(id)).map(Job::ready_since).min()
         };
         let due = self.due.first().map(|&(due, _)| due).filter(|&due| due <= now);
         [firsts(&self.ready), firsts(&self.suspects), due].into_iter().flatten().min()

@@ -8,6 +8,7 @@ mod claim;
 mod edges;
 mod ends;
 mod enqueue;
+mod jobs;
 mod limits;
 mod line;
 mod maintain;

@@ -60,7 +60,7 @@ impl Operate for MemoryStorage {
         let Some(line) = inner.lines.get(shard) else {
             return Ok(counts);
         };
-        for job in line.jobs.values() {
+        for job in line.jobs.iter() {
             *counts.stored.entry(job.state).or_default() += 1;
             counts.parked += u64::from(job.parked.is_some());
         }
