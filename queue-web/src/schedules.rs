@@ -58,7 +58,6 @@ fn schedule_value(asked: &Asked, facts: &ScheduleFacts) -> Result<Value, Problem
             let text = arguments.as_ref().and_then(Value::as_str);
             entries.insert("arguments".into(), text.and_then(|text| view::parsed(text).ok()).unwrap_or_default());
         }
-        entries.insert("jitter".into(), json!(facts.jitter.as_secs_f64()));
         entries.insert("links".into(), links(asked, facts));
     }
     Ok(shown)

@@ -1,5 +1,6 @@
 //! What happened: told to handlers in this process, and to whoever watches, in whatever process.
 
+mod announcer;
 mod handlers;
 mod kind;
 mod taps;

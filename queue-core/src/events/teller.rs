@@ -7,15 +7,14 @@ use std::collections::{HashMap, VecDeque};
 use std::fmt;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError, RwLock};
-use std::time::Duration;
 
-use bytes::Bytes;
 use queue_storage::clock::Clock;
 use queue_storage::model::{AttemptEnd, Job, JobId, Shard, State, WorkerId};
 use queue_storage::storage::Storage;
 use tokio::runtime::Handle;
 use tokio::sync::Notify;
 
+use super::announcer::Announcer;
 use super::taps::{Tap, Taps};
 use super::{Event, EventError, EventKind, Handler, MAX_BATCH_BYTES, encode};
 
@@ -25,8 +24,6 @@ const MAX_WAITING: usize = 10_000;
 const MAX_EXPECTED: usize = 64;
 /// How many are carried on at once.
 const BATCH: usize = 256;
-/// How often an announcement is tried that the storage does not take, and the pauses between.
-const TRIES: [Duration; 3] = [Duration::from_millis(50), Duration::from_millis(500), Duration::ZERO];
 
 /// What became of a job by upkeep: what else there is to be told of it is asked of the storage.
 #[derive(Clone, Debug)]
@@ -70,6 +67,8 @@ pub(crate) struct Teller {
     /// The kinds that any handler is for.
     kinds: AtomicU32,
     taps: Taps,
+    /// Tells whoever watches the storage.
+    announcer: Arc<Announcer>,
     /// Locked for a look or a change at a time, never across an await.
     waiting: Mutex<Waiting>,
     /// Where to carry on from, the last first: the runtimes of workers that run. Leases are renewed elsewhere.
@@ -140,9 +139,11 @@ impl Drop for Expected {
 
 impl Teller {
     pub(crate) fn new(storage: Arc<dyn Storage>, clock: Arc<dyn Clock>) -> Self {
+        let announcer = Arc::new(Announcer::new(Arc::clone(&storage), Arc::clone(&clock)));
         Self {
             storage,
             clock,
+            announcer,
             handlers: RwLock::new(Arc::new([])),
             kinds: AtomicU32::new(0),
             taps: Taps::default(),
@@ -271,6 +272,11 @@ impl Teller {
 
     /// Waits until what has come by now has been told: to whoever watches, and handed to handlers.
     pub(crate) async fn carried(&self) {
+        self.handed().await;
+        self.announcer.told().await;
+    }
+
+    async fn handed(&self) {
         let came = self.lock().came;
         loop {
             let step = self.step.notified();
@@ -290,10 +296,11 @@ impl Teller {
 
     /// The same, and until the handlers of a worker have ended.
     pub(crate) async fn told_of(&self, worker: WorkerId) {
-        self.carried().await;
+        self.handed().await;
         for handler in self.handlers().iter().filter(|handler| handler.is_of(worker)) {
             handler.told().await;
         }
+        self.announcer.told().await;
     }
 
     /// The next to carry on, and whether some were dropped before; empty when there is nothing.
@@ -301,10 +308,9 @@ impl Teller {
         let mut waiting = self.lock();
         let count = waiting.news.len().min(BATCH);
         let news: Vec<_> = waiting.news.drain(..count).collect();
-        if news.is_empty() {
-            waiting.carried = false;
-        }
-        (news, std::mem::take(&mut waiting.missed))
+        waiting.carried = !news.is_empty();
+        let missed = waiting.carried && std::mem::take(&mut waiting.missed);
+        (news, missed)
     }
 
     async fn event(&self, news: News) -> Option<Event> {
@@ -319,25 +325,6 @@ impl Teller {
                 Some(event)
             }
         }
-    }
-
-    /// Tells whoever watches. What the storage does not take after a few tries is missed.
-    async fn announce(&self, batch: Vec<u8>) -> bool {
-        if batch.is_empty() {
-            return true;
-        }
-        let batch = Bytes::from(batch);
-        for pause in TRIES {
-            match self.storage.announce(batch.clone()).await {
-                Ok(()) => return true,
-                Err(error) if !error.is_unavailable() || pause.is_zero() => {
-                    tracing::debug!(%error, "events are not told: the storage does not take them");
-                    return false;
-                }
-                Err(_) => self.clock.sleep_until(self.clock.now() + pause).await,
-            }
-        }
-        false
     }
 }
 
@@ -359,23 +346,15 @@ struct Carrier {
 impl Carrier {
     async fn run(mut self) {
         let teller = Arc::clone(&self.teller);
-        let mut missed_before = false;
         loop {
-            let (news, missed) = teller.next();
+            let (news, mut missed) = teller.next();
             if news.is_empty() {
-                if missed || missed_before {
-                    teller.lock().missed = true;
-                }
                 self.ended = true;
                 return;
             }
             self.in_flight = news.len() as u64;
             let handlers = teller.handlers();
             let mut batch = Vec::new();
-            if missed || missed_before {
-                encode(&Event::new(EventKind::Missed, teller.clock.now().into()), &mut batch);
-                missed_before = false;
-            }
             for (one, far) in news {
                 let Some(event) = teller.event(one).await else { continue };
                 handlers.iter().for_each(|handler| handler.tell(&event));
@@ -383,10 +362,10 @@ impl Carrier {
                     encode(&event, &mut batch);
                 }
                 if batch.len() >= MAX_BATCH_BYTES {
-                    missed_before |= !teller.announce(std::mem::take(&mut batch)).await;
+                    teller.announcer.tell(std::mem::take(&mut batch), std::mem::take(&mut missed));
                 }
             }
-            missed_before |= !teller.announce(batch).await;
+            teller.announcer.tell(batch, missed);
             teller.lock().told += std::mem::take(&mut self.in_flight);
             teller.step.notify_waiters();
         }

@@ -12,7 +12,8 @@ use crate::policies::{Missed, Overlap};
 
 /// A stored schedule, seen from outside.
 ///
-/// Serialised, ids are texts and moments are RFC 3339 in UTC, to the millisecond.
+/// Serialised, ids are texts, moments are RFC 3339 in UTC, to the millisecond, and durations are seconds; `source` is like
+/// `{"from": "code", "revision": 2}`, and the policy on missed ticks like `{"policy": "skip", "tolerance": 3600.0}`.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 #[non_exhaustive]
 pub struct ScheduleFacts {
@@ -48,12 +49,15 @@ pub struct ScheduleFacts {
     #[serde(serialize_with = "show::maybe_time")]
     pub paused_at: Option<SystemTime>,
     /// Where its definition comes from.
+    #[serde(serialize_with = "shown::source")]
     pub source: ScheduleSource,
     /// What becomes of ticks that nobody carries out in time.
+    #[serde(serialize_with = "shown::missed")]
     pub missed_policy: Missed,
     /// What becomes of a tick while the job before has not ended.
     pub overlap: Overlap,
     /// The most by which its jobs start later than its ticks.
+    #[serde(serialize_with = "shown::seconds")]
     pub jitter: Duration,
     /// No tick before it.
     #[serde(serialize_with = "show::maybe_time")]
@@ -74,8 +78,7 @@ pub struct ScheduleFacts {
 }
 
 /// Where the definition of a schedule comes from.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-#[serde(rename_all = "snake_case")]
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
 #[non_exhaustive]
 pub enum ScheduleSource {
     /// From code, with this [revision](crate::Schedule::revision).
@@ -84,6 +87,54 @@ pub enum ScheduleSource {
     RunTime,
     /// From a change at run time of what stands in code with this revision.
     Edited(u32),
+}
+
+/// What people are shown of a schedule's words.
+mod shown {
+    use std::time::Duration;
+
+    use serde::{Serialize, Serializer};
+
+    use super::ScheduleSource;
+    use crate::policies::Missed;
+
+    #[derive(Serialize)]
+    struct Source {
+        from: &'static str,
+        #[serde(skip_serializing_if = "Option::is_none")]
+        revision: Option<u32>,
+    }
+
+    #[expect(clippy::trivially_copy_pass_by_ref, reason = "the shape serde wants")]
+    pub(super) fn source<S: Serializer>(source: &ScheduleSource, serializer: S) -> Result<S::Ok, S::Error> {
+        let (from, revision) = match *source {
+            ScheduleSource::Code(revision) => ("code", Some(revision)),
+            ScheduleSource::RunTime => ("run_time", None),
+            ScheduleSource::Edited(revision) => ("edited", Some(revision)),
+        };
+        Source { from, revision }.serialize(serializer)
+    }
+
+    #[derive(Serialize)]
+    #[serde(tag = "policy", rename_all = "snake_case")]
+    enum Policy {
+        Skip { tolerance: f64 },
+        Last,
+        All { most: u32 },
+    }
+
+    pub(super) fn missed<S: Serializer>(missed: &Missed, serializer: S) -> Result<S::Ok, S::Error> {
+        let policy = match *missed {
+            Missed::Skip { tolerance } => Policy::Skip { tolerance: tolerance.as_secs_f64() },
+            Missed::Last => Policy::Last,
+            Missed::All(most) => Policy::All { most },
+        };
+        policy.serialize(serializer)
+    }
+
+    pub(super) fn seconds<S: Serializer>(time: &Duration, serializer: S) -> Result<S::Ok, S::Error> {
+        serializer.serialize_f64(time.as_secs_f64())
+    }
 }
 
 impl ScheduleFacts {

@@ -74,6 +74,10 @@ async fn a_schedule_is_paused_resumed_and_run() {
     let (_, page) = get(&web, "/schedules").await;
     let one = &page["schedules"][0];
     assert_eq!(json!([one["name"], one["timing"], one["paused_at"]]), json!(["nightly", "0 3 * * *", null]));
+    assert_eq!(
+        json!([one["source"], one["missed_policy"], one["overlap"], one["jitter"]]),
+        json!([{ "from": "run_time" }, { "policy": "skip", "tolerance": 3600.0 }, "allow", 0.0])
+    );
     assert_eq!(one["links"]["run"], "schedules/nightly/run?queue=default");
     let paused = |paused: bool, changed: bool| json!({ "schedule": "nightly", "paused": paused, "changed": changed });
     assert_eq!(post(&web, "/schedules/nightly/pause").await.1, paused(true, true));

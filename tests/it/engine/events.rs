@@ -44,6 +44,7 @@ on_every_storage!(
     filters_let_through_what_they_say,
     in_immediate_mode,
     nothing_is_announced_while_nobody_listens,
+    handlers_hear_while_the_storage_takes_no_news,
 );
 
 on_every_clock!(of_a_worker_that_is_lost);
@@ -563,6 +564,32 @@ async fn nothing_is_announced_while_nobody_listens(place: Place) {
         assert_eq!(line.calls(Call::Announce), 1, "but for the start of the worker");
     })
     .await;
+}
+
+async fn handlers_hear_while_the_storage_takes_no_news(place: Place) {
+    let mut events = place.client.events().of([Succeeded]).await.unwrap();
+    let line = Saboteur::new(Arc::clone(&place.storage), []);
+    let stall = line.stall(Call::Announce, 1);
+    let client = Client::new(line);
+    let ears = Ears::default();
+    let hear = ears.clone();
+    let worker = Worker::builder(&client).tasks(tasks![succeeds]).on(Succeeded, move |event| {
+        hear.hear(&event);
+        async {}
+    });
+    let story = async {
+        stall.reached().await;
+        let jobs = client.enqueue_all((0..600).map(|_| succeeds::new())).await.unwrap();
+        for job in &jobs {
+            job.wait(PATIENCE).await.unwrap();
+        }
+        eventually("the handler has heard of all", async || (ears.heard().len() == 600).then_some(())).await;
+        stall.release();
+        for _ in &jobs {
+            assert_eq!(next(&mut events).await.kind, Succeeded);
+        }
+    };
+    worker.build().unwrap().run_until(story).await.unwrap();
 }
 
 #[tokio::test]
