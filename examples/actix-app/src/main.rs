@@ -60,7 +60,7 @@ async fn serve(with_worker: bool) -> Result<(), BoxError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
     tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
     let client = queue::connect_from_env().await?;
-    let client = Client::builder(Arc::clone(client.storage())).enqueue_timeout(ENQUEUE_TIMEOUT).build();
+    let client = client.to_builder().enqueue_timeout(ENQUEUE_TIMEOUT).build();
     let worker = with_worker.then(|| tasks::worker(&client).grace(GRACE).build()).transpose()?;
 
     let stop = asked_to_stop()?;

@@ -7,7 +7,7 @@ use std::time::Duration;
 use queue_storage::clock::Clock;
 use queue_storage::storage::Storage;
 
-use super::{Client, ClientConfig, Passes};
+use super::{Client, ClientConfig, Inlines, Passes};
 
 /// Builds a [`Client`] with settings of your own.
 #[must_use = "a builder does nothing until `.build()`"]
@@ -15,13 +15,24 @@ pub struct ClientBuilder {
     storage: Arc<dyn Storage>,
     clock: Option<Arc<dyn Clock>>,
     config: ClientConfig,
-    immediate: bool,
+    inline: Option<Inlines>,
     pub(crate) passes: Passes,
 }
 
 impl ClientBuilder {
     pub(super) fn new(storage: Arc<dyn Storage>) -> Self {
-        Self { storage, clock: None, config: ClientConfig::default(), immediate: false, passes: None }
+        Self { storage, clock: None, config: ClientConfig::default(), inline: None, passes: None }
+    }
+
+    pub(super) fn like(client: &Client) -> Self {
+        let inner = &client.0;
+        Self {
+            storage: Arc::clone(&inner.storage),
+            clock: Some(Arc::clone(&inner.clock)),
+            config: inner.config,
+            inline: inner.inline.clone(),
+            passes: client.1.clone(),
+        }
     }
 
     /// Refuses calls whose encoded arguments are larger than this many bytes. Default 1 MiB.
@@ -58,14 +69,14 @@ impl ClientBuilder {
     /// only waits to be stopped. So a program turns to immediate mode by how it connects, and in nothing else. Give it
     /// a storage of its own. See [`Client::immediate`].
     pub fn immediate(mut self) -> Self {
-        self.immediate = true;
+        self.inline.get_or_insert_default();
         self
     }
 
     /// The client.
     #[must_use]
     pub fn build(self) -> Client {
-        Client::assemble(self.storage, self.clock, self.config, self.immediate, self.passes)
+        Client::assemble(self.storage, self.clock, self.config, self.inline, self.passes)
     }
 }
 

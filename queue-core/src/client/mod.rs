@@ -43,9 +43,12 @@ struct Inner {
     producers: Mutex<HashMap<Shard, Arc<Producer>>>,
     /// Tells of what this client, and workers on it, make happen.
     teller: Arc<Teller>,
-    /// In immediate mode: what runs jobs inside `enqueue`, once a worker is built.
-    inline: Option<RwLock<Option<Arc<dyn Inline>>>>,
+    /// In immediate mode.
+    inline: Option<Inlines>,
 }
+
+/// What runs jobs inside `enqueue`, once a worker is built.
+type Inlines = Arc<RwLock<Option<Arc<dyn Inline>>>>;
 
 /// Runs jobs inside `enqueue`.
 #[async_trait]
@@ -99,11 +102,33 @@ impl Client {
         ClientBuilder::new(storage)
     }
 
+    /// A builder of another client of the same storage, with the settings of this one, immediate mode and middleware among
+    /// them: to change some of a client that a URL made.
+    ///
+    /// It is a client of its own, with handlers of events of its own: build workers on the one that is kept.
+    ///
+    /// ```
+    /// # use queue_core::{Call, Client, Context, Task, TaskError, tasks};
+    /// # use std::time::Duration;
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Add { a: u64, b: u64 }
+    /// # impl Task for Add { type Output = u64; const NAME: &'static str = "add";
+    /// #   async fn run(self, _: Context) -> Result<u64, TaskError> { Ok(self.a + self.b) } }
+    /// # #[tokio::main(flavor = "current_thread")] async fn main() -> Result<(), queue_core::BoxError> {
+    /// let client = Client::immediate(tasks![Add]).build()?;
+    /// let client = client.to_builder().enqueue_timeout(Duration::from_secs(2)).build();
+    /// let job = Call::new(Add { a: 1, b: 2 }).enqueue(&client).await?;
+    /// assert_eq!(job.result().await?, Some(3));
+    /// # Ok(()) }
+    /// ```
+    pub fn to_builder(&self) -> ClientBuilder {
+        ClientBuilder::like(self)
+    }
+
     fn assemble(
         storage: Arc<dyn Storage>,
         clock: Option<Arc<dyn Clock>>,
         config: ClientConfig,
-        immediate: bool,
+        inline: Option<Inlines>,
         passes: Passes,
     ) -> Self {
         let clock = clock.unwrap_or_else(|| Arc::new(SystemClock));
@@ -114,7 +139,7 @@ impl Client {
             config,
             caller: CallerId::generate(),
             producers: Mutex::default(),
-            inline: immediate.then(RwLock::default),
+            inline,
         };
         Self(Arc::new(inner), passes)
     }

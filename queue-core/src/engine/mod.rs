@@ -1,6 +1,7 @@
 //! What the parts of one worker share, and what runs a job.
 
 mod backoff;
+mod broken;
 mod config;
 pub(crate) mod courier;
 mod deaths;
@@ -28,6 +29,7 @@ use crate::client::Client;
 use crate::data::DataMap;
 
 pub(crate) use backoff::Backoff;
+use broken::Broken;
 pub(crate) use config::WorkerConfig;
 use deaths::Deaths;
 pub(crate) use deaths::{DeathHook, died};
@@ -52,6 +54,8 @@ pub(crate) struct Engine {
     pub(crate) cut: CancellationToken,
     /// Threads whose attempts are over.
     pub(crate) lingering: Lingering,
+    /// Whether a part of the worker panicked.
+    pub(crate) broken: Broken,
     /// Who is told of deaths.
     pub(crate) deaths: Deaths,
     /// Told when the storage had forgotten this worker.
@@ -77,6 +81,7 @@ impl Engine {
             held,
             cut,
             lingering,
+            broken: Broken::default(),
             deaths: Deaths::new(hook),
             forgotten: Notify::new(),
         }

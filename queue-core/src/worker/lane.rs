@@ -237,31 +237,35 @@ impl Lane {
         let (id, fence) = (claimed.job.id, claimed.fence);
         let must_wait = permit.is_none() && claimed.job.suspect && engine.config.lease.crash_limit.is_some();
         let signals = engine.held.insert(id, claimed.job.shard.clone(), fence);
+        let run = async move {
+            let whole = async {
+                // A suspect that a repeat brought has no permit yet.
+                let mut permit = if must_wait { until_cut(&engine, &signals.lost).await } else { permit };
+                let Executed { settled, facts, threads } = executor::execute(&engine, claimed, &signals).await;
+                if settled.is_some() {
+                    engine.held.run_ended(id, fence);
+                } else {
+                    engine.held.remove(id, fence);
+                    engine.tell_stalled(&facts);
+                }
+                if threads.is_none() {
+                    // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
+                    permit = None;
+                    slots.free_one();
+                }
+                if let Some(settled) = settled {
+                    outbox.hand_in(&engine, settled, facts, &signals).await;
+                }
+                if let Some(threads) = threads {
+                    threads.ended(&engine).await;
+                    drop(permit);
+                    slots.free_one();
+                }
+            };
+            engine.broken.part_of(whole).await;
+        };
         // Boxed: what is spawned is moved whole several times, so each of its bytes is paid for by each run.
-        self.runs.spawn(Box::pin(async move {
-            // A suspect that a repeat brought has no permit yet.
-            let mut permit = if must_wait { until_cut(&engine, &signals.lost).await } else { permit };
-            let Executed { settled, facts, threads } = executor::execute(&engine, claimed, &signals).await;
-            if settled.is_some() {
-                engine.held.run_ended(id, fence);
-            } else {
-                engine.held.remove(id, fence);
-                engine.tell_stalled(&facts);
-            }
-            if threads.is_none() {
-                // The slot is free before the settlement is seen, so that the exchange that carries it can claim for it.
-                permit = None;
-                slots.free_one();
-            }
-            if let Some(settled) = settled {
-                outbox.hand_in(&engine, settled, facts, &signals).await;
-            }
-            if let Some(threads) = threads {
-                threads.ended(&engine).await;
-                drop(permit);
-                slots.free_one();
-            }
-        }));
+        self.runs.spawn(Box::pin(run));
     }
 
     async fn wait(

@@ -191,6 +191,10 @@ impl Worker {
     /// The system gives no thread for renewing leases, the storage refuses the worker for good, or what is to be done
     /// [when it starts](WorkerBuilder::on_start) failed.
     ///
+    /// # Panics
+    /// A part of the worker panicked, be it in code of yours that runs in it: a `tracing` layer. It ends as if its process
+    /// had died, for it could not go on whole. What a task does, or middleware or a hook, never gets here.
+    ///
     /// # Cancel safety
     /// Dropping the future drops running jobs where they are. Their leases run out, and others take them over as if the
     /// process had died. To stop well, let `shutdown` become ready instead.
@@ -266,7 +270,7 @@ impl Worker {
         self.progress.ready();
         tokio::select! {
             () = shutdown => {}
-            () = running.broken() => {}
+            () = self.engine.broken.panicked() => {}
         }
         self.progress.draining();
         running.stop(&self.engine, at_once).await;

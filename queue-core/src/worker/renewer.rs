@@ -34,7 +34,7 @@ impl Renewer {
             runtime.block_on(async {
                 tokio::select! {
                     () = stopped.cancelled() => {}
-                    () = renew_for_ever(&engine, stops) => {}
+                    () = engine.broken.part_of(renew_for_ever(&engine, stops)) => {}
                 }
             });
         })?;

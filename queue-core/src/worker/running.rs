@@ -63,12 +63,13 @@ impl Running {
                 claiming: Some(claiming.token()),
                 last: last.clone(),
             };
-            lanes.spawn(lane.run());
-            couriers.spawn(courier::carry_for_ever(Arc::clone(engine), shard.clone(), Arc::clone(desks), index));
+            spawn(&mut lanes, engine, lane.run());
+            let carrying = courier::carry_for_ever(Arc::clone(engine), shard.clone(), Arc::clone(desks), index);
+            spawn(&mut couriers, engine, carrying);
         }
         let mut keepers = JoinSet::new();
-        keepers.spawn(pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
-        keepers.spawn(sentry::watch_for_ever(Arc::clone(engine), Arc::clone(shards)));
+        spawn(&mut keepers, engine, pruner::prune_for_ever(Arc::clone(engine), Arc::clone(shards)));
+        spawn(&mut keepers, engine, sentry::watch_for_ever(Arc::clone(engine), Arc::clone(shards)));
         Self { lanes, keepers, couriers, bells, claiming, runs, _abort: AbortRuns(engine.cut.clone()), stop, last }
     }
 
@@ -76,17 +77,10 @@ impl Running {
     pub(super) fn keep_time(&mut self, engine: &Arc<Engine>, shards: &Arc<[Shard]>, defined: &Arc<[Defined]>) {
         for (index, shard) in shards.iter().enumerate() {
             let bells = Arc::clone(&self.bells);
-            self.keepers.spawn(ticker::tick_for_ever(Arc::clone(engine), shard.clone(), bells, index));
+            let ticking = ticker::tick_for_ever(Arc::clone(engine), shard.clone(), bells, index);
+            spawn(&mut self.keepers, engine, ticking);
         }
-        self.keepers.spawn(reconciler::reconcile_for_ever(Arc::clone(engine), Arc::clone(defined)));
-    }
-
-    /// Waits for a lane to end although nobody stopped it, which only a panic can do; the panic goes on here.
-    pub(super) async fn broken(&mut self) {
-        match self.lanes.join_next().await {
-            Some(Err(error)) if error.is_panic() => std::panic::resume_unwind(error.into_panic()),
-            _ => std::future::pending().await,
-        }
+        spawn(&mut self.keepers, engine, reconciler::reconcile_for_ever(Arc::clone(engine), Arc::clone(defined)));
     }
 
     /// Waits until nothing is claimed any more, as far as the storage answers, and every run has ended.
@@ -148,4 +142,10 @@ impl Running {
         self.couriers.abort_all();
         tracing::info!(worker = %engine.id, "worker stopped");
     }
+}
+
+/// Starts a part of the worker.
+fn spawn(parts: &mut JoinSet<()>, engine: &Arc<Engine>, part: impl Future<Output = ()> + Send + 'static) {
+    let engine = Arc::clone(engine);
+    parts.spawn(async move { engine.broken.part_of(part).await });
 }

@@ -148,3 +148,42 @@ async fn a_worker_that_is_dropped_is_taken_over(place: Place) {
     build().run_until(async { assert_eq!(job.wait(PATIENCE).await.unwrap(), 2) }).await.unwrap();
     assert_eq!(job.status().await.unwrap().state(), Some(State::Completed));
 }
+
+/// A log that is gone once a run has completed, as standard error is when nobody reads its pipe any more.
+struct Gone;
+
+impl std::io::Write for Gone {
+    fn write(&mut self, line: &[u8]) -> std::io::Result<usize> {
+        assert!(!String::from_utf8_lossy(line).contains("task_completed"), "the log is gone");
+        Ok(line.len())
+    }
+
+    fn flush(&mut self) -> std::io::Result<()> {
+        Ok(())
+    }
+}
+
+#[test]
+fn a_panic_beside_a_task_ends_the_worker_and_holds_no_job() {
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    let client = Client::memory();
+    let lease = Duration::from_millis(300);
+    let worker = || Worker::builder(&client).tasks(tasks![quick]).lease(lease).build().unwrap();
+    let log = tracing_subscriber::fmt().with_writer(|| Gone).finish();
+    let job = tracing::subscriber::with_default(log, || {
+        runtime.block_on(async {
+            let job = quick::new(7).enqueue(&client).await.unwrap();
+            let first = worker();
+            let readiness = first.readiness();
+            let run = tokio::spawn(first.run_until(std::future::pending()));
+            let ended = tokio::time::timeout(PATIENCE, run).await.expect("the worker ends");
+            assert!(ended.unwrap_err().is_panic() && readiness.is_stopped());
+            job
+        })
+    });
+    let taken_over = async {
+        let another = worker();
+        another.run_until(async { assert_eq!(job.wait(PATIENCE).await.unwrap(), 7) }).await.unwrap();
+    };
+    runtime.block_on(taken_over);
+}
