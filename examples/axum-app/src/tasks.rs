@@ -19,7 +19,7 @@ pub(crate) struct Welcome {
     user_id: String,
 }
 
-/// Tried four times in all, a minute apart.
+/// Tried four times in all, half a minute to a minute apart.
 #[task(retries = 3, backoff = fixed("60s"), timeout = "30s")]
 pub(crate) async fn send_welcome_email(user_id: String, email: String) -> Result<Welcome, BoxError> {
     // Addresses are nobody's business who reads the log.
