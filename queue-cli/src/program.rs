@@ -22,6 +22,7 @@ use crate::logging::{self, LogFile};
 use crate::notify::Manager;
 use crate::options::Options;
 use crate::signals::Signals;
+use crate::terminal::complain;
 
 type Connect = Box<dyn FnOnce(Option<String>) -> LocalBoxFuture<'static, Result<Client, NoClient>>>;
 type Text = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -137,7 +138,7 @@ impl Program {
             return check::check(connected, async |client| Ok(overridden((self.build)(client).await?, &options))).await;
         }
         if let Some(file) = &log {
-            eprintln!("logging to {}", shown(file.path()));
+            complain(&format!("logging to {}", shown(file.path())));
         }
         match Box::pin(serve(self, &options, log.as_ref())).await {
             Ok(exit) => exit,
@@ -192,7 +193,7 @@ impl Failure {
     fn told(self, elsewhere: bool) -> Exit {
         tracing::error!("{}", self.message);
         if elsewhere {
-            eprintln!("error: {}", self.message);
+            complain(&format!("error: {}", self.message));
         }
         self.exit
     }
@@ -338,7 +339,7 @@ fn reopening(_: Option<&LogFile>) -> std::io::Result<()> {
 /// Tells what is wrong with what it was told.
 fn refused(problems: &[String]) -> Exit {
     for problem in problems {
-        eprintln!("error: {problem}");
+        complain(&format!("error: {problem}"));
     }
     Exit::Usage
 }

@@ -155,6 +155,35 @@ async fn what_can_not_begin_says_why() {
     }
 }
 
+/// Whoever was to read its words is gone: it runs its jobs, stops when it is asked, and ends with the codes it has.
+#[tokio::test]
+async fn words_that_nobody_reads_change_nothing() {
+    let stage = Stage::sqlite();
+    let client = stage.client().await;
+    let mut program = stage.program_unread("unread", "");
+    let held = hold::new(1).enqueue(&client).await.unwrap();
+    stage.logged("begin", 1, "unread").await;
+    program.signal(Signal::TERM);
+    stage.open_gate(1);
+    assert_eq!(program.ends().await.code(), Some(0));
+    assert_eq!(stored(&client, held.id()).await.state, State::Completed);
+
+    let away = format!("--logfile {}/worker.log --url redis://127.0.0.1:1", stage.dir().display());
+    for (at, (words, code)) in [
+        ("--check", 0),
+        ("--check --url redis://127.0.0.1:1", 1),
+        ("--check --queues default,default --url redis://127.0.0.1:1", 2),
+        ("--workers none", 2),
+        (&away, 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut program = stage.program_unread(&format!("unread-{at}"), words);
+        assert_eq!(program.ends().await.code(), Some(code), "{words}");
+    }
+}
+
 #[tokio::test]
 async fn a_log_file_is_appended_to_and_opened_anew() {
     let stage = Stage::sqlite();
