@@ -321,6 +321,21 @@ async fn a_job_that_keeps_its_thread_does_not_keep_a_process_that_stops_at_once(
     }
 }
 
+/// Whatever hangs, and be it the thread on which the program itself runs: the third word is the last.
+#[tokio::test]
+async fn a_program_that_hangs_ends_when_it_is_asked_a_third_time() {
+    let stage = Stage::sqlite();
+    let mut program = stage.program("stuck", "", &[("QUEUE_TEST_STUCK", "1")]);
+    program.says("stuck").await;
+    for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT")] {
+        program.signal(signal);
+        program.says(&format!("asked to stop signal=\"{name}\"")).await;
+    }
+    assert!(program.ended().is_none(), "it hangs");
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends().await.code(), Some(3), "{}", program.stderr());
+}
+
 impl Process {
     /// Waits for a line in the log that holds this.
     pub async fn says(&self, what: &str) -> String {
