@@ -92,8 +92,11 @@ async fn what_is_refused_is_given_back_and_nothing_is_stored() {
     assert!(client.enqueue_all(Vec::<queue_core::Call<Say>>::new()).await.unwrap().is_empty());
 }
 
+/// What a middleware makes of the calls that it is given.
+type Way = fn(&mut [Outgoing]) -> &mut [Outgoing];
+
 /// Goes on with what this makes of the calls.
-struct GoesOnWith(fn(&mut [Outgoing]) -> &mut [Outgoing]);
+struct GoesOnWith(Way);
 
 #[async_trait]
 impl Middleware for GoesOnWith {
@@ -106,7 +109,7 @@ impl Middleware for GoesOnWith {
 #[tokio::test]
 async fn who_goes_on_with_other_calls_than_it_was_given_refuses_them() {
     let plain = Client::memory();
-    let ways: [fn(&mut [Outgoing]) -> &mut [Outgoing]; 4] = [
+    let ways: [Way; 4] = [
         |_| &mut [],
         |calls| &mut calls[1..],
         |calls| {
