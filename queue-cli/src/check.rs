@@ -1,11 +1,10 @@
 //! `--check`: what the worker would run, and everything that is wrong, without running it.
 
-use std::io::{self, Write as _};
-
 use queue_core::{BoxError, BuildError, Client, WorkerBuilder};
 
 use crate::building::NoClient;
 use crate::exit::Exit;
+use crate::terminal::{complain, say};
 
 /// What is wrong, and whether any of it is more than a storage that is away.
 #[derive(Debug, Default)]
@@ -59,10 +58,10 @@ impl Findings {
     fn report(&self) -> Exit {
         match &self.problems[..] {
             [] => say("ok: nothing is wrong"),
-            [only] => eprintln!("error: {only}"),
+            [only] => complain(&format!("error: {only}")),
             several => {
-                eprintln!("error: {} things are wrong:", several.len());
-                several.iter().for_each(|problem| eprintln!("  - {problem}"));
+                complain(&format!("error: {} things are wrong:", several.len()));
+                several.iter().for_each(|problem| complain(&format!("  - {problem}")));
             }
         }
         match (self.problems.is_empty(), self.usage) {
@@ -71,9 +70,4 @@ impl Findings {
             (false, true) => Exit::Usage,
         }
     }
-}
-
-/// A line on the standard output, if anyone still reads it.
-fn say(line: &str) {
-    let _ = writeln!(io::stdout(), "{line}");
 }

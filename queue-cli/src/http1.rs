@@ -1,5 +1,6 @@
 //! A small HTTP server: it reads whole requests, asks a function, and writes what it answers.
 
+use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
 use std::time::Duration;
@@ -11,13 +12,14 @@ use hyper::body::Incoming;
 use hyper::service::service_fn;
 use hyper_util::rt::{TokioIo, TokioTimer};
 use tokio::net::{TcpListener, TcpStream};
-use tokio::task::JoinSet;
+use tokio::task::{AbortHandle, JoinSet};
 
 /// The largest body that is read.
 const MAX_BODY: usize = 64 * 1024;
 /// How long a head may take: nobody keeps a connection by saying nothing.
 const HEAD_TIMEOUT: Duration = Duration::from_secs(10);
-/// Connections at once; who comes then waits.
+/// Connections at once; for who comes then the oldest is let go. Whoever probes has his answer long before that, and those
+/// who connect and say nothing, however many, keep nobody out.
 const MAX_CONNECTIONS: usize = 256;
 /// How long a connection may take.
 const LIFE: Duration = Duration::from_secs(15);
@@ -30,21 +32,38 @@ where
     H: Fn(Request<Bytes>) -> F + Clone + Send + 'static,
     F: Future<Output = Response<Bytes>> + Send + 'static,
 {
-    let mut connections = JoinSet::new();
+    let mut connections = Connections::default();
     loop {
-        while connections.len() >= MAX_CONNECTIONS {
-            let _ = connections.join_next().await;
-        }
-        while connections.try_join_next().is_some() {}
         match listener.accept().await {
-            Ok((stream, _)) => {
-                connections.spawn(converse(stream, handle.clone()));
-            }
+            Ok((stream, _)) => connections.add(converse(stream, handle.clone())),
             Err(error) => {
                 tracing::debug!(%error, "a health connection could not be taken");
                 tokio::time::sleep(ACCEPT_PAUSE).await;
             }
         }
+    }
+}
+
+/// Those that are open. Dropped, it lets go of them all.
+#[derive(Debug, Default)]
+struct Connections {
+    open: JoinSet<()>,
+    /// The oldest first; some may have ended.
+    oldest: VecDeque<AbortHandle>,
+}
+
+impl Connections {
+    fn add(&mut self, connection: impl Future<Output = ()> + Send + 'static) {
+        while self.open.try_join_next().is_some() {}
+        if self.oldest.len() >= MAX_CONNECTIONS {
+            self.oldest.retain(|one| !one.is_finished());
+        }
+        if self.oldest.len() >= MAX_CONNECTIONS
+            && let Some(oldest) = self.oldest.pop_front()
+        {
+            oldest.abort();
+        }
+        self.oldest.push_back(self.open.spawn(connection));
     }
 }
 
@@ -85,4 +104,38 @@ fn status(status: StatusCode) -> Response<Bytes> {
     let mut response = Response::default();
     *response.status_mut() = status;
     response
+}
+
+#[cfg(test)]
+mod tests {
+    use tokio::io::{AsyncReadExt as _, AsyncWriteExt as _};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn who_says_nothing_keeps_nobody_out() {
+        let listener = TcpListener::bind("127.0.0.1:0").await.unwrap();
+        let address = listener.local_addr().unwrap();
+        let handle = |_| async { Response::new(Bytes::from_static(b"alive")) };
+        let serving = tokio::spawn(serve(listener, handle));
+        let mut silent = Vec::new();
+        for _ in 0..2 * MAX_CONNECTIONS {
+            let mut one = TcpStream::connect(address).await.unwrap();
+            one.write_all(b"GET / HTTP/1.1\r\n").await.unwrap();
+            silent.push(one);
+        }
+        let probing = async {
+            let mut probe = TcpStream::connect(address).await.unwrap();
+            probe.write_all(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n").await.unwrap();
+            let mut answer = String::new();
+            probe.read_to_string(&mut answer).await.unwrap();
+            answer
+        };
+        // Long before the heads of the others are overdue.
+        let answer = tokio::time::timeout(HEAD_TIMEOUT / 2, probing).await.expect("an answer");
+        assert!(answer.starts_with("HTTP/1.1 200 ") && answer.ends_with("alive"), "{answer}");
+        let mut end = [0; 1];
+        assert_eq!(silent[0].read(&mut end).await.unwrap_or_default(), 0, "the oldest was let go");
+        serving.abort();
+    }
 }

@@ -39,6 +39,7 @@
 mod duration;
 mod exit;
 mod options;
+mod terminal;
 
 mod http1;
 mod logging;

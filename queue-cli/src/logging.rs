@@ -40,6 +40,9 @@ pub(crate) fn install(options: &Options, lookup: impl Fn(&str) -> Option<OsStrin
     };
     let shown = filter.to_string();
     let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(writer).with_ansi(coloured);
+    // Else what can't be written, on a full disk or to a pipe that nobody reads, is told on the standard error, and whoever
+    // logs panics where that can't be written either.
+    let log = log.log_internal_errors(false);
     let installed = match options.log_format.unwrap_or(LogFormat::Text) {
         LogFormat::Text => tracing::subscriber::set_global_default(log.finish()),
         LogFormat::Json => tracing::subscriber::set_global_default(log.json().flatten_event(true).finish()),

@@ -22,6 +22,7 @@ use crate::logging::{self, LogFile};
 use crate::notify::Manager;
 use crate::options::Options;
 use crate::signals::Signals;
+use crate::terminal::complain;
 
 type Connect = Box<dyn FnOnce(Option<String>) -> LocalBoxFuture<'static, Result<Client, NoClient>>>;
 type Text = Pin<Box<dyn Future<Output = String> + Send>>;
@@ -53,6 +54,8 @@ pub struct Program {
     args: Option<Vec<OsString>>,
     metrics: Option<Metrics>,
     until: LocalBoxFuture<'static, ()>,
+    /// Whether it may end the process.
+    is_main: bool,
 }
 
 impl Program {
@@ -78,6 +81,7 @@ impl Program {
             args: None,
             metrics: None,
             until: std::future::pending().boxed_local(),
+            is_main: false,
         }
     }
 
@@ -137,7 +141,7 @@ impl Program {
             return check::check(connected, async |client| Ok(overridden((self.build)(client).await?, &options))).await;
         }
         if let Some(file) = &log {
-            eprintln!("logging to {}", shown(file.path()));
+            complain(&format!("logging to {}", shown(file.path())));
         }
         match Box::pin(serve(self, &options, log.as_ref())).await {
             Ok(exit) => exit,
@@ -146,11 +150,13 @@ impl Program {
     }
 
     /// The same as all of `main`: what [`run`](Self::run) comes to is the exit code. It ends the process itself, for a job
-    /// that keeps its thread would keep the process otherwise, deaf to every further signal.
+    /// that keeps its thread would keep the process otherwise, deaf to every further signal; asked a third time, even if
+    /// the runtime hangs.
     ///
     /// # Cancel safety
     /// As [`Worker::run_until`].
-    pub async fn main(self) -> ExitCode {
+    pub async fn main(mut self) -> ExitCode {
+        self.is_main = true;
         std::process::exit(self.run().await.code().into())
     }
 
@@ -192,7 +198,7 @@ impl Failure {
     fn told(self, elsewhere: bool) -> Exit {
         tracing::error!("{}", self.message);
         if elsewhere {
-            eprintln!("error: {}", self.message);
+            complain(&format!("error: {}", self.message));
         }
         self.exit
     }
@@ -200,7 +206,7 @@ impl Failure {
 
 async fn serve(program: Program, options: &Options, log: Option<&LogFile>) -> Result<Exit, Failure> {
     let failed = |what: &str, error: &dyn fmt::Display| Failure::of(Exit::Failed, format!("{what}: {error}"));
-    let signals = Signals::listen().map_err(|error| failed("the system gives no signals", &error))?;
+    let signals = Signals::listen(program.is_main).map_err(|error| failed("the system gives no signals", &error))?;
     let _reopening = reopening(log).map_err(|error| failed("the system gives no signals", &error))?;
     let listener = match options.health_addr {
         Some(address) => Some(listening(address).await?),
@@ -338,7 +344,7 @@ fn reopening(_: Option<&LogFile>) -> std::io::Result<()> {
 /// Tells what is wrong with what it was told.
 fn refused(problems: &[String]) -> Exit {
     for problem in problems {
-        eprintln!("error: {problem}");
+        complain(&format!("error: {problem}"));
     }
     Exit::Usage
 }

@@ -1,9 +1,16 @@
 //! Signals: how often the process was asked to stop.
+//!
+//! They are heard on a thread of their own, for a runtime that hangs in somebody's job would hear none.
 
 use std::io;
+use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-use tokio_util::task::AbortOnDropHandle;
+use tokio_util::sync::{CancellationToken, DropGuard};
+
+use crate::exit::Exit;
+
+/// How long the runtime has, once it was asked a third time, to end by itself.
+const LAST: Duration = Duration::from_millis(500);
 
 /// How often it was asked, each time a step further.
 #[derive(Debug)]
@@ -14,26 +21,39 @@ pub(crate) struct Signals {
     pub(crate) at_once: CancellationToken,
     /// Asked three times.
     pub(crate) gone: CancellationToken,
-    _listening: AbortOnDropHandle<()>,
+    _listening: DropGuard,
 }
 
 impl Signals {
-    /// Listens to TERM and INT from now on. Neither ends the process by itself any more.
+    /// Listens to TERM and INT from now on. Neither ends the process by itself any more; asked a third time it is ended
+    /// here, if it `is_ours`, where its runtime does not do so.
     ///
     /// # Errors
     /// The system refuses.
-    pub(crate) fn listen() -> io::Result<Self> {
+    pub(crate) fn listen(is_ours: bool) -> io::Result<Self> {
         let (stop, at_once, gone) = (CancellationToken::new(), CancellationToken::new(), CancellationToken::new());
-        let steps = [stop.clone(), at_once.clone(), gone.clone()];
+        let (steps, left) = ([stop.clone(), at_once.clone(), gone.clone()], CancellationToken::new());
+        let listening = left.clone().drop_guard();
+        let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build()?;
+        let entered = runtime.enter();
         let mut asked = Asked::listen()?;
-        let listening = async move {
+        drop(entered);
+        let hearing = async move {
             for step in steps {
                 let signal = asked.next().await;
-                tracing::info!(signal, "asked to stop");
                 step.cancel();
+                tracing::info!(signal, "asked to stop");
+            }
+            if is_ours {
+                tokio::time::sleep(LAST).await;
+                std::process::exit(Exit::AtOnce.code().into());
             }
         };
-        Ok(Self { stop, at_once, gone, _listening: AbortOnDropHandle::new(tokio::spawn(listening)) })
+        let thread = move || {
+            runtime.block_on(left.run_until_cancelled(hearing));
+        };
+        std::thread::Builder::new().name("queue-signals".to_owned()).spawn(thread)?;
+        Ok(Self { stop, at_once, gone, _listening: listening })
     }
 }
 

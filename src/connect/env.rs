@@ -5,6 +5,8 @@ use std::fmt::Write as _;
 
 use queue_storage::model::Namespace;
 
+use super::masked;
+
 /// The file of development, in the working directory.
 const DEFAULT_FILE: &str = "queue.db";
 
@@ -36,8 +38,9 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
             "production" => self.server(),
             other => {
                 self.problems.push(format!(
-                    "ENVIRONMENT is `{other}`: it is `development` (a SQLite file) or `production` (Redis); for another \
-                     environment say where the jobs are with QUEUE_URL"
+                    "ENVIRONMENT is `{}`: it is `development` (a SQLite file) or `production` (Redis); for another \
+                     environment say where the jobs are with QUEUE_URL",
+                    masked(other)
                 ));
                 return String::new();
             }
@@ -48,7 +51,8 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
     fn file(&mut self) -> String {
         let path = self.text("QUEUE_DB").unwrap_or_else(|| DEFAULT_FILE.to_owned());
         if path.contains("://") {
-            self.problems.push(format!("QUEUE_DB is `{path}`: it is the path of a file; put a URL into QUEUE_URL"));
+            let shown = masked(&path);
+            self.problems.push(format!("QUEUE_DB is `{shown}`: it is the path of a file; put a URL into QUEUE_URL"));
         }
         format!("sqlite://{}", encoded(&path, b"/"))
     }
@@ -107,8 +111,8 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
         match text.trim().parse() {
             Ok(number) if allowed.contains(&number) => number,
             _ => {
-                let (least, most) = (allowed.start(), allowed.end());
-                self.problems.push(format!("{name} is `{text}`: it is a number from {least} to {most}"));
+                let (shown, least, most) = (masked(&text), allowed.start(), allowed.end());
+                self.problems.push(format!("{name} is `{shown}`: it is a number from {least} to {most}"));
                 default
             }
         }
@@ -120,7 +124,7 @@ impl<F: Fn(&str) -> Option<OsString>> Variables<F> {
             "1" | "true" | "yes" | "on" => true,
             "0" | "false" | "no" | "off" => false,
             _ => {
-                self.problems.push(format!("{name} is `{text}`: it is `true` or `false`"));
+                self.problems.push(format!("{name} is `{}`: it is `true` or `false`", masked(&text)));
                 false
             }
         }
@@ -246,6 +250,13 @@ mod tests {
         let url = [("ENVIRONMENT", "production"), ("REDIS_HOST", "redis://:hush@db")];
         let [wrong] = &of(&url).unwrap_err()[..] else { panic!("one problem") };
         assert!(wrong.ends_with("put a URL into QUEUE_URL") && !wrong.contains("hush"), "{wrong}");
+        // Nor is one shown that stands in the place of anything else.
+        let host = ("REDIS_HOST", "db");
+        for name in ["QUEUE_DB", "ENVIRONMENT", "REDIS_PORT", "REDIS_DB", "REDIS_TLS"] {
+            let production = if name.starts_with("REDIS") { "production" } else { "" };
+            let wrong = of(&[(name, "redis://:hush@db"), host, ("ENVIRONMENT", production)]).unwrap_err();
+            assert!(wrong.len() == 1 && wrong[0].contains("`redis://:***@db`"), "{name}: {wrong:?}");
+        }
     }
 
     #[cfg(unix)]

@@ -105,15 +105,21 @@ async fn redis(url: &str) -> Result<Client, ConnectError> {
     Err(ConnectError(Kind::FeatureOff { url: masked(url), feature: "redis" }))
 }
 
-/// The URL without its password, however it is written.
+/// The URL without its password, however it is written, and without what stands behind the `?`: that may be one, too.
 fn masked(url: &str) -> String {
-    let Some(at) = url.rfind('@') else { return url.to_owned() };
+    let at = url.rfind('@');
+    let open = at.unwrap_or_default();
+    let (url, query) = match url[open..].find('?') {
+        Some(mark) => (&url[..open + mark], "?***"),
+        None => (url, ""),
+    };
+    let Some(at) = at else { return format!("{url}{query}") };
     match url.split_once("://") {
         Some((scheme, rest)) if rest.len() > url.len() - at => {
             let name = rest[..rest.len() - (url.len() - at)].split([':', '/']).next().unwrap_or_default();
-            format!("{scheme}://{name}:***{}", &url[at..])
+            format!("{scheme}://{name}:***{}{query}", &url[at..])
         }
-        _ => format!("***{}", &url[at..]),
+        _ => format!("***{}{query}", &url[at..]),
     }
 }
 
@@ -209,5 +215,7 @@ mod tests {
         assert_eq!(masked("redis:bob:secret@db"), "***@db");
         assert_eq!(masked("sqlite://a@b.db"), "sqlite://a:***@b.db");
         assert_eq!(masked("redis://db/0"), "redis://db/0");
+        assert_eq!(masked("postgres://db/jobs?password=secret"), "postgres://db/jobs?***");
+        assert_eq!(masked("redi://:p?w@db?x=secret"), "redi://:***@db?***");
     }
 }

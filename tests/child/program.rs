@@ -12,11 +12,19 @@ use crate::tasks::{cling, hold, tick};
 /// The folder of the effect log and the name of this process, which a program has no options for.
 const DIR: &str = "QUEUE_TEST_DIR";
 const NAME: &str = "QUEUE_TEST_NAME";
+/// Set where the program is to hang before it has begun.
+const STUCK: &str = "QUEUE_TEST_STUCK";
 
 /// Runs the program with these words.
 pub(crate) async fn run(args: impl Iterator<Item = String>) -> ExitCode {
     let args: Vec<_> = args.collect();
     let program = queue::cli::program(|client| {
+        if std::env::var_os(STUCK).is_some() {
+            eprintln!("stuck");
+            loop {
+                std::thread::park();
+            }
+        }
         let (dir, name) = (std::env::var(DIR)?, std::env::var(NAME)?);
         let hourly = Schedule::new("hourly", tick::new(1)).every(Duration::from_secs(3_600));
         let builder =

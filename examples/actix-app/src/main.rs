@@ -10,7 +10,7 @@ mod answers;
 mod routes;
 mod tasks;
 
-use std::io;
+use std::io::{self, IsTerminal as _};
 use std::process::ExitCode;
 use std::sync::Arc;
 use std::time::Duration;
@@ -58,7 +58,9 @@ async fn work() -> ExitCode {
 /// The web server, with or without a worker beside it, until the process is asked to stop.
 async fn serve(with_worker: bool) -> Result<(), BoxError> {
     let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr).init();
+    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
+    // Else whoever logs panics once the standard error can't be written: its disk is full, or its reader is gone.
+    log.with_ansi(io::stderr().is_terminal()).log_internal_errors(false).init();
     let client = queue::connect_from_env().await?;
     let client = client.to_builder().enqueue_timeout(ENQUEUE_TIMEOUT).build();
     let worker = with_worker.then(|| tasks::worker(&client).grace(GRACE).build()).transpose()?;

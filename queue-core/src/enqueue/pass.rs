@@ -3,12 +3,17 @@
 use std::future::Future;
 
 use async_trait::async_trait;
+use queue_storage::model::JobId;
 
 use super::error::Cause;
 use crate::client::Client;
 use crate::draft::Draft;
 use crate::middleware::{Chain, NextEnqueue, Outgoing, Store};
 use crate::task_error::BoxError;
+
+/// Why other calls are not stored than those that were handed in.
+const OTHERS: &str = "it went on with other calls than it was given: it may change them or refuse them all, and leaves none \
+                      out, adds none and keeps their order";
 
 /// What is done with calls that have passed.
 pub(super) trait Verb: Send {
@@ -22,6 +27,8 @@ pub(super) trait Verb: Send {
 struct Innermost<'a, V: Verb> {
     client: &'a Client,
     verb: V,
+    /// The calls that were handed in: handles are for them, and a flow has its places for them.
+    given: Vec<JobId>,
     /// Whether the storage may have been asked.
     begun: bool,
     answer: Option<Result<V::Answer, Cause>>,
@@ -30,6 +37,9 @@ struct Innermost<'a, V: Verb> {
 #[async_trait]
 impl<V: Verb + Sync> Store for Innermost<'_, V> {
     async fn store(&mut self, calls: &mut [Outgoing]) -> Result<(), BoxError> {
+        if !self.given.iter().copied().eq(calls.iter().map(Outgoing::id)) {
+            return Err(OTHERS.into());
+        }
         self.begun = true;
         let answer = self.verb.store(self.client, calls).await;
         let said = answer.as_ref().map(|_| ()).map_err(|cause| cause.to_string().into());
@@ -47,7 +57,10 @@ impl Client {
         verb: V,
     ) -> Result<V::Answer, Cause> {
         let mut calls: Vec<_> = drafts.into_iter().map(|draft| Outgoing { draft }).collect();
-        let mut innermost = Innermost { client: self, verb, begun: false, answer: None };
+        let given = calls.iter().map(Outgoing::id).collect();
+        let mut innermost = Innermost { client: self, verb, given, begun: false, answer: None };
+        // Asked before it passes: a middleware may put another call in its place.
+        let task = calls.first().map_or("", |call| call.draft.task);
         let begun_at = self.clock().now();
         let passed = NextEnqueue::new(chain, &mut innermost).run(&mut calls).await;
         match (innermost.answer, passed) {
@@ -64,7 +77,6 @@ impl Client {
             }
             (None, passed) => {
                 let why = passed.err().unwrap_or_else(|| "it did not go on".into());
-                let task = calls.first().map_or("", |call| call.draft.task);
                 Err(Cause::Refused { task, calls: calls.len(), why: why.into() })
             }
         }

@@ -66,10 +66,11 @@ pub use tower::{Runs, TowerLayer};
 pub trait Middleware: Send + Sync + 'static {
     /// Around the enqueueing of calls: all those that one `enqueue` or `enqueue_all` stores, or a flow.
     ///
-    /// It may change each call, refuse them all with an error, and act before and after. When it refuses, nothing is
-    /// stored, and whoever enqueues gets [`EnqueueError::is_refused`](crate::EnqueueError::is_refused), with its error as the
-    /// source and the calls as they were. What is stored stays stored: an error after that is logged and goes no further.
-    /// A panic is one of whoever enqueues.
+    /// It may change each call, refuse them all with an error, and act before and after. It goes on with the calls that it
+    /// was given, all of them and in their order: anything else counts as a refusal. When it refuses, nothing is stored, and
+    /// whoever enqueues gets [`EnqueueError::is_refused`](crate::EnqueueError::is_refused), with its error as the source and
+    /// the calls as they were. What is stored stays stored: an error after that is logged and goes no further. A panic is
+    /// one of whoever enqueues.
     ///
     /// # Errors
     /// Why nothing is to be enqueued, or what came from further in.

@@ -92,6 +92,47 @@ async fn what_is_refused_is_given_back_and_nothing_is_stored() {
     assert!(client.enqueue_all(Vec::<queue_core::Call<Say>>::new()).await.unwrap().is_empty());
 }
 
+/// What a middleware makes of the calls that it is given.
+type Way = fn(&mut [Outgoing]) -> &mut [Outgoing];
+
+/// Goes on with what this makes of the calls.
+struct GoesOnWith(Way);
+
+#[async_trait]
+impl Middleware for GoesOnWith {
+    async fn enqueue(&self, calls: &mut [Outgoing], next: NextEnqueue<'_>) -> Result<Stored, BoxError> {
+        next.run((self.0)(calls)).await
+    }
+}
+
+/// Else there would be a handle of a job that was never stored, or a flow whose steps have changed places.
+#[tokio::test]
+async fn who_goes_on_with_other_calls_than_it_was_given_refuses_them() {
+    let plain = Client::memory();
+    let ways: [Way; 4] = [
+        |_| &mut [],
+        |calls| &mut calls[1..],
+        |calls| {
+            calls.reverse();
+            calls
+        },
+        |calls| {
+            calls[0] = calls[1].clone();
+            calls
+        },
+    ];
+    for (at, way) in ways.into_iter().enumerate() {
+        let client = plain.with_middleware(GoesOnWith(way));
+        let error = client.enqueue_all(["a", "b"].map(Say::new)).await.expect_err("calls that nobody handed in");
+        assert!(error.is_refused() && error.to_string().contains("other calls"), "{at}: {error}");
+        let error = Say::new("a").then(Say::new("b")).enqueue(&client).await.expect_err("another flow");
+        assert!(error.is_refused(), "{at}: {error}");
+    }
+    let client = plain.with_middleware(GoesOnWith(ways[0]));
+    assert!(Say::new("a").enqueue(&client).await.expect_err("no call").is_refused());
+    assert_eq!(plain.counts("default").await.unwrap(), queue_core::Counts::default());
+}
+
 #[tokio::test]
 async fn what_the_storage_says_is_told_whatever_a_middleware_makes_of_it() {
     let storage = Arc::clone(Client::memory().storage());

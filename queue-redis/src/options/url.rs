@@ -9,6 +9,9 @@ use queue_storage::storage::StorageError;
 /// The schemes a URL may begin with.
 const SCHEMES: &str = "`redis`, `redis-cluster`, `redis-sentinel` (`rediss…` for TLS) and `redis+unix`";
 
+/// The parameters whose values are no secrets.
+const OPEN: [&str; 4] = ["namespace", "db", "service", "sentinelUsername"];
+
 /// A host and a port.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(crate) struct Host {
@@ -257,7 +260,8 @@ fn masked(url: &str) -> String {
     }
     let host = authority.rsplit_once('@').map_or(authority.to_owned(), |(_, host)| format!("***@{host}"));
     let query = query.split('&').map(|pair| match pair.split_once('=') {
-        Some((name, _)) if name.eq_ignore_ascii_case("sentinelPassword") => format!("{name}=***"),
+        // What is none of ours may be another library's password.
+        Some((name, _)) if !OPEN.contains(&name) => format!("{name}=***"),
         _ => pair.to_owned(),
     });
     let query = query.collect::<Vec<_>>().join("&");

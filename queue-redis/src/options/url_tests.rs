@@ -69,6 +69,7 @@ fn wrong_urls_say_why_and_keep_secrets() {
         ("bob:hush@db", "it has no scheme"),
         ("redis-cluster://a/1", "database 0 only"),
         ("redis-sentinel://bob:hush@a", "add `?service=name`"),
+        ("redis://db?password=hush", "`redis://db?password=***` can't name a Redis: it has no parameter `password`"),
         ("redis-sentinel://a?sentinelPassword=hush", "sentinelPassword=***` can't name a Redis: it does not say"),
         ("redis-sentinel://a?service=x&node=b:1", "`sentinelUsername` and `sentinelPassword`"),
         ("redis+unix://", "it names no socket"),

@@ -155,6 +155,35 @@ async fn what_can_not_begin_says_why() {
     }
 }
 
+/// Whoever was to read its words is gone: it runs its jobs, stops when it is asked, and ends with the codes it has.
+#[tokio::test]
+async fn words_that_nobody_reads_change_nothing() {
+    let stage = Stage::sqlite();
+    let client = stage.client().await;
+    let mut program = stage.program_unread("unread", "");
+    let held = hold::new(1).enqueue(&client).await.unwrap();
+    stage.logged("begin", 1, "unread").await;
+    program.signal(Signal::TERM);
+    stage.open_gate(1);
+    assert_eq!(program.ends().await.code(), Some(0));
+    assert_eq!(stored(&client, held.id()).await.state, State::Completed);
+
+    let away = format!("--logfile {}/worker.log --url redis://127.0.0.1:1", stage.dir().display());
+    for (at, (words, code)) in [
+        ("--check", 0),
+        ("--check --url redis://127.0.0.1:1", 1),
+        ("--check --queues default,default --url redis://127.0.0.1:1", 2),
+        ("--workers none", 2),
+        (&away, 1),
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let mut program = stage.program_unread(&format!("unread-{at}"), words);
+        assert_eq!(program.ends().await.code(), Some(code), "{words}");
+    }
+}
+
 #[tokio::test]
 async fn a_log_file_is_appended_to_and_opened_anew() {
     let stage = Stage::sqlite();
@@ -290,6 +319,21 @@ async fn a_job_that_keeps_its_thread_does_not_keep_a_process_that_stops_at_once(
         assert_eq!(client.workers().await.unwrap().len(), usize::from(third), "the second time it says goodbye");
         assert_eq!(stored(&client, clings.id()).await.attempts, 0);
     }
+}
+
+/// Whatever hangs, and be it the thread on which the program itself runs: the third word is the last.
+#[tokio::test]
+async fn a_program_that_hangs_ends_when_it_is_asked_a_third_time() {
+    let stage = Stage::sqlite();
+    let mut program = stage.program("stuck", "", &[("QUEUE_TEST_STUCK", "1")]);
+    program.says("stuck").await;
+    for (signal, name) in [(Signal::TERM, "TERM"), (Signal::INT, "INT")] {
+        program.signal(signal);
+        program.says(&format!("asked to stop signal=\"{name}\"")).await;
+    }
+    assert!(program.ended().is_none(), "it hangs");
+    program.signal(Signal::TERM);
+    assert_eq!(program.ends().await.code(), Some(3), "{}", program.stderr());
 }
 
 impl Process {
