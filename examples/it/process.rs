@@ -15,7 +15,7 @@ use tempfile::TempDir;
 use super::asking::{Answer, ask};
 
 /// Longer than anything here takes on the slowest machine: a lease is 10 s, a drain at most 25 s.
-const PATIENCE: Duration = Duration::from_secs(90);
+const PATIENCE: Duration = Duration::from_secs(300);
 
 const BETWEEN_LOOKS: Duration = Duration::from_millis(10);
 

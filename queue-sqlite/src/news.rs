@@ -254,7 +254,7 @@ mod tests {
     }
 
     async fn next(watch: &mut Watch) -> Heard {
-        tokio::time::timeout(KEEP / 6, watch.next()).await.expect("nothing came").unwrap()
+        tokio::time::timeout(KEEP, watch.next()).await.expect("nothing came").unwrap()
     }
 
     fn news(text: &'static str) -> Heard {

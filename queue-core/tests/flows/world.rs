@@ -13,7 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::counting::Counting;
 
-pub(crate) const LONG: Duration = Duration::from_secs(20);
+pub(crate) const LONG: Duration = Duration::from_secs(120);
 pub(crate) const ONE: Intake = Intake { form: Form::One, told: false };
 pub(crate) const LIST: Intake = Intake { form: Form::List, told: false };
 pub(crate) const CHUNKS: Intake = Intake { form: Form::Chunks, told: false };

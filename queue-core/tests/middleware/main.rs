@@ -14,7 +14,7 @@ use queue_core::{Client, Context, Task, TaskError, Worker, WorkerBuilder, tasks}
 use serde::{Deserialize, Serialize};
 
 /// Long enough for anything that is going to happen; never waited out by a test that passes.
-const PATIENCE: Duration = Duration::from_secs(30);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// What happened, in order.
 #[derive(Clone, Default)]

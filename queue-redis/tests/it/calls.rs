@@ -11,7 +11,7 @@ use queue_storage::storage::{
 };
 
 use crate::consistent::all_is_well;
-use crate::kit::{Caller, Hand, KEEP, job_in, jobs, mail, namespace, options, shard};
+use crate::kit::{Caller, Hand, KEEP, insist, job_in, jobs, mail, namespace, options, shard};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -71,6 +71,8 @@ pub(crate) const KINDS: [Kind; 23] = [
 pub(crate) struct Scene {
     pub(crate) namespace: Namespace,
     pub(crate) storage: Arc<RedisStorage>,
+    /// By the straight way: what came of the call is looked at by it.
+    straight: RedisStorage,
     enqueue: EnqueueCall,
     exchange: Exchange,
     renewal: Renewal,
@@ -119,21 +121,23 @@ impl Scene {
 
     pub(crate) async fn with(straight: &str, by: RedisOptions) -> Self {
         let namespace = namespace();
-        let storage = Arc::new(by.namespace(namespace.clone()).connect().await.unwrap());
-        let direct = options(straight).namespace(namespace.clone()).connect().await.unwrap();
+        // Whoever gives calls up soon may give up those of a connect.
+        let by = by.namespace(namespace.clone());
+        let storage = Arc::new(insist(|| by.clone().connect()).await);
+        let straight = options(straight).namespace(namespace.clone()).connect().await.unwrap();
         let mut caller = Caller::new();
-        let ids = caller.enqueue(&direct, jobs(11)).await;
-        let mut hand = Hand::new(&direct).await;
-        hand.exchange(&direct, 3).await;
-        hand.exchange(&direct, 3).await;
+        let ids = caller.enqueue(&straight, jobs(11)).await;
+        let mut hand = Hand::new(&straight).await;
+        hand.exchange(&straight, 3).await;
+        hand.exchange(&straight, 3).await;
         let renewal = Renewal { worker: hand.id, shard: mail(), leases: hand.leases(), progress: Vec::new() };
-        let leaver = Hand::new(&direct).await.record();
-        let (hold, relay) = flow(&direct).await;
-        let tick = schedule(&direct).await;
-        direct.close().await;
+        let leaver = Hand::new(&straight).await.record();
+        let (hold, relay) = flow(&straight).await;
+        let tick = schedule(&straight).await;
         Self {
             namespace,
             storage,
+            straight,
             enqueue: caller.call(jobs(2)),
             exchange: hand.call(3),
             renewal,
@@ -202,30 +206,30 @@ impl Scene {
 
     /// The call has been answered: it was carried out, and once.
     pub(crate) async fn done_once(&self, kind: Kind, nodes: &[&Redis], answer: &str) {
-        assert_eq!(self.call(kind).await.unwrap(), answer, "{kind:?} answers otherwise when it is made again");
-        let counts = self.storage.counts(&mail()).await.unwrap();
-        let workers: Vec<_> = self.storage.workers().await.unwrap().into_iter().map(|worker| worker.id).collect();
+        assert_eq!(insist(|| self.call(kind)).await, answer, "{kind:?} answers otherwise when it is made again");
+        let counts = self.straight.counts(&mail()).await.unwrap();
+        let workers: Vec<_> = self.straight.workers().await.unwrap().into_iter().map(|worker| worker.id).collect();
         let settled = if kind == Kind::Exchange { 3 } else { 0 };
         assert_eq!(counts.enqueued, if kind == Kind::Enqueue { 13 } else { 11 }, "{kind:?}: {counts:?}");
         assert_eq!(counts.ended.completed, 3 + settled, "{kind:?}: {counts:?}");
         assert_eq!(counts.of(State::Running), 3, "{kind:?}: {counts:?}");
         assert_eq!(counts.ended.cancelled, u64::from(kind == Kind::Act), "{kind:?}: {counts:?}");
-        let controls = self.storage.controls(&mail()).await.unwrap();
+        let controls = self.straight.controls(&mail()).await.unwrap();
         assert_eq!(controls.queue.is_some(), kind == Kind::Control, "{kind:?}");
         assert_eq!(counts.of(State::Completed), if kind == Kind::Prune { 0 } else { 3 + settled }, "{kind:?}");
         assert_eq!(workers.contains(&self.newcomer.id), kind == Kind::Register, "{kind:?}");
         assert_eq!(workers.contains(&self.leaver.id), kind != Kind::Deregister, "{kind:?}");
-        let counts = self.storage.counts(&side()).await.unwrap();
+        let counts = self.straight.counts(&side()).await.unwrap();
         assert_eq!(counts.enqueued, 3 + u64::from(kind == Kind::Tick), "{kind:?}: {counts:?}");
         let beside = counts.ended.completed;
         assert_eq!(beside, 1 + u64::from(kind == Kind::Outbox || kind == Kind::Deliver), "{kind:?}");
         self.held_once(kind, answer).await;
-        all_is_well(&*self.storage, nodes, &self.namespace).await;
+        all_is_well(&self.straight, nodes, &self.namespace).await;
     }
 
     /// What runs is held as it was told, and was never taken back.
     async fn held_once(&self, kind: Kind, answer: &str) {
-        let jobs = self.storage.list(&JobQuery::default()).await.unwrap().jobs;
+        let jobs = self.straight.list(&JobQuery::default()).await.unwrap().jobs;
         assert!(jobs.iter().all(|job| job.lapses == 0 && job.crashes == 0), "{kind:?}: {jobs:?}");
         let running = jobs.iter().filter_map(|job| job.lease.map(|lease| (job.id, lease)));
         let leases: Vec<(JobId, Lease)> = running.collect();
@@ -238,7 +242,7 @@ impl Scene {
             assert_eq!(answer, format!("{:?}", [Renewed::Held; 3]));
             assert!(leases.iter().all(|(_, lease)| lease.delivered));
         }
-        let found = self.storage.get(self.ended).await.unwrap();
+        let found = self.straight.get(self.ended).await.unwrap();
         assert_eq!(matches!(found, Lookup::Found(_)), kind != Kind::Prune, "{found:?}");
     }
 }

@@ -49,7 +49,8 @@ async fn calls_dropped_at_any_moment_are_carried_out_once_or_never() {
 #[tokio::test]
 async fn calls_dropped_while_the_server_stands_still_are_carried_out_once_or_never() {
     let server = Redis::start();
-    let storage = options(&server.url()).timeout(Duration::from_millis(200)).connect().await.unwrap();
+    let hasty = options(&server.url()).timeout(Duration::from_millis(200));
+    let storage = insist(|| hasty.clone().connect()).await;
     Caller::new().enqueue(&storage, jobs(1)).await;
     let (calls, before) = (calls(100).await, ran(&server));
     server.freeze();
@@ -65,8 +66,9 @@ async fn calls_dropped_while_the_server_stands_still_are_carried_out_once_or_nev
     for call in &calls {
         insist(|| storage.enqueue(call.clone())).await;
     }
-    assert_eq!(storage.counts(&mail()).await.unwrap().enqueued, 101);
-    all_is_well(&storage, &[&server], &Namespace::default()).await;
+    let patient = open(&server.url()).await;
+    assert_eq!(patient.counts(&mail()).await.unwrap().enqueued, 101);
+    all_is_well(&*patient, &[&server], &Namespace::default()).await;
 }
 
 #[tokio::test]

@@ -17,7 +17,7 @@ use queue_storage::storage::{
 use tokio::time::{sleep, timeout};
 
 /// Longer than anything here takes on the slowest machine.
-pub(crate) const PATIENCE: Duration = Duration::from_secs(60);
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
 /// How long ended jobs are kept here.
 pub(crate) const KEEP: Duration = Duration::from_secs(3_600);
 

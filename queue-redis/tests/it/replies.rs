@@ -64,7 +64,7 @@ async fn replies_may_come_too_late() {
     for kind in KINDS {
         let proxy = Proxy::to(shared().port());
         let scene = hasty(&proxy).await;
-        proxy.delay_replies(Duration::from_millis(250));
+        proxy.delay_replies(Duration::from_millis(500));
         let error = in_time(scene.call(kind)).await.unwrap_err();
         assert!(error.is_unavailable() && error.to_string().contains("150ms"), "{error}");
         proxy.pass();

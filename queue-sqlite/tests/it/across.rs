@@ -12,7 +12,7 @@ use queue_storage::model::Timestamp;
 use queue_storage::storage::{Heard, Maintain, Notify, Retention, Storage, Watch};
 use tempfile::TempDir;
 
-use crate::kit::{Caller, jobs, mail};
+use crate::kit::{Caller, PATIENCE, jobs, mail};
 use crate::shared::two;
 
 const HOUR: Duration = Duration::from_secs(3_600);
@@ -22,7 +22,7 @@ const REMOVED: i64 = 100;
 const MINUTE: Duration = Duration::from_secs(60);
 
 async fn hears(watch: &mut Watch) -> Heard {
-    tokio::time::timeout(Duration::from_secs(20), watch.next()).await.expect("nothing came").expect("it ended")
+    tokio::time::timeout(PATIENCE, watch.next()).await.expect("nothing came").expect("it ended")
 }
 
 fn news(text: impl Into<String>) -> Bytes {

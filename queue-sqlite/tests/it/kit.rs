@@ -11,6 +11,9 @@ use queue_sqlite::{SqliteOptions, SqliteStorage};
 use queue_storage::model::{CallerId, Claimed, JobId, NewJob, Settled, Settlement, Shard, Timestamp, WorkerId};
 use queue_storage::storage::{Claim, Enqueue, EnqueueCall, Exchange, Exchanged, LeaseTerms, WorkerRecord};
 
+/// Longer than anything here takes on the slowest machine.
+pub(crate) const PATIENCE: Duration = Duration::from_secs(120);
+
 pub(crate) fn mail() -> Shard {
     Shard::of("mail".parse().unwrap())
 }

@@ -9,7 +9,7 @@ use queue_storage::model::{State, WorkerId};
 use queue_storage::storage::{Admission, Enqueue, Listener, Notify, Operate, Storage, Topic};
 use tempfile::TempDir;
 
-use crate::kit::{Caller, Hand, job, jobs, mail};
+use crate::kit::{Caller, Hand, PATIENCE, job, jobs, mail};
 
 pub(crate) async fn two() -> (TempDir, Arc<SqliteStorage>, Arc<SqliteStorage>) {
     let folder = TempDir::new().unwrap();
@@ -20,7 +20,7 @@ pub(crate) async fn two() -> (TempDir, Arc<SqliteStorage>, Arc<SqliteStorage>) {
 }
 
 pub(crate) async fn hears(listener: &Listener) {
-    tokio::time::timeout(Duration::from_secs(10), listener.changed()).await.expect("no hint came");
+    tokio::time::timeout(PATIENCE, listener.changed()).await.expect("no hint came");
 }
 
 #[tokio::test(flavor = "multi_thread")]

@@ -10,7 +10,7 @@ use crate::model::{JobId, NewJob, State, When};
 use crate::storage::{Control, Heard, LeaseTerms, MAX_NEWS_BYTES, Revocation, Storage, Watch};
 
 /// Longer than anything may take that is not lost.
-const PATIENCE: Duration = Duration::from_secs(20);
+const PATIENCE: Duration = Duration::from_secs(120);
 
 /// The next announcement.
 pub(super) async fn next(watch: &mut Watch) -> Option<Bytes> {

@@ -332,7 +332,7 @@ pub(super) fn boom() -> Failure {
 
 /// Waits for a hint that must come. The limit is for a storage that never gives it.
 pub(super) async fn hear(listener: &Listener, what: &str) {
-    let heard = tokio::time::timeout(secs(20), listener.changed()).await;
+    let heard = tokio::time::timeout(secs(120), listener.changed()).await;
     assert!(heard.is_ok(), "no hint that {what}");
 }
 

@@ -1,10 +1,13 @@
 //! Immediate mode: enqueue runs the task at once, with a worker's executor.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use queue::{Client, Context, Data, State, TaskError, Worker, task, tasks};
+use tokio::sync::{Notify, Semaphore};
 
 use super::Runs;
+use crate::support::PATIENCE;
 
 #[task(retries = 2, backoff = fixed("1h"))]
 async fn third_time(ctx: Context, runs: Data<Runs>) -> Result<u32, String> {
@@ -18,7 +21,7 @@ async fn enqueues(n: u32, ctx: Context) -> Result<u32, TaskError> {
         return Ok(0);
     }
     let inner = enqueues::new(n - 1).enqueue(ctx.client()).await.map_err(|error| error.to_string())?;
-    Ok(inner.wait(Duration::from_secs(5)).await? + 1)
+    Ok(inner.wait(PATIENCE).await? + 1)
 }
 
 #[task]
@@ -71,20 +74,27 @@ async fn many_at_once() {
     }
 }
 
+/// Ends when it is let, of which it tells first that it has begun.
 #[task]
-async fn naps() -> Result<u32, TaskError> {
-    tokio::time::sleep(Duration::from_millis(30)).await;
+async fn is_let(begun: Data<Notify>, go: Data<Semaphore>) -> Result<u32, TaskError> {
+    begun.notify_one();
+    go.acquire().await?.forget();
     Ok(7)
 }
 
 #[tokio::test]
 async fn a_dropped_enqueue_leaves_nothing_half_run() {
-    let client = Client::immediate(tasks![naps]).build().unwrap();
-    let call = naps::new();
-    let dropped = tokio::time::timeout(Duration::from_millis(5), call.clone().enqueue(&client)).await;
-    assert!(dropped.is_err(), "it sleeps longer than that");
+    let (begun, go) = (Arc::new(Notify::new()), Arc::new(Semaphore::new(0)));
+    let client = Client::immediate(tasks![is_let]).data_arc(Arc::clone(&begun)).data_arc(Arc::clone(&go));
+    let client = client.build().unwrap();
+    let call = is_let::new();
+    tokio::select! {
+        ended = call.clone().enqueue(&client) => panic!("it was not let: {ended:?}"),
+        () = begun.notified() => {}
+    }
+    go.add_permits(1);
     let job = call.enqueue(&client).await.unwrap();
-    assert_eq!(job.wait(Duration::from_secs(10)).await.unwrap(), 7);
+    assert_eq!(job.wait(PATIENCE).await.unwrap(), 7);
 }
 
 #[tokio::test]

@@ -32,7 +32,8 @@ async fn a_run_elsewhere_is_told(stage: Stage) {
     let told = log.iter().filter(|line| line.what == "told").map(|line| line.at);
     let reached = Spread::of(told.zip(asked).map(|(told, asked)| told.saturating_sub(asked)));
     println!("cancel on {}, from the call to the run in another process: {reached}", stage.kind());
-    assert!(reached.median().as_millis() < 100, "{reached}");
+    // A run that is not told learns of it with a renewal, which is seconds later.
+    assert!(reached.median().as_secs() < 1, "{reached}");
     whole(&client).await;
     worker.signal(Signal::TERM);
     assert!(worker.ends().await.success(), "{}", worker.stderr());

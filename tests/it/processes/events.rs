@@ -8,6 +8,9 @@ use super::tasks::{hold, work};
 use crate::support::PATIENCE;
 use EventKind::{Cancelled, Enqueued, Reclaimed, Started, Succeeded, WorkerDraining, WorkerStarted, WorkerStopped};
 
+/// Short, as one of them is lost; and long beside the pauses of a busy machine, so that only a kill loses one.
+const LEASE: &str = "--lease-ms 2000";
+
 on_every_shared_storage!(a_listener_hears_of_other_processes);
 
 async fn next(events: &mut EventStream) -> Event {
@@ -24,7 +27,7 @@ async fn a_listener_hears_of_other_processes(stage: Stage) {
     assert_eq!((stored.kind, stored.task.as_deref(), stored.worker), (Enqueued, Some("work"), None));
     let job = stored.job.unwrap();
 
-    let first = stage.worker("first", "--lease-ms 500");
+    let first = stage.worker("first", LEASE);
     let mut heard = Vec::new();
     while heard.last().map(|event: &Event| event.kind) != Some(Succeeded) {
         heard.push(next(&mut events).await);
@@ -36,9 +39,11 @@ async fn a_listener_hears_of_other_processes(stage: Stage) {
     // It holds a job when it is killed, and another worker takes that over.
     let held = hold::new(7).enqueue(&client).await.unwrap();
     stage.logged("begin", 7, "first").await;
-    assert_eq!([next(&mut events).await.kind, next(&mut events).await.kind], [Enqueued, Started]);
+    // Two tell of it, this process and the worker's: whichever is heard first.
+    let told = [next(&mut events).await.kind, next(&mut events).await.kind];
+    assert!(told.contains(&Enqueued) && told.contains(&Started), "{told:?}");
     first.kill();
-    let mut second = stage.worker("second", "--lease-ms 500");
+    let mut second = stage.worker("second", LEASE);
     stage.logged("begin", 7, "second").await;
     let told = [next(&mut events).await, next(&mut events).await, next(&mut events).await];
     assert_eq!(told.each_ref().map(|event| event.kind), [WorkerStarted, Reclaimed, Started]);

@@ -7,7 +7,7 @@ use rustix::process::Signal;
 
 use super::stage::{Process, Stage, on_every_shared_storage, stored, whole};
 use super::tasks::{cling, hold};
-use crate::support::eventually;
+use crate::support::{PATIENCE, eventually};
 
 on_every_shared_storage!(a_frozen_worker_drops_the_run_it_lost, a_frozen_worker_cannot_settle_what_it_lost);
 
@@ -88,7 +88,7 @@ async fn frozen_amid_run(stage: &Stage, client: &Client, job: JobId) -> Process 
 
 /// Waits for the end of the job, which is the other worker's: its result, one attempt, one crash of the frozen one.
 async fn belongs_to_the_other(client: &Client, job: &JobHandle<String>) {
-    assert_eq!(job.wait(Duration::from_secs(30)).await.unwrap(), "other");
+    assert_eq!(job.wait(PATIENCE).await.unwrap(), "other");
     let stored = stored(client, job.id()).await;
     assert_eq!((stored.state, stored.attempts, stored.crashes), (State::Completed, 1, 1));
 }

@@ -2,7 +2,6 @@
 
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
-use std::time::Duration;
 
 use queue::State;
 use rustix::process::Signal;
@@ -11,7 +10,7 @@ use tokio::net::TcpStream;
 
 use super::stage::{Process, Stage, on_every_shared_storage, stored};
 use super::tasks::{cling, hold};
-use crate::support::eventually;
+use crate::support::{PATIENCE, eventually};
 
 on_every_shared_storage!(
     a_signal_drains,
@@ -56,7 +55,7 @@ async fn a_second_signal_gives_back_at_once(stage: Stage) {
 
     stage.open_gate("next");
     let mut next = stage.program("next", "", &[]);
-    assert_eq!(job.wait(Duration::from_secs(30)).await.unwrap(), "next");
+    assert_eq!(job.wait(PATIENCE).await.unwrap(), "next");
     next.signal(Signal::TERM);
     assert_eq!(next.ends().await.code(), Some(0));
 }
@@ -245,7 +244,7 @@ fn bound(path: &std::path::Path) -> UnixDatagram {
 
 async fn told(manager: &tokio::net::UnixDatagram) -> String {
     let mut bytes = [0; 1_024];
-    let told = tokio::time::timeout(Duration::from_secs(30), manager.recv(&mut bytes)).await;
+    let told = tokio::time::timeout(PATIENCE, manager.recv(&mut bytes)).await;
     let length = told.expect("the manager is told").unwrap();
     String::from_utf8(bytes[..length].to_vec()).unwrap()
 }

@@ -103,9 +103,9 @@ async fn an_enqueue_whose_reply_is_lost_once() {
     whole(&client).await;
 }
 
-/// Gives up a call after 200 ms, and an enqueue after one second.
+/// Gives up a call after 500 ms, and an enqueue only after many of them.
 async fn impatient(url: &str) -> Client {
-    let options = RedisOptions::from_url(url).unwrap().timeout(Duration::from_millis(200));
+    let options = RedisOptions::from_url(url).unwrap().timeout(Duration::from_millis(500));
     let storage = Arc::new(options.connect().await.unwrap());
-    Client::builder(storage).enqueue_timeout(Duration::from_secs(1)).build()
+    Client::builder(storage).enqueue_timeout(Duration::from_secs(5)).build()
 }

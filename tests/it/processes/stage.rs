@@ -18,7 +18,7 @@ use tempfile::TempDir;
 use crate::support::{eventually, namespace};
 
 /// Longer than any child needs for all it has to do, on the slowest machine.
-const EXIT_PATIENCE: Duration = Duration::from_secs(120);
+const EXIT_PATIENCE: Duration = Duration::from_secs(300);
 
 /// A storage that processes can share, and the folder of one test: the effect log, the gates, what its children print.
 pub struct Stage {

@@ -1,13 +1,11 @@
 //! SIGTERM.
 
-use std::time::Duration;
-
 use queue::State;
 use rustix::process::Signal;
 
 use super::stage::{Stage, on_every_shared_storage, stored, whole};
 use super::tasks::hold;
-use crate::support::eventually;
+use crate::support::{PATIENCE, eventually};
 
 on_every_shared_storage!(a_graceful_stop_finishes_or_releases_and_counts_nothing, an_idle_worker_stops_at_once);
 
@@ -42,7 +40,7 @@ async fn a_graceful_stop_finishes_or_releases_and_counts_nothing(stage: Stage) {
     let mut second = stage.worker("second", LONG_LEASE);
     stage.open_gate("second");
     for handle in &jobs[3..] {
-        assert_eq!(handle.wait(Duration::from_secs(30)).await.unwrap(), "second");
+        assert_eq!(handle.wait(PATIENCE).await.unwrap(), "second");
         let stored = stored(&client, handle.id()).await;
         assert_eq!((stored.attempts, stored.crashes, stored.lapses), (1, 0, 0));
     }

@@ -14,7 +14,7 @@ use queue_storage::model::{CallerId, Namespace};
 use tempfile::TempDir;
 
 /// Long enough for anything that is going to happen; never waited out by a test that passes.
-pub const PATIENCE: Duration = Duration::from_secs(30);
+pub const PATIENCE: Duration = Duration::from_secs(120);
 
 /// A storage of one kind, with what it needs to live.
 pub struct Place {
