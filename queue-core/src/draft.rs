@@ -67,6 +67,9 @@ pub struct Draft {
     args: Result<Bytes, String>,
 }
 
+/// The most bytes that the names and values of a call's headers take together.
+const MAX_HEADER_BYTES: usize = 16 * 1024;
+
 /// Why a draft can't become a job.
 #[derive(Clone, Debug, thiserror::Error)]
 pub(crate) enum DraftError {
@@ -81,6 +84,11 @@ pub(crate) enum DraftError {
          key, or raise the limit with `ClientBuilder::payload_limit`"
     )]
     TooLarge { task: &'static str, bytes: usize, limit: usize },
+    #[error(
+        "the headers of a call of `{task}` take {bytes} bytes, the limit is {MAX_HEADER_BYTES}: they are for what goes with any \
+         job, as a trace or a tenant; put the rest into the arguments"
+    )]
+    Headers { task: &'static str, bytes: usize },
     #[error("`{task}` can't be enqueued: {why}")]
     Limit { task: &'static str, why: KeyError },
     #[error("`{task}` can't be retried for {time:?}, having no retries: say how often at most, with `.retries(10)`")]
@@ -158,6 +166,10 @@ impl Draft {
         let args = self.args.clone().map_err(fail)?;
         if args.len() > limit {
             return Err(DraftError::TooLarge { task: self.task, bytes: args.len(), limit });
+        }
+        let bytes = self.headers.iter().map(|(name, value)| name.len() + value.len()).sum();
+        if bytes > MAX_HEADER_BYTES {
+            return Err(DraftError::Headers { task: self.task, bytes });
         }
         let (headers, overrides) = (self.headers.clone(), self.overrides);
         let envelope = Envelope { headers, overrides, input: self.input.clone(), intake: self.intake, args };
@@ -332,7 +344,8 @@ macro_rules! modifiers {
                 self
             }
 
-            /// Adds a short text that travels with the job; the task reads it with `ctx.header(name)`.
+            /// Adds a short text that travels with the job; the task reads it with `ctx.header(name)`. Names and values take
+            /// 16 KiB together at most; a call with more is refused when it is enqueued.
             pub fn header(mut self, name: impl Into<String>, value: impl Into<String>) -> Self {
                 self.draft.headers.insert(name.into(), value.into());
                 self

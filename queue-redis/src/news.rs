@@ -17,8 +17,8 @@ use crate::scripts::Step;
 
 /// How soon a shard is marked that was not, as a call was lost, say.
 const LOOK: Duration = Duration::from_secs(1);
-/// After how many looks all shards are marked again: six times as often as the marks need.
-const ROUND: u32 = 5;
+/// After how many looks all shards are marked again: three times as often as the marks need.
+const ROUND: u32 = 10;
 /// For how long it is said that someone watches: as long as a mark lasts.
 const LASTS: &str = "30000";
 

@@ -72,10 +72,10 @@ impl<C> EnqueueError<C> {
         self.cause.is_unavailable()
     }
 
-    /// Whether the arguments are larger than the limit.
+    /// Whether the arguments, or the headers, are larger than the limit.
     #[must_use]
     pub fn is_too_large(&self) -> bool {
-        matches!(self.cause, Cause::Draft(DraftError::TooLarge { .. }))
+        matches!(self.cause, Cause::Draft(DraftError::TooLarge { .. } | DraftError::Headers { .. }))
     }
 
     /// Whether the call itself is at fault: enqueueing it again can't help.
@@ -113,7 +113,7 @@ impl<C> EnqueueError<C> {
     #[must_use]
     pub fn code(&self) -> &'static str {
         match &self.cause {
-            Cause::Draft(DraftError::TooLarge { .. }) => "enqueue.too_large",
+            Cause::Draft(DraftError::TooLarge { .. } | DraftError::Headers { .. }) => "enqueue.too_large",
             Cause::Draft(DraftError::Args { .. }) => "enqueue.unencodable",
             Cause::Draft(DraftError::Name(_)) => "enqueue.bad_name",
             Cause::Draft(DraftError::Limit { .. } | DraftError::TooManyLimits { .. }) => "enqueue.bad_limit",
