@@ -13,6 +13,10 @@ use tempfile::TempDir;
 use crate::kit::{Caller, Hand, child, heard, integrity, jobs, say, this_program};
 
 const ROUNDS: u32 = 25;
+/// On a slow machine children are killed on their way up: there are more rounds then, of ever longer lives.
+const MOST_ROUNDS: u32 = 250;
+/// So much has been enqueued once they have worked.
+const ENOUGH: usize = 100;
 
 /// A child's part: several callers and workers at once, saying what was answered, until the end comes.
 pub(crate) async fn work(path: &Path) {
@@ -42,7 +46,10 @@ async fn nothing_answered_is_lost() {
     let folder = TempDir::new().unwrap();
     let path = folder.path().join("jobs.db");
     let (mut enqueued, mut completed) = (BTreeSet::new(), BTreeSet::new());
-    for round in 0..ROUNDS {
+    for round in 0..MOST_ROUNDS {
+        if round >= ROUNDS && enqueued.len() > ENOUGH && !completed.is_empty() {
+            break;
+        }
         let mut worker = child(&this_program(), "work until killed", &path).spawn().unwrap();
         let id = worker.id();
         let listening = std::thread::spawn(move || heard(&mut worker));
@@ -71,8 +78,8 @@ async fn nothing_answered_is_lost() {
         let job = storage.get(*id).await.unwrap().found().unwrap();
         assert_eq!(job.state, State::Completed, "the end of job {id} is lost");
     }
-    println!("{} enqueued, {} completed, over {ROUNDS} kills", enqueued.len(), completed.len());
-    assert!(enqueued.len() > 100 && !completed.is_empty(), "the children hardly worked");
+    println!("{} enqueued, {} completed", enqueued.len(), completed.len());
+    assert!(enqueued.len() > ENOUGH && !completed.is_empty(), "the children hardly worked");
     queue_storage::conformance::invariants(&storage).await;
     storage.close().await;
 }
