@@ -88,7 +88,8 @@ mod tests {
         for text in ["limit=0", "limit=1001", "limit=-1", "limit=many", "limit=99999999999"] {
             let refused = Query::parse(text).limit().unwrap_err();
             let (_, value) = text.split_once('=').unwrap();
-            let message = format!("`limit` is `{value}`: it is a whole number from 1 to 1000, the most entries on a page");
+            let message =
+                format!("`limit` is `{value}`: it is a whole number from 1 to 1000, the most entries on a page");
             assert_eq!((refused.code, refused.message), ("bad_request", message));
         }
     }

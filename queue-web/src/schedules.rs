@@ -139,6 +139,7 @@ pub(crate) async fn resume(asked: Asked) -> Reply {
 pub(crate) async fn run(asked: Asked) -> Reply {
     let schedule = handle(&asked)?;
     let id = schedule.run_now().await.map_err(problem)?;
-    let body = json!({ "schedule": schedule.name(), "task_id": id.to_string(), "links": view::links(id, &asked.base, false) });
+    let body =
+        json!({ "schedule": schedule.name(), "task_id": id.to_string(), "links": view::links(id, &asked.base, false) });
     Ok(Answer::Json(StatusCode::ACCEPTED, body))
 }

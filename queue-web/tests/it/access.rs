@@ -181,7 +181,10 @@ async fn a_storage_that_is_away_is_told_by_every_route() {
         let told =
             body["status"] == "unready" || body["status"] == "unhealthy" || body["error"]["code"] == "unavailable";
         assert!(status == 503 && told, "{method} {path}: {status} {body}");
-        assert!(body.to_string().contains("the storage does not answer: connection refused"), "{method} {path}: {body}");
+        assert!(
+            body.to_string().contains("the storage does not answer: connection refused"),
+            "{method} {path}: {body}"
+        );
         assert!(!body.to_string().contains("far.example"), "{method} {path}: {body}");
     }
 }
@@ -207,7 +210,10 @@ async fn no_refusal_tells_where_the_storage_is() {
     for (method, path, expected) in asked {
         let (status, body) = ask(&open(&client), method, &path).await;
         let text = body.to_string();
-        assert!(status == expected && !text.contains("redis") && !text.contains("far.example"), "{method} {path}: {body}");
+        assert!(
+            status == expected && !text.contains("redis") && !text.contains("far.example"),
+            "{method} {path}: {body}"
+        );
     }
 }
 
