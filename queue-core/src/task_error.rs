@@ -36,6 +36,7 @@ pub type BoxError = Box<dyn Error + Send + Sync>;
 /// ```
 pub struct TaskError {
     source: BoxError,
+    /// Empty where it is not known.
     error_type: &'static str,
     /// `None` where nobody has said anything yet.
     verdict: Option<Verdict>,
@@ -152,10 +153,16 @@ impl<E: Into<BoxError> + 'static> From<E> for TaskError {
     fn from(error: E) -> Self {
         let source = boxed(error);
         let mark = chain(&*source).find_map(|error| error.downcast_ref::<Mark>());
-        let (error_type, verdict) =
-            mark.map_or((std::any::type_name::<E>(), None), |mark| (mark.0.error_type, mark.0.verdict));
+        let (error_type, verdict) = mark.map_or((type_of::<E>(), None), |mark| (mark.0.error_type, mark.0.verdict));
         Self { source, error_type, verdict }
     }
+}
+
+/// The type of an error; none of those behind which any error may be, which would tell nothing.
+fn type_of<E>() -> &'static str {
+    let name = std::any::type_name::<E>();
+    let hides = name.starts_with("alloc::boxed::Box<dyn ") || matches!(name, "anyhow::Error" | "eyre::Report");
+    if hides { "" } else { name }
 }
 
 /// The error in a box. `anyhow::Error` would box itself as a type of its own, which hides the type within.
@@ -266,6 +273,15 @@ mod tests {
             assert_eq!(error.verdict(), Some(Verdict::Cancel));
             assert!(error.to_parts().0.error_type.unwrap().ends_with("Save"));
         }
+    }
+
+    #[test]
+    fn a_type_that_hides_the_error_is_not_told() {
+        let told = |error: TaskError| error.to_parts().0.error_type;
+        assert_eq!(told(BoxError::from(Save("disk full".into())).into()), None);
+        assert_eq!(told(anyhow::Error::from(Save("disk full".into())).into()), None);
+        assert_eq!(told(TaskError::fatal(BoxError::from("no")).into_error().into()), None);
+        assert!(told(Box::new(Save("disk full".into())).into()).is_some_and(|name| name.ends_with("Save>")));
     }
 
     #[test]

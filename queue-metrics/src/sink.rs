@@ -7,6 +7,7 @@ use metrics::{Counter, Histogram, Key, KeyName, Label, Level, Metadata, Recorder
 use metrics_exporter_prometheus::{Matcher, PrometheusBuilder, PrometheusHandle, PrometheusRecorder};
 
 use crate::names::{ATTEMPTS, CALL_SECONDS, DURATION, Metric, OPERATION, SECONDS, TRIES, WAIT, describe};
+use crate::text::in_order;
 
 /// After so many samples those of histograms are put into their buckets: until then they are kept one by one.
 const UPKEEP_EVERY: u32 = 4_096;
@@ -45,7 +46,7 @@ impl Sink {
     }
 
     pub(crate) fn text(&self) -> String {
-        self.text.as_ref().map(PrometheusHandle::render).unwrap_or_default()
+        self.text.as_ref().map(|text| in_order(&text.render())).unwrap_or_default()
     }
 }
 

@@ -36,6 +36,30 @@ impl Page {
     }
 }
 
+/// A text of the format in order, so that two of them can be compared: metrics by name, and of a metric the series by their
+/// labels, each whole and with its buckets as they come.
+pub(crate) fn in_order(text: &str) -> String {
+    let mut metrics: Vec<_> = text.split("\n\n").map(str::trim).filter(|metric| !metric.is_empty()).collect();
+    metrics.sort_by_key(|metric| metric.split_whitespace().nth(2));
+    let mut ordered = String::with_capacity(text.len());
+    for metric in metrics {
+        let (head, mut series): (Vec<_>, Vec<_>) = metric.lines().partition(|line| line.starts_with('#'));
+        series.sort_by_key(|line| labels(line));
+        for line in head.into_iter().chain(series) {
+            ordered.push_str(line);
+            ordered.push('\n');
+        }
+        ordered.push('\n');
+    }
+    ordered
+}
+
+/// The labels of a series, without the one of its buckets, which comes last.
+fn labels(line: &str) -> &str {
+    let labels = line.split_once('{').and_then(|(_, rest)| rest.rsplit_once('}')).map_or("", |(labels, _)| labels);
+    labels.rsplit_once("le=\"").map_or(labels, |(labels, _)| labels.trim_end_matches(','))
+}
+
 fn escaped(text: &str) -> String {
     text.replace('\\', r"\\").replace('"', "\\\"").replace('\n', "\\n")
 }
@@ -44,6 +68,19 @@ fn escaped(text: &str) -> String {
 mod tests {
     use super::*;
     use crate::names::{BACKEND_UP, JOBS};
+
+    #[test]
+    fn metrics_and_series_come_in_order_and_buckets_as_they_are() {
+        let b = "x_bucket{task=\"b\",le=\"2\"} 1\nx_bucket{task=\"b\",le=\"10\"} 1\nx_sum{task=\"b\"} 2\nx_count{task=\"b\"} 1\n";
+        let a = b.replace("\"b\"", "\"a\"");
+        let n = ["n 1\n", "n{q=\"a\"} 2\n", "n{q=\"b\"} 3\n"];
+        let mixed =
+            format!("# TYPE x histogram\n{b}{a}\n# HELP n Of it.\n# TYPE n counter\n{}{}{}\n", n[2], n[0], n[1]);
+        let ordered = format!("# HELP n Of it.\n# TYPE n counter\n{}\n# TYPE x histogram\n{a}{b}\n", n.concat());
+        assert_eq!(in_order(&mixed), ordered);
+        assert_eq!(in_order(&ordered), ordered);
+        assert_eq!(in_order(""), "");
+    }
 
     #[test]
     fn labels_are_escaped_and_what_has_no_samples_is_not_told() {

@@ -7,7 +7,6 @@ type Source = Box<dyn std::error::Error + Send + Sync>;
 /// Why a storage call did not answer: opaque, with one predicate for each thing a caller does about it.
 ///
 /// The message says what failed and where (with secrets masked); the source says why.
-#[derive(Debug)]
 pub struct StorageError {
     kind: Kind,
     message: String,
@@ -116,8 +115,49 @@ impl fmt::Display for StorageError {
     }
 }
 
+impl fmt::Debug for StorageError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        debug_as_text("StorageError", self, f)
+    }
+}
+
+/// `Debug` for errors: the name of the type, the text, and what caused it as far as the text does not say that. A `main`
+/// that returns an error shows it by `Debug`, and so does `unwrap`.
+///
+/// # Errors
+/// Those of the formatter.
+#[doc(hidden)]
+pub fn debug_as_text(name: &str, error: &dyn std::error::Error, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    let mut told = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let text = error.to_string();
+        if !told.contains(&text) {
+            told.push_str(": ");
+            told.push_str(&text);
+        }
+        cause = error.source();
+    }
+    write!(f, "{name}: {told}")
+}
+
 impl std::error::Error for StorageError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         self.source.as_ref().map(|source| &**source as _)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn debug_shows_the_text_and_what_it_leaves_out() {
+        let refused = || std::io::Error::from(std::io::ErrorKind::ConnectionRefused);
+        let error = StorageError::unavailable("redis://bob:***@db can't be reached").because(refused());
+        assert_eq!(format!("{error:?}"), "StorageError: redis://bob:***@db can't be reached: connection refused");
+        assert_eq!(format!("{error:#?}"), format!("{error:?}"));
+        let error = StorageError::unavailable("db: connection refused, twice").because(refused());
+        assert_eq!(format!("{error:?}"), "StorageError: db: connection refused, twice");
     }
 }

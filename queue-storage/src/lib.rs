@@ -15,3 +15,6 @@ mod error;
 pub mod memory;
 pub mod model;
 pub mod storage;
+
+#[doc(hidden)]
+pub use error::debug_as_text;

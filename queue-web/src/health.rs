@@ -5,6 +5,8 @@ use queue_core::{Counts, QueueName, StorageError};
 use serde_json::{Value, json};
 
 use crate::answer::{Answer, Reply};
+use crate::known;
+use crate::problem::Problem;
 use crate::route::Kind::{Count, Text};
 use crate::route::{Asked, Field, field};
 use crate::view::scheduled;
@@ -61,7 +63,7 @@ async fn health(asked: Asked, pending: &str, scheduled_name: &str) -> Reply {
     let web = &asked.web;
     let only = asked.query.queue()?;
     let counts = match in_time(web, totals(web, only.as_ref())).await {
-        Ok(counts) => counts,
+        Ok(counts) => counts?,
         Err(reason) => return Ok(unwell(json!({ "status": "unhealthy", "reason": reason }))),
     };
     let numbers = [(pending, counts.pending()), (scheduled_name, scheduled(&counts))];
@@ -79,28 +81,31 @@ fn unwell(body: Value) -> Answer {
     Answer::Json(StatusCode::SERVICE_UNAVAILABLE, body)
 }
 
-/// The counts of a queue, or of all together.
-async fn totals(web: &Web, only: Option<&QueueName>) -> Result<Counts, StorageError> {
+/// The counts of a queue that somebody knows, or of all together.
+async fn totals(web: &Web, only: Option<&QueueName>) -> Result<Result<Counts, Problem>, StorageError> {
     let storage = web.client.storage();
-    let mut counts = Counts::default();
-    for shard in storage.shards().await? {
-        if only.is_none_or(|queue| *queue == shard.queue) {
-            counts.add(&storage.counts(&shard).await?);
+    let mut shards = storage.shards().await?;
+    if let Some(queue) = only {
+        shards.retain(|shard| shard.queue == *queue);
+        if shards.is_empty() && !known::is_expected(&web.client, queue).await? {
+            return Ok(Err(known::unknown(queue)));
         }
     }
-    Ok(counts)
+    let mut counts = Counts::default();
+    for shard in shards {
+        counts.add(&storage.counts(&shard).await?);
+    }
+    Ok(Ok(counts))
 }
 
-/// What the storage says, or why it says nothing.
+/// What the storage says, or why it says nothing; where it is, the log tells.
 async fn in_time<T>(web: &Web, asking: impl Future<Output = Result<T, StorageError>>) -> Result<T, String> {
     let patience = web.settings.health_timeout;
-    let location = || web.client.location();
     match tokio::time::timeout(patience, asking).await {
-        Ok(Ok(answer)) => Ok(answer),
-        Ok(Err(error)) => {
-            let (location, error) = (location(), error.to_string());
-            Err(if error.contains(&location) { error } else { format!("{location}: {error}") })
+        Ok(answer) => answer.map_err(|error| Problem::from(error).without_place(&web.client.location()).message),
+        Err(_) => {
+            tracing::warn!(storage = web.client.location(), ?patience, "the storage does not answer");
+            Err(format!("the storage does not answer: timed out after {patience:?}"))
         }
-        Err(_) => Err(format!("{}: no answer within {patience:?}", location())),
     }
 }

@@ -31,8 +31,8 @@ pub(crate) async fn one(asked: Asked) -> Reply {
     let (client, settings) = (&asked.web.client, &asked.web.settings);
     let job = match client.job(id).await? {
         Lookup::Found(job) => job,
-        Lookup::Gone => return Err(Problem::gone_job(id, &client.location())),
-        Lookup::Unknown => return Err(Problem::unknown_job(id, &client.location())),
+        Lookup::Gone => return Err(Problem::gone_job(id)),
+        Lookup::Unknown => return Err(Problem::unknown_job(id)),
     };
     let mut shown = view::job(&job, &asked.base)?;
     let (result, mut undecodable) = result(&asked, &job).await?;
@@ -56,7 +56,7 @@ pub(crate) async fn one(asked: Asked) -> Reply {
 async fn result(asked: &Asked, job: &Job) -> Result<(Value, Option<String>), Problem> {
     let text = match asked.web.client.result_json(job).await {
         Ok(text) => text,
-        Err(error) if error.is_unavailable() => return Err(Problem::unavailable(error.to_string())),
+        Err(error) if error.is_unavailable() => return Err(Problem::unavailable(&error)),
         Err(error) => return Ok((Value::Null, Some(error.to_string()))),
     };
     Ok(match text.map(|text| view::parsed(&text)) {
@@ -109,29 +109,30 @@ pub(crate) async fn cancel(asked: Asked) -> Reply {
             let message = format!("job {id} can't be cancelled: it has ended ({state})");
             return Err(Problem::conflict(message, "nothing is left to be cancelled; `/retry` runs it again"));
         }
-        Cancelled::Gone => return Err(Problem::gone_job(id, &client.location())),
-        _ => return Err(Problem::unknown_job(id, &client.location())),
+        Cancelled::Gone => return Err(Problem::gone_job(id)),
+        _ => return Err(Problem::unknown_job(id)),
     };
-    acted(&asked, status, outcome)
+    acted(&asked, status, outcome, outcome == "cancelled")
 }
 
 pub(crate) async fn retry(asked: Asked) -> Reply {
     let id = asked.job()?;
     let client = &asked.web.client;
     match client.revive(id).await {
-        Ok(()) => acted(&asked, StatusCode::OK, "revived"),
-        Err(error) if error.is_gone() => Err(Problem::gone_job(id, &client.location())),
-        Err(error) if error.is_unknown() => Err(Problem::unknown_job(id, &client.location())),
+        Ok(()) => acted(&asked, StatusCode::OK, "revived", false),
+        Err(error) if error.is_gone() => Err(Problem::gone_job(id)),
+        Err(error) if error.is_unknown() => Err(Problem::unknown_job(id)),
         Err(error) if error.is_refused() => {
             Err(Problem::conflict(error.to_string(), "only a job that has ended is run again"))
         }
-        Err(error) if error.is_unavailable() => Err(Problem::unavailable(error.to_string())),
-        Err(error) => Err(Problem::unreadable(error.to_string())),
+        Err(error) if error.is_unavailable() => Err(Problem::unavailable(&error)),
+        Err(error) => Err(Problem::unreadable(&error)),
     }
 }
 
-fn acted(asked: &Asked, status: StatusCode, outcome: &str) -> Reply {
+fn acted(asked: &Asked, status: StatusCode, outcome: &str, is_over: bool) -> Reply {
     let id = asked.job()?;
-    let body = json!({ "task_id": id.to_string(), "outcome": outcome, "links": view::links(id, &asked.base) });
+    let links = view::links(id, &asked.base, is_over);
+    let body = json!({ "task_id": id.to_string(), "outcome": outcome, "links": links });
     Ok(Answer::Json(status, body))
 }

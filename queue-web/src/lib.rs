@@ -9,7 +9,7 @@
 //! | `GET /` | every route |
 //! | `GET /livez` | whether the process answers; never asks the storage |
 //! | `GET /readyz`, `GET /healthz` | whether the storage answers and [nothing else](Web::ready_when) is in the way |
-//! | `GET /health/tasks?queue=` | whether the [backlog](Web::health_limit) is small enough: `pending_tasks`, `scheduled_tasks` |
+//! | `GET /health/tasks?queue=` | whether the [backlog](Web::health_limit) is small enough: `pending_tasks`, `scheduled_tasks`; 404 for a queue that was never used and that no worker serves |
 //! | `GET /health/queue?queue=` | the same as `pending` and `scheduled` |
 //! | `GET /jobs?queue=&state=&task=&tag=&limit=&after=` | jobs, page by page |
 //! | `GET /jobs/{id}?explain` | a job: where it is, what it returned, why it is where it is |
@@ -22,14 +22,20 @@
 //! | `POST /queues/{name}/pause`, `POST /queues/{name}/resume` | pauses it, ends that |
 //! | `GET /workers` | every worker the storage knows |
 //! | `GET /schedules?queue=&limit=&after=` | schedules, page by page |
+//! | `GET /schedules/{name}?queue=` | a schedule: when it is due, and what became of its ticks |
 //! | `POST /schedules/{name}/pause`, `POST /schedules/{name}/resume` | pauses it, ends that |
 //! | `POST /schedules/{name}/run` | enqueues its call at once |
 //! | `GET /openapi.json` | all this as OpenAPI 3.1 |
 //! | `GET /metrics` | Prometheus' text, where [`Web::metrics`] gives it |
 //!
-//! `HEAD` goes where `GET` goes. A `/` in the name of a queue or a schedule is written `%2F`. Names that a route does not
-//! know behind the `?` are ignored. Moments are RFC 3339 in UTC. `links` are relative to the document they stand in, so
-//! that they are right behind any prefix and proxy.
+//! `HEAD` goes where `GET` goes. A `/` in the name of a queue or a schedule is written `%2F`. What a route does not
+//! take behind the `?` is refused with 400, which names what it takes. Moments are RFC 3339 in UTC. `complete` of a job says
+//! whether it has ended, well or not, for whoever waits for it; `state` says how: `completed`, `cancelled`, `expired`,
+//! `dead`. `links` are relative to the document they stand in, so that they are right behind any prefix and proxy, and are
+//! those that lead somewhere now: `cancel` until a job has ended, `retry` from then on.
+//!
+//! No answer tells where the storage is: why it does not answer is said in a few words, and the whole is in the log of this
+//! program.
 //!
 //! # Who may do what
 //!
@@ -68,6 +74,7 @@ mod web;
 
 mod route;
 
+mod known;
 mod view;
 
 mod health;

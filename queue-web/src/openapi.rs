@@ -5,7 +5,7 @@ use serde_json::{Map, Value, json};
 
 use crate::access::is_write;
 use crate::answer::{Answer, Reply};
-use crate::route::Kind::{Any, Count, Flag, List, Moment, Object, Text};
+use crate::route::Kind::{Any, Count, Flag, List, Moment, Number, Object, Text};
 use crate::route::{Asked, Described, Field, Gate, Kind, Param, Route, Shape, field};
 
 pub(crate) const INDEX: &[Field] = &[field("routes", List)];
@@ -113,6 +113,9 @@ fn object(fields: &[Field]) -> Value {
         if field.or_null {
             schema["type"] = json!([schema["type"], "null"]);
         }
+        if let Some(what) = field.what {
+            schema["description"] = json!(what);
+        }
         (field.name.to_owned(), schema)
     };
     let required: Vec<_> = fields.iter().filter(|field| !field.optional).map(|field| field.name).collect();
@@ -125,6 +128,7 @@ fn schema(kind: Kind) -> Value {
         Text => json!({ "type": "string" }),
         Moment => json!({ "type": "string", "format": "date-time" }),
         Count => json!({ "type": "integer" }),
+        Number => json!({ "type": "number" }),
         Flag => json!({ "type": "boolean" }),
         Object => json!({ "type": "object" }),
         List => json!({ "type": "array" }),

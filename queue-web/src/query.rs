@@ -21,6 +21,17 @@ impl Query {
         Self(form_urlencoded::parse(text.as_bytes()).into_owned().collect())
     }
 
+    /// Refuses what is none of these parameters of a route.
+    pub(crate) fn check(&self, route: &str, known: &[&str]) -> Result<(), Problem> {
+        let Some((unknown, _)) = self.0.iter().find(|(name, _)| !known.contains(&&**name)) else { return Ok(()) };
+        let help = match known {
+            [] => "it takes none: leave out what is behind the `?`".to_owned(),
+            [only] => format!("it takes `{only}` only"),
+            [first @ .., last] => format!("it takes `{}` and `{last}`", first.join("`, `")),
+        };
+        Err(Problem::bad(format!("`{unknown}` is no parameter of `{route}`"), help))
+    }
+
     /// The first of this name that holds anything.
     pub(crate) fn text(&self, name: &str) -> Option<&str> {
         let mut named = self.0.iter().filter(|(key, value)| key == name && !value.is_empty());
@@ -48,10 +59,11 @@ impl Query {
 
     /// How many entries are to be on the page.
     pub(crate) fn limit(&self) -> Result<u32, Problem> {
-        match self.parsed::<u32>("limit")?.unwrap_or(LIMIT) {
-            limit @ 1..=MAX_LIMIT => Ok(limit),
-            limit => Err(Problem::bad(
-                format!("`limit`: a page has 1 to {MAX_LIMIT} entries, and {limit} were asked for"),
+        let Some(text) = self.text("limit") else { return Ok(LIMIT) };
+        match text.parse() {
+            Ok(limit @ 1..=MAX_LIMIT) => Ok(limit),
+            _ => Err(Problem::bad(
+                format!("`limit` is `{text}`: it is a whole number from 1 to {MAX_LIMIT}, the most entries on a page"),
                 format!("ask for at most {MAX_LIMIT}, and go on with `?after=` and what `next` says"),
             )),
         }
@@ -74,7 +86,26 @@ mod tests {
     fn limits_are_kept() {
         assert_eq!(Query::default().limit().unwrap(), LIMIT);
         for text in ["limit=0", "limit=1001", "limit=-1", "limit=many", "limit=99999999999"] {
-            assert_eq!(Query::parse(text).limit().unwrap_err().code, "bad_request", "{text}");
+            let refused = Query::parse(text).limit().unwrap_err();
+            let (_, value) = text.split_once('=').unwrap();
+            let message =
+                format!("`limit` is `{value}`: it is a whole number from 1 to 1000, the most entries on a page");
+            assert_eq!((refused.code, refused.message), ("bad_request", message));
         }
+    }
+
+    #[test]
+    fn what_a_route_does_not_take_is_refused_by_name() {
+        let query = Query::parse("state=dead&sate=dead");
+        assert!(query.check("GET /jobs", &["sate", "state"]).is_ok());
+        for (known, help) in [
+            (&["queue", "state", "after"][..], "it takes `queue`, `state` and `after`"),
+            (&["state"], "it takes `state` only"),
+        ] {
+            let refused = query.check("GET /jobs", known).unwrap_err();
+            assert_eq!((&*refused.message, &*refused.help), ("`sate` is no parameter of `GET /jobs`", help));
+        }
+        assert!(query.check("GET /stats", &[]).unwrap_err().help.starts_with("it takes none"));
+        assert!(Query::parse("").check("GET /stats", &[]).is_ok());
     }
 }

@@ -1,10 +1,10 @@
 //! Queues and workers.
 
-use queue_core::{Controls, Counts, Pause, QueueName, QueueOverview, WorkerOverview};
+use queue_core::{Counts, Pause, QueueName, QueueOverview, WorkerOverview};
 use serde_json::{Map, Value, json};
 
 use crate::answer::{Answer, Reply};
-use crate::problem::Problem;
+use crate::known;
 use crate::route::Kind::{Count, Flag, List, Object, Text};
 use crate::route::{Asked, Field, field};
 use crate::view;
@@ -61,10 +61,9 @@ pub(crate) async fn one(asked: Asked) -> Reply {
     let name: QueueName = asked.named()?;
     let client = &asked.web.client;
     let overview = client.queue(&name).overview().await?;
-    let is_used = overview.counts.enqueued > 0 || overview.controls != Controls::default();
-    if !is_used && !client.queues().await?.contains(&name) {
-        let message = format!("no queue `{name}` was ever used in {}", client.location());
-        return Err(Problem::new(http::StatusCode::NOT_FOUND, "unknown", message, "`/queues` lists those that were"));
+    let is_used = overview.counts.enqueued > 0 || client.queues().await?.contains(&name);
+    if !is_used && !known::is_expected(client, &name).await? {
+        return Err(known::unknown(&name));
     }
     Ok(Answer::ok(queue(&overview)))
 }

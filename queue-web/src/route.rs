@@ -51,6 +51,7 @@ pub(crate) enum Kind {
     Flag,
     Object,
     List,
+    Number,
     Any,
 }
 
@@ -62,10 +63,11 @@ pub(crate) struct Field {
     pub(crate) or_null: bool,
     /// Whether it is there only where there is something to say.
     pub(crate) optional: bool,
+    pub(crate) what: Option<&'static str>,
 }
 
 pub(crate) const fn field(name: &'static str, kind: Kind) -> Field {
-    Field { name, kind, or_null: false, optional: false }
+    Field { name, kind, or_null: false, optional: false, what: None }
 }
 
 impl Field {
@@ -75,6 +77,10 @@ impl Field {
 
     pub(crate) const fn optional(self) -> Self {
         Self { optional: true, ..self }
+    }
+
+    pub(crate) const fn says(self, what: &'static str) -> Self {
+        Self { what: Some(what), ..self }
     }
 }
 

@@ -7,7 +7,7 @@ use serde_json::{Value, json};
 use crate::answer::{Answer, Reply};
 use crate::jobs::AFTER;
 use crate::problem::Problem;
-use crate::route::Kind::{Count, Flag, List, Object, Text};
+use crate::route::Kind::{Any, Count, Flag, List, Moment, Number, Object, Text};
 use crate::route::{Asked, Field, Param, field, param};
 use crate::view;
 
@@ -18,6 +18,32 @@ pub(crate) const LIST: &[Param] = &[
 ];
 pub(crate) const ONE: &[Param] = &[param("queue", Text, "The queue it lives in, where several have one of this name.")];
 pub(crate) const PAGE: &[Field] = &[field("schedules", List), field("next", Text).or_null()];
+/// A schedule, as `/schedules/{name}` shows it.
+pub(crate) const SCHEDULE: &[Field] = &[
+    field("name", Text),
+    field("queue", Text),
+    field("task", Text),
+    field("arguments", Any).optional(),
+    field("timing", Text),
+    field("zone", Text),
+    field("next", Moment).or_null(),
+    field("last", Moment).or_null(),
+    field("last_job", Text).or_null(),
+    field("runs", Count),
+    field("missed", Count),
+    field("skipped", Count),
+    field("paused_at", Moment).or_null(),
+    field("source", Object),
+    field("missed_policy", Object),
+    field("overlap", Text),
+    field("jitter", Number).says("Seconds."),
+    field("starts", Moment).or_null(),
+    field("ends", Moment).or_null(),
+    field("max_runs", Count).or_null(),
+    field("created_at", Moment),
+    field("changed_at", Moment),
+    field("links", Object),
+];
 pub(crate) const PAUSED: &[Field] = &[field("schedule", Text), field("paused", Flag), field("changed", Flag)];
 pub(crate) const RAN: &[Field] = &[field("schedule", Text), field("task_id", Text), field("links", Object)];
 
@@ -65,8 +91,8 @@ fn schedule_value(asked: &Asked, facts: &ScheduleFacts) -> Result<Value, Problem
 
 fn links(asked: &Asked, facts: &ScheduleFacts) -> Value {
     let (name, queue) = (view::segment(&facts.name), view::segment(&facts.queue));
-    let to = |verb: &str| format!("{}schedules/{name}/{verb}?queue={queue}", asked.base);
-    json!({ "pause": to("pause"), "resume": to("resume"), "run": to("run") })
+    let to = |verb: &str| format!("{}schedules/{name}{verb}?queue={queue}", asked.base);
+    json!({ "self": to(""), "pause": to("/pause"), "resume": to("/resume"), "run": to("/run") })
 }
 
 fn handle(asked: &Asked) -> Result<ScheduleHandle, Problem> {
@@ -82,14 +108,20 @@ fn problem(error: ScheduleError) -> Problem {
     let message = error.to_string();
     match () {
         () if error.is_unknown() => {
-            Problem::new(StatusCode::NOT_FOUND, "unknown", message, "`/schedules` lists those that are stored")
+            let help = "`/schedules` lists those that are stored, each with its queue";
+            Problem::new(StatusCode::NOT_FOUND, "unknown", message, help)
         }
         () if error.is_invalid() => {
             Problem::bad(message, "correct the name, or say with `?queue=` which of several is meant")
         }
-        () if error.is_unavailable() => Problem::unavailable(message),
+        () if error.is_unavailable() => Problem::unavailable(&error),
         () => Problem::conflict(message, "ask again; if that does not help, the log of the worker tells more"),
     }
+}
+
+pub(crate) async fn one(asked: Asked) -> Reply {
+    let facts = handle(&asked)?.get().await.map_err(problem)?;
+    Ok(Answer::ok(schedule_value(&asked, &facts)?))
 }
 
 pub(crate) async fn pause(asked: Asked) -> Reply {
@@ -107,6 +139,7 @@ pub(crate) async fn resume(asked: Asked) -> Reply {
 pub(crate) async fn run(asked: Asked) -> Reply {
     let schedule = handle(&asked)?;
     let id = schedule.run_now().await.map_err(problem)?;
-    let body = json!({ "schedule": schedule.name(), "task_id": id.to_string(), "links": view::links(id, &asked.base) });
+    let body =
+        json!({ "schedule": schedule.name(), "task_id": id.to_string(), "links": view::links(id, &asked.base, false) });
     Ok(Answer::Json(StatusCode::ACCEPTED, body))
 }

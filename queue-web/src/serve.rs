@@ -36,7 +36,7 @@ impl Web {
     /// Outside a Tokio runtime that has its time enabled; and where a function panics that was handed to this `Web`.
     pub async fn handle(&self, request: Request<Bytes>) -> Response<Bytes> {
         let (parts, _) = request.into_parts();
-        let reply = self.reply(&parts).await;
+        let reply = self.reply(&parts).await.map_err(|problem| problem.without_place(&self.client.location()));
         response(reply, parts.method == Method::HEAD)
     }
 
@@ -52,6 +52,8 @@ impl Web {
         let (route, params) = found?;
         let params = params.into_iter().map(decoded).collect::<Result<_, _>>()?;
         let query = Query::parse(parts.uri.query().unwrap_or_default());
+        let known: Vec<_> = route.query.iter().map(|param| param.name).collect();
+        query.check(&format!("{} {}", route.method, route.path), &known)?;
         let asked = Asked { web: self.clone(), params, query, base: path.base(), routes: ROUTES };
         self.run(route, asked).await
     }
@@ -67,7 +69,8 @@ impl Web {
         }
         let patience = self.settings.timeout;
         let late = |_| {
-            let message = format!("{}: no answer within {patience:?}", self.client.location());
+            tracing::warn!(storage = self.client.location(), ?patience, "the storage does not answer");
+            let message = format!("the storage does not answer: timed out after {patience:?}");
             let help = "check the storage and ask again; what was to be changed may have been";
             Problem::new(StatusCode::GATEWAY_TIMEOUT, "timeout", message, help)
         };

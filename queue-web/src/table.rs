@@ -16,6 +16,8 @@ const UNKNOWN_JOB: Described = refuses(StatusCode::NOT_FOUND, "No such job was e
 const GONE_JOB: Described = refuses(StatusCode::GONE, "The job ended, and the time it is kept has passed.");
 const NO_NAME: Described = refuses(StatusCode::BAD_REQUEST, "This is no name.");
 const NO_QUERY: Described = refuses(StatusCode::BAD_REQUEST, "A parameter is at fault.");
+const NO_QUEUE: Described =
+    refuses(StatusCode::NOT_FOUND, "Nobody knows this queue: it was never used, and no worker serves it.");
 const UNKNOWN: Described = refuses(StatusCode::NOT_FOUND, "There is no such thing.");
 
 const fn route(
@@ -90,6 +92,7 @@ pub(crate) static ROUTES: &[Route] = &[
             answers(OK, "It is.", health::TASKS),
             answers(UNWELL, "It is not, or the storage does not answer; which.", health::TASKS_UNHEALTHY),
             NO_QUERY,
+            NO_QUEUE,
         ],
         |asked| Box::pin(health::tasks(asked)),
     ),
@@ -102,6 +105,7 @@ pub(crate) static ROUTES: &[Route] = &[
             answers(OK, "It is.", health::QUEUE),
             answers(UNWELL, "It is not, or the storage does not answer; which.", health::QUEUE_UNHEALTHY),
             NO_QUERY,
+            NO_QUEUE,
         ],
         |asked| Box::pin(health::queue(asked)),
     ),
@@ -185,6 +189,13 @@ pub(crate) static ROUTES: &[Route] = &[
         schedules::LIST,
         &[answers(OK, "A page.", schedules::PAGE), NO_QUERY],
         |asked| Box::pin(schedules::list(asked)),
+    ),
+    get(
+        "/schedules/{name}",
+        "A schedule: when it is due, and what became of its ticks.",
+        schedules::ONE,
+        &[answers(OK, "The schedule.", schedules::SCHEDULE), NO_NAME, UNKNOWN],
+        |asked| Box::pin(schedules::one(asked)),
     ),
     post(
         "/schedules/{name}/pause",

@@ -18,7 +18,7 @@ pub(crate) const JOB: &[Field] = &[
     field("task", Text),
     field("queue", Text),
     field("state", Text),
-    field("complete", Flag),
+    field("complete", Flag).says("Whether it has ended, well or not: `state` tells how."),
     field("result", Any),
     field("undecodable", Text).optional(),
     field("arguments", Any).optional(),
@@ -45,7 +45,7 @@ pub(crate) const JOB: &[Field] = &[
     field("error", Object).or_null(),
     field("progress", Object).or_null(),
     field("history", List),
-    field("links", Object),
+    field("links", Object).says("What can be asked of it now: `cancel` until it has ended, `retry` from then on."),
     field("explanation", Object).optional(),
 ];
 
@@ -53,7 +53,7 @@ pub(crate) const JOB: &[Field] = &[
 pub(crate) const PAGE: &[Field] = &[field("jobs", List), field("next", Text).or_null()];
 
 pub(crate) fn value(of: &impl Serialize) -> Result<Value, Problem> {
-    serde_json::to_value(of).map_err(|error| Problem::unreadable(error.to_string()))
+    serde_json::to_value(of).map_err(|error| Problem::unreadable(&error))
 }
 
 /// What a job is and where it has got to: no arguments, no result.
@@ -61,18 +61,20 @@ pub(crate) fn job(job: &Job, base: &str) -> Result<Map<String, Value>, Problem> 
     let Value::Object(mut shown) = value(&JobFacts::of(job))? else { return Ok(Map::new()) };
     let id = shown.remove("id");
     shown.insert("task_id".into(), id.unwrap_or_default());
-    shown.insert("complete".into(), json!(job.state == State::Completed));
+    shown.insert("complete".into(), json!(job.state.is_end()));
     // A job that failed, ran again and completed has nothing wrong with it; its history tells.
     let error = shown.remove("failure").filter(|_| job.state != State::Completed);
     shown.insert("error".into(), error.unwrap_or_default());
-    shown.insert("links".into(), links(job.id, base));
+    shown.insert("links".into(), links(job.id, base, job.state.is_end()));
     Ok(shown)
 }
 
-/// The ways from a job's document to what can be asked of the job, relative to that document.
-pub(crate) fn links(id: JobId, base: &str) -> Value {
+/// The ways from a job's document to what can be asked of the job, relative to that document: to call it off, or once it is
+/// over to run it again.
+pub(crate) fn links(id: JobId, base: &str, is_over: bool) -> Value {
     let to = |rest: &str| format!("{base}jobs/{id}{rest}");
-    json!({ "self": to(""), "explain": to("?explain"), "cancel": to("/cancel"), "retry": to("/retry") })
+    let verb = if is_over { "retry" } else { "cancel" };
+    json!({ "self": to(""), "explain": to("?explain"), verb: to(&format!("/{verb}")) })
 }
 
 /// A name in a path.

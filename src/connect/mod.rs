@@ -124,7 +124,6 @@ fn masked(url: &str) -> String {
 }
 
 /// Why there is no client.
-#[derive(Debug)]
 pub struct ConnectError(Kind);
 
 #[derive(Debug)]
@@ -194,6 +193,12 @@ impl fmt::Display for ConnectError {
     }
 }
 
+impl fmt::Debug for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("ConnectError", self, f)
+    }
+}
+
 impl std::error::Error for ConnectError {
     fn source(&self) -> Option<&(dyn std::error::Error + 'static)> {
         match &self.0 {
@@ -206,6 +211,20 @@ impl std::error::Error for ConnectError {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// As a `main` shows it that returns a `BoxError`.
+    #[tokio::test]
+    async fn main_shows_what_is_wrong() {
+        let shown = |error: ConnectError| format!("{:?}", queue_core::BoxError::from(error));
+        let text = shown(connect("jobs.db").await.unwrap_err());
+        assert!(text.starts_with("ConnectError: `jobs.db` names no storage: use sqlite://jobs.db, "), "{text}");
+        assert!(text.ends_with("; did you mean sqlite://jobs.db?"), "{text}");
+        let text = shown(connect("postgres://bob:hush@db/jobs").await.unwrap_err());
+        assert!(text.contains("postgres://bob:***@db/jobs") && !text.contains("hush"), "{text}");
+        let wrong = ["REDIS_PORT is `0`".to_owned(), "REDIS_DB is `-1`".to_owned()].to_vec();
+        let text = shown(ConnectError(Kind::Environment(wrong)));
+        assert!(text.ends_with(", for 2 reasons:\n  - REDIS_PORT is `0`\n  - REDIS_DB is `-1`"), "{text}");
+    }
 
     #[test]
     fn passwords_are_masked() {

@@ -141,6 +141,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
             "query",
             "web",
             "route",
+            "known",
             "view",
             "health",
             "jobs",

@@ -199,7 +199,7 @@ impl<C> fmt::Display for EnqueueError<C> {
 
 impl<C> fmt::Debug for EnqueueError<C> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_tuple("EnqueueError").field(&self.cause).finish()
+        queue_storage::debug_as_text("EnqueueError", self, f)
     }
 }
 

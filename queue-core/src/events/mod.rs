@@ -20,8 +20,9 @@ pub(crate) use wire::{MAX_BATCH_BYTES, decode, encode};
 
 /// Something that happened to a job, a worker or a queue.
 ///
-/// What its kind says nothing of is `None`. Serialised it is a flat map, without what is `None`: times as whole
-/// microseconds since the epoch, durations as seconds.
+/// What its kind says nothing of is `None`. Serialised it is a flat map, without what is `None`: durations as seconds,
+/// moments as RFC 3339 in UTC, to the microsecond (as whole microseconds since the epoch in formats that people do not
+/// read, such as `MessagePack`).
 ///
 /// Events tell what is true already: a job of which [`EventKind::Succeeded`] is told has its result stored. They are told
 /// at most once and kept for nobody, so that they cost nothing while nobody listens; what must not be missed is asked of
@@ -31,7 +32,8 @@ pub(crate) use wire::{MAX_BATCH_BYTES, decode, encode};
 pub struct Event {
     /// What happened.
     pub kind: EventKind,
-    /// When, by the clock of whoever tells it.
+    /// When, by the clock of whoever tells it, read when he tells it: not an exact order of what several processes tell,
+    /// nor of what happened at once.
     #[serde(with = "wire::moment")]
     pub at: SystemTime,
     /// The queue, of jobs and queues.
@@ -97,7 +99,7 @@ pub struct EventError {
     /// What sort of failure it was.
     #[serde(with = "wire::failure_kind")]
     pub kind: FailureKind,
-    /// The Rust type of the error, where there was one.
+    /// The Rust type of the error, where there was one and it is known.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub error_type: Option<String>,
     /// The error with its sources; at most [`MAX_MESSAGE`](Self::MAX_MESSAGE) bytes.

@@ -1,6 +1,10 @@
 //! Events as bytes: a batch is an array of maps in `MessagePack`.
 
+use std::time::SystemTime;
+
+use queue_storage::model::Timestamp;
 use queue_storage::storage::MAX_NEWS_BYTES;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use super::Event;
 
@@ -20,7 +24,7 @@ pub(crate) fn decode(mut batch: &[u8]) -> Vec<Event> {
     let mut events = Vec::new();
     while !batch.is_empty() {
         let mut from = rmp_serde::Deserializer::new(batch);
-        match serde::Deserialize::deserialize(&mut from) {
+        match Event::deserialize(&mut from) {
             Ok(event) => events.push(event),
             Err(error) => {
                 tracing::debug!(%error, "news that can't be read");
@@ -32,19 +36,46 @@ pub(crate) fn decode(mut batch: &[u8]) -> Vec<Event> {
     events
 }
 
-/// A moment as whole microseconds.
+/// A moment as it is serialised: for people RFC 3339 in UTC, between programs whole microseconds.
+struct Moment(SystemTime);
+
+impl Serialize for Moment {
+    fn serialize<S: Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+        let micros = Timestamp::from(self.0).as_micros();
+        if !to.is_human_readable() {
+            return to.serialize_i64(micros);
+        }
+        let at = jiff::Timestamp::from_microsecond(micros).map_err(serde::ser::Error::custom)?;
+        to.collect_str(&format_args!("{at:.6}"))
+    }
+}
+
+impl<'de> Deserialize<'de> for Moment {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let micros = if from.is_human_readable() {
+            let at: jiff::Timestamp = String::deserialize(from)?.parse().map_err(serde::de::Error::custom)?;
+            at.as_microsecond()
+        } else {
+            i64::deserialize(from)?
+        };
+        Ok(Self(Timestamp::from_micros(micros).into()))
+    }
+}
+
+/// A moment.
 pub(crate) mod moment {
     use std::time::SystemTime;
 
-    use queue_storage::model::Timestamp;
-    use serde::{Deserialize, Deserializer, Serializer};
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Moment;
 
     pub(crate) fn serialize<S: Serializer>(at: &SystemTime, to: S) -> Result<S::Ok, S::Error> {
-        to.serialize_i64(Timestamp::from(*at).as_micros())
+        Moment(*at).serialize(to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<SystemTime, D::Error> {
-        i64::deserialize(from).map(|micros| Timestamp::from_micros(micros).into())
+        Moment::deserialize(from).map(|at| at.0)
     }
 }
 
@@ -52,17 +83,17 @@ pub(crate) mod moment {
 pub(crate) mod moment_option {
     use std::time::SystemTime;
 
-    use queue_storage::model::Timestamp;
     use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use super::Moment;
 
     #[expect(clippy::ref_option, reason = "the shape that serde asks for")]
     pub(crate) fn serialize<S: Serializer>(at: &Option<SystemTime>, to: S) -> Result<S::Ok, S::Error> {
-        at.map(|at| Timestamp::from(at).as_micros()).serialize(to)
+        at.map(Moment).serialize(to)
     }
 
     pub(crate) fn deserialize<'de, D: Deserializer<'de>>(from: D) -> Result<Option<SystemTime>, D::Error> {
-        let micros = Option::<i64>::deserialize(from)?;
-        Ok(micros.map(|micros| Timestamp::from_micros(micros).into()))
+        Ok(Option::<Moment>::deserialize(from)?.map(|at| at.0))
     }
 }
 
@@ -122,7 +153,7 @@ word!(
 mod tests {
     use super::*;
     use crate::events::{EventError, EventKind};
-    use queue_storage::model::{EndReason, Failure, FailureKind, JobId, Progress, Timestamp, WorkerId};
+    use queue_storage::model::{EndReason, Failure, FailureKind, JobId, Progress, WorkerId};
     use std::time::Duration;
 
     fn full() -> Event {
@@ -151,8 +182,28 @@ mod tests {
         [&full(), &plain].into_iter().for_each(|event| encode(event, &mut batch));
         assert_eq!(decode(&batch), [full(), plain.clone()]);
         assert!(full().error.unwrap().message.len() <= EventError::MAX_MESSAGE);
+    }
+
+    #[test]
+    fn moments_are_numbers_between_programs_and_dates_for_people() {
+        let plain = Event::new(EventKind::WorkerLost, Timestamp::from_micros(5).into());
+        let mut bytes = Vec::new();
+        encode(&plain, &mut bytes);
+        let between: serde_json::Value = rmp_serde::from_slice(&bytes).unwrap();
+        assert_eq!(between, serde_json::json!({"kind": "worker.lost", "at": 5}));
         let json = serde_json::to_string(&plain).unwrap();
-        assert_eq!(json, r#"{"kind":"worker.lost","at":5}"#);
+        assert_eq!(json, r#"{"kind":"worker.lost","at":"1970-01-01T00:00:00.000005Z"}"#);
+
+        let json = serde_json::to_value(full()).unwrap();
+        assert_eq!(
+            (&json["at"], &json["due"]),
+            (&"2023-11-14T22:13:20.123456Z".into(), &"2023-11-14T22:14:20.123456Z".into())
+        );
+        for event in [full(), plain] {
+            let json = serde_json::to_string(&event).unwrap();
+            assert_eq!(serde_json::from_str::<Event>(&json).unwrap(), event);
+        }
+        assert!(serde_json::from_str::<Event>(r#"{"kind":"worker.lost","at":"noon"}"#).is_err());
     }
 
     #[test]

@@ -16,7 +16,6 @@ use crate::operate::ActError;
 const SHOWN: usize = 100;
 
 /// Why there is no result.
-#[derive(Debug)]
 pub struct WaitError {
     id: JobId,
     pub(super) kind: Box<WaitErrorKind>,
@@ -244,6 +243,12 @@ fn said(f: &mut fmt::Formatter<'_>, reason: Option<&EndReason>, failure: Option<
         write!(f, ": {}", in_words(reason))?;
     }
     failure.map_or(Ok(()), |failure| write!(f, ": {failure}"))
+}
+
+impl fmt::Debug for WaitError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("WaitError", self, f)
+    }
 }
 
 impl std::error::Error for WaitError {

@@ -81,7 +81,6 @@ impl IntoJobId for String {
 }
 
 /// Why there is no handle to a job.
-#[derive(Debug)]
 pub struct HandleError {
     kind: HandleErrorKind,
     message: String,
@@ -172,6 +171,12 @@ impl From<StorageError> for HandleError {
 impl fmt::Display for HandleError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(&self.message)
+    }
+}
+
+impl fmt::Debug for HandleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("HandleError", self, f)
     }
 }
 

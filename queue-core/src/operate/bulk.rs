@@ -79,7 +79,6 @@ impl fmt::Display for BulkReport {
 }
 
 /// A bulk act that could not be finished. What was done until then is done; doing it again does the rest.
-#[derive(Debug)]
 pub struct BulkError {
     report: BulkReport,
     error: StorageError,
@@ -121,6 +120,12 @@ impl fmt::Display for BulkError {
             0 => self.error.fmt(f),
             _ => write!(f, "stopped after {}: {}", self.report, self.error),
         }
+    }
+}
+
+impl fmt::Debug for BulkError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("BulkError", self, f)
     }
 }
 

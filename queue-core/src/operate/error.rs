@@ -26,7 +26,6 @@ impl Deed {
 }
 
 /// Why something could not be done to a job. Unless the storage could not be asked, nothing was changed.
-#[derive(Debug)]
 pub struct ActError {
     id: JobId,
     deed: Deed,
@@ -115,6 +114,12 @@ impl fmt::Display for ActError {
             Kind::Invalid(why) => f.write_str(why),
             Kind::Storage(error) => error.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for ActError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("ActError", self, f)
     }
 }
 

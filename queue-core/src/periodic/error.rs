@@ -6,7 +6,6 @@ use queue_storage::model::QueueName;
 use queue_storage::storage::StorageError;
 
 /// Why something could not be done with a schedule. Unless the storage could not be asked, nothing was changed.
-#[derive(Debug)]
 pub struct ScheduleError {
     name: String,
     kind: Box<Kind>,
@@ -101,6 +100,12 @@ impl fmt::Display for ScheduleError {
             Kind::Contended => f.write_str("others changed it again and again meanwhile: try again"),
             Kind::Storage(error) => error.fmt(f),
         }
+    }
+}
+
+impl fmt::Debug for ScheduleError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("ScheduleError", self, f)
     }
 }
 

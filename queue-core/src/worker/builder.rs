@@ -464,7 +464,7 @@ impl fmt::Debug for WorkerBuilder {
 }
 
 /// Everything that keeps a worker from being built.
-#[derive(Clone, Debug)]
+#[derive(Clone)]
 pub struct BuildError {
     problems: Vec<String>,
 }
@@ -486,6 +486,12 @@ impl fmt::Display for BuildError {
                 several.iter().try_for_each(|problem| write!(f, "\n  - {problem}"))
             }
         }
+    }
+}
+
+impl fmt::Debug for BuildError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        queue_storage::debug_as_text("BuildError", self, f)
     }
 }
 

@@ -98,7 +98,7 @@ impl Probe {
             return Err(self.place.unfit(&format!("{told}: {advice}, or allow it by `allow_eviction(true)`")));
         }
         let when = if bounded { "" } else { " as soon as it has a `maxmemory`" };
-        tracing::warn!(redis = %self.place, "{told}{when}: {advice}");
+        tracing::warn!(redis = %self.place, "Redis may drop jobs: {told}{when}; {advice}");
         Ok(())
     }
 
@@ -111,7 +111,7 @@ impl Probe {
         let points = save.ok().and_then(Reply::list).unwrap_or_default();
         if points.get(1).and_then(Reply::text) == Some("") {
             let advice = "set `appendonly yes` if they are to survive it";
-            tracing::info!(redis = %self.place, "{} saves nothing to disk: its jobs end with it; {advice}", self.name);
+            tracing::warn!(redis = %self.place, "jobs are lost when Redis ends: {} saves nothing to disk; {advice}", self.name);
         }
     }
 

@@ -233,7 +233,7 @@ impl Query {
             ("service", Way::Sentinel) => self.service = Some(value).filter(|value| !value.is_empty()),
             ("sentinelUsername", Way::Sentinel) => self.sentinel_username = Some(value),
             ("sentinelPassword", Way::Sentinel) => self.sentinel_password = Some(value),
-            _ => return Err(format!("it has no parameter `{name}`; there are {}", way.parameters())),
+            _ => return Err(format!("it has no parameter `{name}`; {}", way.parameters())),
         }
         Ok(())
     }
@@ -242,9 +242,9 @@ impl Query {
 impl Way {
     fn parameters(self) -> &'static str {
         match self {
-            Self::Single | Self::Cluster => "`namespace` alone",
-            Self::Unix => "`namespace` and `db`",
-            Self::Sentinel => "`namespace`, `service`, `sentinelUsername` and `sentinelPassword`",
+            Self::Single | Self::Cluster => "only `namespace` is known",
+            Self::Unix => "there are `namespace` and `db`",
+            Self::Sentinel => "there are `namespace`, `service`, `sentinelUsername` and `sentinelPassword`",
         }
     }
 }

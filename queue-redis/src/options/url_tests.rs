@@ -59,7 +59,7 @@ fn wrong_urls_say_why_and_keep_secrets() {
         ("redis://::1:6379", "write it in brackets"),
         ("redis://db/x", "`x` is no database"),
         ("redis://db/256", "`256` is no database"),
-        ("redis://db?db=1", "no parameter `db`; there are `namespace` alone"),
+        ("redis://db?db=1", "no parameter `db`; only `namespace` is known"),
         ("redis://db?namespace=a%20b", "can't name a namespace"),
         ("redis://a,b", "it names several hosts"),
         ("redis://b%4:hush@db", "two hexadecimal digits"),

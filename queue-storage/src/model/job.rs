@@ -450,7 +450,7 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The error with its sources, outermost first, joined by `: `; at most [`MAX_MESSAGE`](Self::MAX_MESSAGE) bytes.
     pub message: String,
-    /// The Rust type of the error, where there was one.
+    /// The Rust type of the error, where there was one and it is known: a `Box<dyn Error>` hides it.
     pub error_type: Option<String>,
     /// The version of the program that ran it, where it tells one.
     pub version: Option<String>,

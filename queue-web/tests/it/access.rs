@@ -21,7 +21,7 @@ async fn routes(client: &Client) -> Vec<(String, String)> {
         assert!(!path.contains('{'), "{path}");
         routes.extend(methods.as_object().unwrap().keys().map(|method| (method.to_uppercase(), path.clone())));
     }
-    assert!(routes.len() >= 23, "{routes:?}");
+    assert!(routes.len() >= 24, "{routes:?}");
     routes
 }
 
@@ -181,6 +181,39 @@ async fn a_storage_that_is_away_is_told_by_every_route() {
         let told =
             body["status"] == "unready" || body["status"] == "unhealthy" || body["error"]["code"] == "unavailable";
         assert!(status == 503 && told, "{method} {path}: {status} {body}");
+        assert!(
+            body.to_string().contains("the storage does not answer: connection refused"),
+            "{method} {path}: {body}"
+        );
+        assert!(!body.to_string().contains("far.example"), "{method} {path}: {body}");
+    }
+}
+
+#[tokio::test]
+async fn no_refusal_tells_where_the_storage_is() {
+    let (_line, client) = Line::new();
+    let gone = added(&client).await;
+    client.delete(gone).await.unwrap();
+    let never = "3ZZZZZZZZZZZZZZZZZZZZZZZZZ";
+    let asked = [
+        ("GET", format!("/jobs/{never}"), 404),
+        ("GET", format!("/jobs/{gone}"), 410),
+        ("POST", format!("/jobs/{never}/cancel"), 404),
+        ("POST", format!("/jobs/{gone}/cancel"), 410),
+        ("POST", format!("/jobs/{never}/retry"), 404),
+        ("POST", format!("/jobs/{gone}/retry"), 410),
+        ("GET", "/queues/none".into(), 404),
+        ("GET", "/health/queue?queue=none".into(), 404),
+        ("GET", "/schedules/none".into(), 404),
+        ("POST", "/schedules/none/run?queue=mail".into(), 404),
+    ];
+    for (method, path, expected) in asked {
+        let (status, body) = ask(&open(&client), method, &path).await;
+        let text = body.to_string();
+        assert!(
+            status == expected && !text.contains("redis") && !text.contains("far.example"),
+            "{method} {path}: {body}"
+        );
     }
 }
 

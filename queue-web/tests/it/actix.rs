@@ -39,7 +39,7 @@ async fn works_at(setup: impl FnOnce(&mut ServiceConfig), client: &Client, mount
         at("GET", "/"),
         at("GET", "/livez"),
         at("GET", &format!("/jobs/{id}")),
-        at("GET", "/health/tasks?queue=mail"),
+        at("GET", "/health/tasks?queue=default"),
         at("POST", "/queues/a%2Fb/pause"),
         at("DELETE", "/stats"),
         at("GET", "/nowhere"),

@@ -46,6 +46,7 @@ impl Described {
             let is = match value {
                 Value::Null => "null",
                 Value::Bool(_) => "boolean",
+                Value::Number(number) if number.is_f64() => "number",
                 Value::Number(_) => "integer",
                 Value::String(_) => "string",
                 Value::Array(_) => "array",
@@ -93,6 +94,9 @@ async fn every_described_answer_is_given() {
     for (path, at) in [("/health/tasks", "?queue=%20"), ("/health/queue", "?queue=%20"), ("/jobs", "?limit=x")] {
         all.check(&web, "GET", path, &format!("{path}{at}")).await;
     }
+    for path in ["/health/tasks", "/health/queue"] {
+        all.check(&web, "GET", path, &format!("{path}?queue=none")).await;
+    }
     for path in ["/dead", "/schedules"] {
         all.check(&web, "GET", path, &format!("{path}?limit=x")).await;
     }
@@ -113,6 +117,7 @@ async fn every_described_answer_is_given() {
         }
     }
     for name in ["nightly", "none", "%20"] {
+        all.check(&web, "GET", "/schedules/{name}", &format!("/schedules/{name}")).await;
         for verb in ["pause", "resume", "run"] {
             all.check(&web, "POST", &format!("/schedules/{{name}}/{verb}"), &format!("/schedules/{name}/{verb}")).await;
         }

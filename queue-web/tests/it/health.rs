@@ -24,7 +24,7 @@ async fn a_storage_that_is_away_is_unready_and_the_process_is_alive() {
     let (line, client) = Line::new();
     let web = Web::new(&client);
     line.cut();
-    let reason = "redis://user:***@far.example/0: connection refused";
+    let reason = "the storage does not answer: connection refused";
     for path in ["/readyz", "/healthz"] {
         let (status, body) = get(&web, path).await;
         assert_eq!((status.as_u16(), body), (503, json!({ "status": "unready", "reason": reason })), "{path}");
@@ -46,7 +46,7 @@ async fn nobody_waits_for_a_silent_storage() {
     assert_eq!(started.elapsed(), Duration::ZERO);
     for path in ["/readyz", "/health/tasks", "/health/queue"] {
         let (started, (status, body)) = (tokio::time::Instant::now(), get(&web, path).await);
-        let reason = "redis://user:***@far.example/0: no answer within 2s";
+        let reason = "the storage does not answer: timed out after 2s";
         assert_eq!((status.as_u16(), body["reason"].as_str()), (503, Some(reason)), "{path}");
         assert_eq!(started.elapsed().as_secs(), 2, "{path}");
     }
@@ -54,7 +54,9 @@ async fn nobody_waits_for_a_silent_storage() {
     let started = tokio::time::Instant::now();
     assert_eq!(get(&quick, "/readyz").await.0, 503);
     assert_eq!(started.elapsed().as_millis(), 500);
-    assert_eq!(code(&get(&quick, "/stats").await), (504, "timeout"));
+    let late = get(&quick, "/stats").await;
+    assert_eq!(code(&late), (504, "timeout"));
+    assert_eq!(late.1["error"]["message"], "the storage does not answer: timed out after 3s");
 }
 
 #[tokio::test]
@@ -104,6 +106,34 @@ async fn the_backlog_is_counted_over_all_queues_or_one() {
     assert_eq!(code(&get(&web, "/health/queue?queue=%20").await), (400, "bad_request"));
     drain(&client).await;
     assert_eq!(get(&web, "/health/tasks").await.1["pending_tasks"], 1, "the worker serves another queue");
+}
+
+#[tokio::test]
+async fn a_queue_that_nobody_knows_is_not_well() {
+    let client = Client::memory();
+    let web = Web::new(&client);
+    for path in ["/health/tasks", "/health/queue"] {
+        assert_eq!(get(&web, path).await.0, 200, "{path}: of all queues, none is missed");
+    }
+    let asked = ["/health/tasks?queue=default", "/health/queue?queue=default", "/queues/default"];
+    for path in asked {
+        let answer = get(&web, path).await;
+        assert_eq!(code(&answer), (404, "unknown"), "{path}");
+        assert_eq!(answer.1["error"]["message"], "no queue `default` was ever used, and no worker serves it", "{path}");
+    }
+    // A new deployment: a worker is there, and no job has come yet.
+    let worker = work(&client);
+    while client.workers().await.unwrap().is_empty() {
+        tokio::task::yield_now().await;
+    }
+    for path in asked {
+        assert_eq!(get(&web, path).await.0, 200, "{path}");
+    }
+    worker.stop().await;
+    // Somebody has said something of it.
+    client.queue("held").pause().await.unwrap();
+    assert_eq!(get(&web, "/health/queue?queue=held").await.0, 200);
+    assert_eq!(get(&web, "/health/queue?queue=hell").await.0, 404);
 }
 
 #[tokio::test]

@@ -117,9 +117,11 @@ async fn a_running_job_is_asked_to_stop_and_a_dead_one_runs_again() {
     until(&client, held, State::Running).await;
     let (status, body) = post(&web, &format!("/jobs/{held}/cancel")).await;
     assert_eq!((status.as_u16(), &body["outcome"]), (202, &json!("asked")));
+    assert!(body["links"]["cancel"].is_string() && body["links"]["retry"].is_null(), "{body}");
     until(&client, held, State::Cancelled).await;
     let (status, body) = post(&web, &format!("/jobs/{held}/cancel")).await;
     assert_eq!((status.as_u16(), &body["outcome"]), (200, &json!("cancelled")));
+    assert!(body["links"]["cancel"].is_null() && body["links"]["retry"].is_string(), "{body}");
 
     let failed = Call::new(Fail { secret: String::new() }).enqueue(&client).await.unwrap().id();
     until(&client, failed, State::Dead).await;
@@ -164,6 +166,11 @@ async fn pages_show_each_job_once() {
     assert_eq!(walk(&web, "/jobs?tag=acme").await, [ids[3].clone()]);
     assert_eq!(walk(&web, "/jobs?task=add&state=ready").await.len(), 6);
     assert!(walk(&web, "/jobs?task=fail").await.is_empty() && walk(&web, "/jobs?state=dead").await.is_empty());
+    let unknown = get(&web, "/jobs?sate=dead").await;
+    assert_eq!(code(&unknown), (400, "bad_request"));
+    let help = "it takes `queue`, `state`, `task`, `tag`, `limit` and `after`";
+    let error = &unknown.1["error"];
+    assert_eq!(json!([error["message"], error["help"]]), json!(["`sate` is no parameter of `GET /jobs`", help]));
     for query in ["state=gone", "queue=%20", "task=%20", "tag=%20", "limit=0", "limit=x", "after=nonsense"] {
         assert_eq!(code(&get(&web, &format!("/jobs?{query}")).await), (400, "bad_request"), "{query}");
     }
@@ -184,6 +191,33 @@ async fn dead_letters_come_newest_first() {
     let (_, page) = get(&web, "/dead?limit=1").await;
     assert_eq!(page["jobs"][0]["history"][0]["failure"]["message"], "no such address");
     assert_eq!(page["jobs"][0]["reason"], "fatal");
+    // Whoever waits until it is complete waits no longer.
+    assert_eq!(json!([page["jobs"][0]["complete"], page["jobs"][0]["state"]]), json!([true, "dead"]));
+}
+
+#[tokio::test]
+async fn complete_is_said_of_every_end() {
+    let client = Client::memory();
+    let called_off = added(&client).await;
+    client.cancel(called_off).await.unwrap();
+    let dead = Call::new(Fail { secret: String::new() }).enqueue(&client).await.unwrap().id();
+    let done = added(&client).await;
+    drain(&client).await;
+    let waits = added(&client).await;
+    let web = Web::new(&client);
+    for (id, complete, state, verb) in [
+        (called_off, true, "cancelled", "retry"),
+        (dead, true, "dead", "retry"),
+        (done, true, "completed", "retry"),
+        (waits, false, "ready", "cancel"),
+    ] {
+        let (_, body) = get(&web, &format!("/jobs/{id}")).await;
+        assert_eq!(json!([body["complete"], body["state"]]), json!([complete, state]));
+        let links: Vec<_> = body["links"].as_object().unwrap().keys().collect();
+        let mut expected = [verb, "explain", "self"];
+        expected.sort_unstable();
+        assert_eq!(links, expected, "a job that is {state}");
+    }
 }
 
 #[tokio::test]

@@ -79,6 +79,12 @@ async fn a_schedule_is_paused_resumed_and_run() {
         json!([{ "from": "run_time" }, { "policy": "skip", "tolerance": 3600.0 }, "allow", 0.0])
     );
     assert_eq!(one["links"]["run"], "schedules/nightly/run?queue=default");
+    let (_, mut same) = get(&web, "/schedules/nightly").await;
+    assert_eq!(same["links"]["self"], "../schedules/nightly?queue=default");
+    same["links"] = one["links"].clone();
+    assert_eq!(same, *one);
+    assert_eq!(get(&web, &format!("/{}", one["links"]["self"].as_str().unwrap())).await.0, 200);
+    assert_eq!(code(&get(&web, "/schedules/nightly?queue=mail").await), (404, "unknown"));
     let paused = |paused: bool, changed: bool| json!({ "schedule": "nightly", "paused": paused, "changed": changed });
     assert_eq!(post(&web, "/schedules/nightly/pause").await.1, paused(true, true));
     assert_eq!(post(&web, "/schedules/nightly/pause").await.1, paused(true, false));
@@ -91,6 +97,8 @@ async fn a_schedule_is_paused_resumed_and_run() {
     assert_eq!(code(&post(&web, "/schedules/%20/run").await), (400, "bad_request"));
     scheduled(&client, "nightly", "mail").await;
     assert_eq!(code(&post(&web, "/schedules/nightly/run").await), (400, "bad_request"));
+    assert_eq!(code(&get(&web, "/schedules/nightly").await), (400, "bad_request"));
+    assert_eq!(get(&web, "/schedules/nightly?queue=mail").await.1["queue"], "mail");
     assert_eq!(post(&web, "/schedules/nightly/pause?queue=mail").await.0, 200);
     assert!(client.schedule("nightly").in_queue("default").get().await.unwrap().paused_at.is_none());
 }

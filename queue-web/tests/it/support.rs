@@ -139,6 +139,9 @@ pub fn code(answer: &(StatusCode, Value)) -> (u16, &str) {
     (status.as_u16(), error["code"].as_str().unwrap())
 }
 
+/// Where the storage behind the line is.
+pub const LOCATION: &str = "redis://user:***@far.example/0";
+
 /// A storage in memory behind a line that can be cut.
 #[derive(Debug)]
 pub struct Line {
@@ -170,7 +173,7 @@ impl Line {
     async fn carry<T>(&self, run: impl Future<Output = Result<T, StorageError>> + Send) -> Result<T, StorageError> {
         match self.state.load(Ordering::SeqCst) {
             UP => run.await,
-            DOWN => Err(StorageError::unavailable("connection refused")),
+            DOWN => Err(StorageError::unavailable(format!("{LOCATION} can't be reached: Connection refused"))),
             _ => std::future::pending().await,
         }
     }
@@ -290,7 +293,7 @@ impl Notify for Line {
 #[async_trait]
 impl Storage for Line {
     fn location(&self) -> String {
-        "redis://user:***@far.example/0".into()
+        LOCATION.into()
     }
 
     async fn ping(&self) -> Result<(), StorageError> {
