@@ -191,6 +191,23 @@ impl Options {
         }
         self.shutdown_timeout = self.shutdown_timeout.or_else(|| env.read("QUEUE_SHUTDOWN_TIMEOUT", duration::parse));
         self.worker_type = self.worker_type.or_else(|| env.read("QUEUE_WORKER_TYPE", one_of));
+        self.take_log(&mut env);
+        self.health_addr = self.health_addr.or_else(|| env.read("QUEUE_HEALTH_ADDR", address));
+        self.queues = weighed(self.queues);
+        env.none_or(self)
+    }
+
+    /// What the variables say of the log, and nothing else.
+    ///
+    /// # Errors
+    /// As [`or_env`](Self::or_env).
+    pub(crate) fn log_of_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+        let (mut options, mut env) = (Self::default(), Env { lookup, problems: Vec::new() });
+        options.take_log(&mut env);
+        env.none_or(options)
+    }
+
+    fn take_log(&mut self, env: &mut Env<impl Fn(&str) -> Option<OsString>>) {
         if self.amount() == Amount::Usual {
             self.verbose = env.read("QUEUE_VERBOSE", truth).unwrap_or_default();
             self.quiet = env.read("QUEUE_QUIET", truth).unwrap_or_default();
@@ -198,11 +215,8 @@ impl Options {
                 env.problems.push("QUEUE_VERBOSE and QUEUE_QUIET are both on: unset one of them".to_owned());
             }
         }
-        self.logfile = self.logfile.or_else(|| env.raw("QUEUE_LOGFILE").map(PathBuf::from));
+        self.logfile = self.logfile.take().or_else(|| env.raw("QUEUE_LOGFILE").map(PathBuf::from));
         self.log_format = self.log_format.or_else(|| env.read("QUEUE_LOG_FORMAT", one_of));
-        self.health_addr = self.health_addr.or_else(|| env.read("QUEUE_HEALTH_ADDR", address));
-        self.queues = weighed(self.queues);
-        if env.problems.is_empty() { Ok(self) } else { Err(env.problems) }
     }
 
     /// Whether schedules are carried out, if anyone said.
@@ -240,6 +254,10 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
                 None
             }
         }
+    }
+
+    fn none_or(self, options: Options) -> Result<Options, Vec<String>> {
+        if self.problems.is_empty() { Ok(options) } else { Err(self.problems) }
     }
 }
 
