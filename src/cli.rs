@@ -24,7 +24,7 @@
 
 use std::process::ExitCode;
 
-pub use queue_cli::{Exit, IntoBuilder, NoClient, Program};
+pub use queue_cli::{Exit, IntoBuilder, LogError, NoClient, Program, log_from_env};
 
 use crate::{Client, ConnectError, connect, connect_from_env};
 

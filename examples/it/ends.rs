@@ -1,7 +1,7 @@
 //! Signals and deaths: what becomes of the job that runs, and of the process.
 
 use rustix::process::Signal;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::asking::ask;
 use super::process::{App, Place, eventually};
@@ -103,6 +103,13 @@ fn what_it_is_told_wrong_is_said() {
     let table = [
         (&["serve"][..], &[("QUEUE_URL", &url[..])][..], 2, "usage: "),
         (&["web"], &[("QUEUE_URL", &url), ("PORT", "http")], 1, "PORT is `http`"),
+        (
+            &["web"],
+            &[("QUEUE_URL", &url), ("HOST", "no host")],
+            1,
+            "can't listen at no host:0, which HOST and PORT say: ",
+        ),
+        (&["web"], &[("QUEUE_URL", &url), ("QUEUE_LOG_FORMAT", "xml")], 1, "the variable QUEUE_LOG_FORMAT is `xml`"),
         (&[], &[("ENVIRONMENT", "production")], 1, "set REDIS_HOST"),
         (&["worker", "--workers", "0"], &[("QUEUE_URL", &url)], 2, "at least 1"),
         (&["worker"], &[("ENVIRONMENT", "production")], 2, "set REDIS_HOST"),
@@ -114,6 +121,41 @@ fn what_it_is_told_wrong_is_said() {
     }
 }
 
+/// Lines for people without colours where no terminal is, or objects for programs: of each part of the application.
+#[test]
+fn the_log_is_as_the_variables_say() {
+    // What each says once it hears signals.
+    for (words, hears) in [(&[][..], "listening on"), (&["web"], "listening on"), (&["worker"], "health is answered")] {
+        let place = Place::new();
+        let url = place.url();
+        let told = |variables: &[(&str, &str)]| {
+            let mut app = App::start_with(words, &[&[("QUEUE_URL", &*url)], variables].concat());
+            app.says(hears);
+            app.signal(Signal::TERM);
+            assert_eq!(app.ends().code(), Some(0), "{words:?} {variables:?}");
+            app.logged()
+        };
+        let text = told(&[]);
+        assert!(text.iter().any(|line| line.contains(" INFO ")) && !text.concat().contains('\x1b'), "{text:?}");
+        let json = told(&[("QUEUE_LOG_FORMAT", "json")]);
+        let lines: Vec<Value> = json.iter().map(|line| serde_json::from_str(line).expect(line)).collect();
+        assert!(lines.iter().any(|line| line["level"] == "INFO"), "{json:?}");
+    }
+}
+
+/// Whoever read the log is gone: jobs run, requests are answered, and signals are heard all the same.
+#[test]
+fn a_log_that_nobody_reads_stops_nothing() {
+    let place = Place::new();
+    let mut app = App::start_unread(&[], &place.url());
+    for _ in 0..2 {
+        let job = app.post("/reports", &json!({ "seconds": 0 })).text("task_id");
+        assert_eq!(app.ended(&job)["result"], "a report of 0 s");
+    }
+    app.signal(Signal::TERM);
+    assert_eq!(app.ends().code(), Some(0));
+}
+
 /// A port that is taken is told, and nothing is left running: the worker does not go on alone.
 #[test]
 fn a_port_that_is_taken_ends_it() {
@@ -122,6 +164,6 @@ fn a_port_that_is_taken_ends_it() {
     let port = first.address().port().to_string();
     let mut second = App::start_with(&[], &[("QUEUE_URL", &place.url()), ("PORT", &port)]);
     assert_eq!(second.ends().code(), Some(1));
-    second.says("Address already in use");
+    second.says(&format!("error: can't listen at 127.0.0.1:{port}, which HOST and PORT say: Address already in use"));
     eventually("the first goes on", || (first.get("/livez").status == 200).then_some(()));
 }

@@ -1,11 +1,11 @@
 //! The application as a process.
 
-use std::io::{BufRead as _, BufReader, Read};
+use std::io::{self, BufRead as _, BufReader, Read};
 use std::net::SocketAddr;
 use std::path::Path;
 use std::process::{Child, Command, ExitStatus, Stdio};
 use std::sync::{Arc, Condvar, Mutex};
-use std::thread;
+use std::thread::{self, JoinHandle};
 use std::time::Duration;
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -41,6 +41,7 @@ impl Place {
 pub(super) struct App {
     child: Child,
     said: Arc<Lines>,
+    readers: Vec<JoinHandle<()>>,
 }
 
 /// What a process has written to its output and its log.
@@ -58,15 +59,26 @@ impl App {
 
     /// Starts it with these words and variables, and none of ours that mean something to it.
     pub(super) fn start_with(words: &[&str], variables: &[(&str, &str)]) -> Self {
+        Self::start_logging_to(Stdio::piped(), words, variables)
+    }
+
+    /// Starts it with a log that nobody reads any more.
+    pub(super) fn start_unread(words: &[&str], url: &str) -> Self {
+        let (reader, closed) = io::pipe().unwrap();
+        drop(reader);
+        Self::start_logging_to(closed.into(), words, &[("QUEUE_URL", url)])
+    }
+
+    fn start_logging_to(log: Stdio, words: &[&str], variables: &[(&str, &str)]) -> Self {
         let mut command = Command::new(crate::APP);
         command.env_clear().env("PORT", "0").env("QUEUE_HEALTH_ADDR", "127.0.0.1:0").args(words);
         command.envs(variables.iter().copied());
-        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(Stdio::piped());
+        command.stdin(Stdio::null()).stdout(Stdio::piped()).stderr(log);
         let mut child = command.spawn().unwrap();
         let said = Arc::new(Lines::default());
-        said.follow(child.stdout.take().unwrap());
-        said.follow(child.stderr.take().unwrap());
-        Self { child, said }
+        let mut readers = vec![said.follow(child.stdout.take().unwrap())];
+        readers.extend(child.stderr.take().map(|log| said.follow(log)));
+        Self { child, said, readers }
     }
 
     /// Waits for a line that holds this, and returns it.
@@ -81,6 +93,13 @@ impl App {
     /// Whether it has said this; true of nothing that may still come.
     pub(super) fn has_said(&self, what: &str) -> bool {
         self.said.lines.lock().unwrap().iter().any(|line| line.contains(what))
+    }
+
+    /// All of the log of one that has ended.
+    pub(super) fn logged(&mut self) -> Vec<String> {
+        self.readers.drain(..).for_each(|reader| reader.join().unwrap());
+        let lines = self.said.lines.lock().unwrap();
+        lines.iter().filter(|line| !line.starts_with("listening on ")).cloned().collect()
     }
 
     /// Where it listens, once it does.
@@ -137,14 +156,14 @@ impl Drop for App {
 }
 
 impl Lines {
-    fn follow(self: &Arc<Self>, pipe: impl Read + Send + 'static) {
+    fn follow(self: &Arc<Self>, pipe: impl Read + Send + 'static) -> JoinHandle<()> {
         let said = Arc::clone(self);
         thread::spawn(move || {
             for line in BufReader::new(pipe).lines().map_while(Result::ok) {
                 said.lines.lock().unwrap().push(line);
                 said.more.notify_all();
             }
-        });
+        })
     }
 }
 

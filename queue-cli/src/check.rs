@@ -1,21 +1,25 @@
 //! `--check`: what the worker would run, and everything that is wrong, without running it.
 
+use std::net::SocketAddr;
+
 use queue_core::{BoxError, BuildError, Client, WorkerBuilder};
 
 use crate::building::NoClient;
 use crate::exit::Exit;
-use crate::terminal::{complain, say};
+use crate::{http1, say};
 
-/// What is wrong, and whether any of it is more than a storage that is away.
+/// What is wrong, whether any of it is more than a storage that is away or a port that is taken, and what may be wrong.
 #[derive(Debug, Default)]
 struct Findings {
     problems: Vec<String>,
     usage: bool,
+    warnings: Vec<String>,
 }
 
 /// Says on the standard output what would run, and on the standard error what is wrong.
 pub(crate) async fn check(
     connected: Result<Client, NoClient>,
+    health: Option<SocketAddr>,
     build: impl AsyncFnOnce(Client) -> Result<WorkerBuilder, BoxError>,
 ) -> Exit {
     let mut findings = Findings::default();
@@ -34,11 +38,16 @@ pub(crate) async fn check(
         }
     };
     let away = !findings.problems.is_empty();
+    if let Some(address) = health {
+        findings.problems.extend(http1::listen(address).await.err());
+    }
     match build(client).await.map(WorkerBuilder::build) {
         Ok(Ok(worker)) => {
-            let description = worker.description().to_string();
+            let description = worker.description();
+            findings.warnings = description.left_to_others();
             // Without the storage that it would have, it has another.
-            description.lines().filter(|line| !away || !line.starts_with("storage ")).for_each(say);
+            let lines = description.to_string();
+            lines.lines().filter(|line| !away || !line.starts_with("storage ")).for_each(say::out);
         }
         Ok(Err(error)) => findings.builder(&error),
         Err(error) => {
@@ -56,12 +65,15 @@ impl Findings {
     }
 
     fn report(&self) -> Exit {
-        match &self.problems[..] {
-            [] => say("ok: nothing is wrong"),
-            [only] => complain(&format!("error: {only}")),
-            several => {
-                complain(&format!("error: {} things are wrong:", several.len()));
-                several.iter().for_each(|problem| complain(&format!("  - {problem}")));
+        self.warnings.iter().for_each(|warning| say::err(format_args!("warning: {warning}")));
+        match (&self.problems[..], self.warnings.len()) {
+            ([], 0) => say::out("ok: nothing is wrong"),
+            ([], 1) => say::out("ok, with 1 warning"),
+            ([], several) => say::out(format_args!("ok, with {several} warnings")),
+            ([only], _) => say::err(format_args!("error: {only}")),
+            (several, _) => {
+                say::err(format_args!("error: {} things are wrong:", several.len()));
+                several.iter().for_each(|problem| say::err(format_args!("  - {problem}")));
             }
         }
         match (self.problems.is_empty(), self.usage) {

@@ -3,6 +3,7 @@
 use std::collections::VecDeque;
 use std::convert::Infallible;
 use std::future::Future;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use bytes::Bytes;
@@ -25,6 +26,14 @@ const MAX_CONNECTIONS: usize = 256;
 const LIFE: Duration = Duration::from_secs(15);
 /// After a connection that could not be taken, for want of file descriptors say.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
+
+/// Takes the port.
+///
+/// # Errors
+/// It is taken, or no address of this machine: a sentence.
+pub(crate) async fn listen(address: SocketAddr) -> Result<TcpListener, String> {
+    TcpListener::bind(address).await.map_err(|error| format!("the health port {address} can't be had: {error}"))
+}
 
 /// Answers whoever connects, for ever. Dropped, it lets go of all connections.
 pub(crate) async fn serve<H, F>(listener: TcpListener, handle: H)

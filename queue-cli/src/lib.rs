@@ -33,14 +33,20 @@
 //! # Longer than --shutdown-timeout.
 //! TimeoutStopSec=35
 //! Restart=on-failure
+//! # What it was told is wrong, and stays wrong.
+//! RestartPreventExitStatus=2
 //! ```
+
+// `println!` panics where nobody reads.
+#![deny(clippy::print_stdout, clippy::print_stderr)]
 
 // Each looks down only: it uses what stands above it in this list.
 mod duration;
 mod exit;
 mod options;
-mod terminal;
+mod say;
 
+mod health;
 mod http1;
 mod logging;
 mod notify;
@@ -52,4 +58,5 @@ mod program;
 
 pub use building::{IntoBuilder, NoClient};
 pub use exit::Exit;
+pub use logging::{LogError, log_from_env};
 pub use program::Program;

@@ -4,29 +4,24 @@ use std::ffi::OsString;
 use std::fmt;
 use std::future::Future;
 use std::path::Path;
-use std::pin::Pin;
 use std::process::ExitCode;
 
 use futures_util::FutureExt as _;
 use futures_util::future::LocalBoxFuture;
 use queue_core::{BoxError, Client, Readiness, Worker, WorkerBuilder};
-use queue_web::{Access, Web};
 use tokio::net::TcpListener;
 use tokio_util::task::AbortOnDropHandle;
 
 use crate::building::{IntoBuilder, NoClient};
-use crate::check;
 use crate::exit::Exit;
-use crate::http1;
-use crate::logging::{self, LogFile};
+use crate::health::{Health, Source, Text};
+use crate::logging::{self, Log};
 use crate::notify::Manager;
-use crate::options::Options;
+use crate::options::{LogFormat, Options};
 use crate::signals::Signals;
-use crate::terminal::complain;
+use crate::{check, http1, say};
 
 type Connect = Box<dyn FnOnce(Option<String>) -> LocalBoxFuture<'static, Result<Client, NoClient>>>;
-type Text = Pin<Box<dyn Future<Output = String> + Send>>;
-type Source = Box<dyn Fn() -> Text + Send + Sync>;
 type Metrics = Box<dyn FnOnce(&Client) -> Source>;
 type Build = Box<dyn FnOnce(Client) -> LocalBoxFuture<'static, Result<WorkerBuilder, BoxError>>>;
 
@@ -105,7 +100,7 @@ impl Program {
     }
 
     /// Answers `/metrics` on the health port (`--health-addr`) with the text of what `source` makes for the client: in
-    /// `queue-jobs`, `.metrics(|client| Metrics::new(client).source())`. Default none.
+    /// `queue-jobs`, `.metrics(|client| Metrics::new(client).source())`. Default none: `/metrics` is answered with 404.
     pub fn metrics<S: Fn() -> Text + Send + Sync + 'static>(
         mut self,
         source: impl FnOnce(&Client) -> S + 'static,
@@ -138,14 +133,15 @@ impl Program {
         };
         if options.check {
             let connected = (self.connect)(options.url.clone()).await;
-            return check::check(connected, async |client| Ok(overridden((self.build)(client).await?, &options))).await;
+            let build = async |client| Ok(overridden((self.build)(client).await?, &options));
+            return check::check(connected, options.health_addr, build).await;
         }
-        if let Some(file) = &log {
-            complain(&format!("logging to {}", shown(file.path())));
+        if let Log::File(file) = &log {
+            say::err(format_args!("logging to {}", shown(file.path())));
         }
-        match Box::pin(serve(self, &options, log.as_ref())).await {
+        match Box::pin(serve(self, &options, &log)).await {
             Ok(exit) => exit,
-            Err(failure) => failure.told(log.is_some()),
+            Err(failure) => failure.told(&log),
         }
     }
 
@@ -194,17 +190,25 @@ impl Failure {
         Self { exit, message: error.to_string() }
     }
 
-    /// Tells the log, and the terminal too if the log is elsewhere.
-    fn told(self, elsewhere: bool) -> Exit {
-        tracing::error!("{}", self.message);
-        if elsewhere {
-            complain(&format!("error: {}", self.message));
+    /// Tells whoever started the program, in the words of every error before it, and the log where that is another place.
+    fn told(self, log: &Log) -> Exit {
+        let (shown, logged) = match log {
+            Log::Stderr(LogFormat::Text) => (true, false),
+            // Programs read it, by the line.
+            Log::Stderr(LogFormat::Json) | Log::Own => (false, true),
+            Log::File(_) => (true, true),
+        };
+        if logged {
+            tracing::error!("{}", self.message);
+        }
+        if shown {
+            say::err(format_args!("error: {}", self.message));
         }
         self.exit
     }
 }
 
-async fn serve(program: Program, options: &Options, log: Option<&LogFile>) -> Result<Exit, Failure> {
+async fn serve(program: Program, options: &Options, log: &Log) -> Result<Exit, Failure> {
     let failed = |what: &str, error: &dyn fmt::Display| Failure::of(Exit::Failed, format!("{what}: {error}"));
     let signals = Signals::listen(program.is_main).map_err(|error| failed("the system gives no signals", &error))?;
     let _reopening = reopening(log).map_err(|error| failed("the system gives no signals", &error))?;
@@ -227,32 +231,14 @@ async fn serve(program: Program, options: &Options, log: Option<&LogFile>) -> Re
     };
     let readiness = worker.readiness();
     let _health = listener.map(|listener| {
-        let health = health(&client, readiness.clone(), metrics);
+        let health = Health::new(&client, readiness.clone(), metrics);
         let answer = move |request| {
             let health = health.clone();
-            async move { health.handle(request).await }
+            async move { health.answer(request).await }
         };
         AbortOnDropHandle::new(tokio::spawn(http1::serve(listener, answer)))
     });
     run(worker, &client, &readiness, shutdown, &signals).await
-}
-
-/// What the health port answers: whether the process lives, and whether its worker takes jobs. Nobody is asked who he is,
-/// so nothing else.
-fn health(client: &Client, readiness: Readiness, metrics: Option<Source>) -> Web {
-    let ready = move || match () {
-        () if readiness.is_draining() || readiness.is_stopped() => Err("the worker stops".to_owned()),
-        () if readiness.is_ready() => Ok(()),
-        () => Err("the storage does not know the worker yet".to_owned()),
-    };
-    // Who reads metrics learns nothing of any job.
-    let access =
-        |parts: &http::request::Parts| if parts.uri.path() == "/metrics" { Access::Read } else { Access::None };
-    let web = Web::new(client).access(access).ready_when(ready);
-    match metrics {
-        Some(metrics) => web.metrics(metrics),
-        None => web,
-    }
 }
 
 /// The client, the worker on it, and what tells the metrics of both: made first, so that they count from the beginning.
@@ -322,29 +308,28 @@ fn overridden(mut builder: WorkerBuilder, options: &Options) -> WorkerBuilder {
 }
 
 async fn listening(address: std::net::SocketAddr) -> Result<TcpListener, Failure> {
-    let no_port = |error| Failure::of(Exit::Failed, format!("the health port {address} can't be had: {error}"));
-    let listener = TcpListener::bind(address).await.map_err(no_port)?;
+    let listener = http1::listen(address).await.map_err(|problem| Failure::of(Exit::Failed, problem))?;
     // Of port 0 the system chooses one.
-    let address = listener.local_addr().map_err(no_port)?;
+    let address = listener.local_addr().unwrap_or(address);
     tracing::info!(%address, "health is answered");
     Ok(listener)
 }
 
 #[cfg(unix)]
-fn reopening(log: Option<&LogFile>) -> std::io::Result<Option<AbortOnDropHandle<()>>> {
-    let reopening = log.map(LogFile::reopen_on_hangup).transpose()?;
-    Ok(reopening.map(|reopening| AbortOnDropHandle::new(tokio::spawn(reopening))))
+fn reopening(log: &Log) -> std::io::Result<Option<AbortOnDropHandle<()>>> {
+    let Log::File(file) = log else { return Ok(None) };
+    Ok(Some(AbortOnDropHandle::new(tokio::spawn(file.reopen_on_hangup()?))))
 }
 
 #[cfg(not(unix))]
-fn reopening(_: Option<&LogFile>) -> std::io::Result<()> {
+fn reopening(_: &Log) -> std::io::Result<()> {
     Ok(())
 }
 
 /// Tells what is wrong with what it was told.
 fn refused(problems: &[String]) -> Exit {
     for problem in problems {
-        complain(&format!("error: {problem}"));
+        say::err(format_args!("error: {problem}"));
     }
     Exit::Usage
 }

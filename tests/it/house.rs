@@ -158,8 +158,8 @@ const FLOORS: [(&str, &[&str]); 11] = [
     (
         "queue-cli",
         &[
-            "duration", "exit", "options", "terminal", "http1", "logging", "notify", "signals", "building", "check",
-            "program",
+            "duration", "exit", "options", "say", "http1", "health", "logging", "notify", "signals", "building",
+            "check", "program",
         ],
     ),
     ("queue-metrics", &["names", "text", "sink", "series", "counting", "stored", "observed", "render"]),

@@ -10,9 +10,8 @@ mod answers;
 mod routes;
 mod tasks;
 
-use std::io::{self, IsTerminal as _};
+use std::io;
 use std::process::ExitCode;
-use std::sync::Arc;
 use std::time::Duration;
 
 use actix_web::{App, HttpServer};
@@ -20,7 +19,6 @@ use queue::web::Web;
 use queue::{BoxError, Client, Worker};
 use tokio::signal::unix::{SignalKind, signal};
 use tokio_util::sync::CancellationToken;
-use tracing_subscriber::EnvFilter;
 
 /// How long an enqueue may take before the request is answered with 503.
 const ENQUEUE_TIMEOUT: Duration = Duration::from_secs(2);
@@ -36,14 +34,14 @@ async fn main() -> ExitCode {
         Some("web") => serve(false).await,
         Some("worker") => return work().await,
         Some(_) => {
-            eprintln!("usage: actix-app [web | worker [OPTIONS]]");
+            say(io::stderr(), format_args!("usage: actix-app [web | worker [OPTIONS]]"));
             return ExitCode::from(2);
         }
     };
     match served {
         Ok(()) => ExitCode::SUCCESS,
         Err(error) => {
-            eprintln!("error: {error}");
+            say(io::stderr(), format_args!("error: {error}"));
             ExitCode::FAILURE
         }
     }
@@ -57,10 +55,8 @@ async fn work() -> ExitCode {
 
 /// The web server, with or without a worker beside it, until the process is asked to stop.
 async fn serve(with_worker: bool) -> Result<(), BoxError> {
-    let filter = EnvFilter::try_from_default_env().unwrap_or_else(|_| EnvFilter::new("info"));
-    let log = tracing_subscriber::fmt().with_env_filter(filter).with_writer(io::stderr);
-    // Else whoever logs panics once the standard error can't be written: its disk is full, or its reader is gone.
-    log.with_ansi(io::stderr().is_terminal()).log_internal_errors(false).init();
+    // The same log as the worker's, by the same variables.
+    queue::cli::log_from_env()?;
     let client = queue::connect_from_env().await?;
     let client = client.to_builder().enqueue_timeout(ENQUEUE_TIMEOUT).build();
     let worker = with_worker.then(|| tasks::worker(&client).grace(GRACE).build()).transpose()?;
@@ -69,8 +65,10 @@ async fn serve(with_worker: bool) -> Result<(), BoxError> {
     let web = web(&client, &stop, worker.as_ref());
     let server = HttpServer::new(move || App::new().configure(routes::app(client.clone(), web.clone())));
     // The signals are ours, and a client that does not end its request does not keep the process.
-    let server = server.disable_signals().shutdown_timeout(GRACE.as_secs()).bind(address()?)?;
-    println!("listening on http://{}", server.addrs()[0]);
+    let server = server.disable_signals().shutdown_timeout(GRACE.as_secs());
+    let (host, port) = address()?;
+    let server = server.bind((&*host, port)).map_err(|error| no_port(&host, port, &error))?;
+    say(io::stdout(), format_args!("listening on http://{}", server.addrs()[0]));
     let server = server.run();
     let handle = server.handle();
     let stopping = async {
@@ -104,6 +102,15 @@ fn address() -> Result<(String, u16), BoxError> {
     let port = std::env::var("PORT").unwrap_or_else(|_| "8000".to_owned());
     let port = port.parse().map_err(|_| format!("PORT is `{port}`: it is a number from 0 to 65535"))?;
     Ok((host, port))
+}
+
+fn no_port(host: &str, port: u16, error: &io::Error) -> String {
+    format!("can't listen at {host}:{port}, which HOST and PORT say: {error}")
+}
+
+/// Writes a line. That nobody reads any more is no reason to stop, as `println!` would.
+fn say(mut to: impl io::Write, line: std::fmt::Arguments<'_>) {
+    let _ = writeln!(to, "{line}");
 }
 
 /// Cancelled by SIGTERM and by ctrl-c: the one word for all that runs here. Asked again, the process ends at once; its jobs

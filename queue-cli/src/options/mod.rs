@@ -53,6 +53,8 @@ pub(crate) struct Options {
 
     /// Serve these queues and no others, in this order; `mail=3` gives weights instead. May be repeated
     ///
+    /// Once one of them has a weight all of them have one, 1 where none is said, and the order says nothing
+    ///
     /// [env: QUEUE_QUEUES] [default: what the program says, else `default`]
     #[arg(long, value_name = "NAME[=WEIGHT],…", help_heading = "Jobs", value_delimiter = ',', value_parser = served)]
     pub(crate) queues: Vec<Served>,
@@ -60,11 +62,11 @@ pub(crate) struct Options {
     /// Carry out schedules
     ///
     /// [env: QUEUE_PERIODIC=true|false] [default: yes]
-    #[arg(long, help_heading = "Jobs", overrides_with = "no_periodic")]
+    #[arg(long, help_heading = "Jobs", conflicts_with = "no_periodic")]
     periodic: bool,
 
     /// Carry out no schedules: other workers do
-    #[arg(long, help_heading = "Jobs", overrides_with = "periodic")]
+    #[arg(long, help_heading = "Jobs")]
     no_periodic: bool,
 
     /// How long running jobs may go on once it is asked to stop, as `25s` or `1m30s`
@@ -116,6 +118,8 @@ pub(crate) struct Options {
     pub(crate) health_addr: Option<SocketAddr>,
 
     /// Connect, build the worker, say what it would run and all that is wrong, and end
+    ///
+    /// To connect makes a SQLite file that is not there yet
     #[arg(long, help_heading = "Actions")]
     pub(crate) check: bool,
 
@@ -187,6 +191,23 @@ impl Options {
         }
         self.shutdown_timeout = self.shutdown_timeout.or_else(|| env.read("QUEUE_SHUTDOWN_TIMEOUT", duration::parse));
         self.worker_type = self.worker_type.or_else(|| env.read("QUEUE_WORKER_TYPE", one_of));
+        self.take_log(&mut env);
+        self.health_addr = self.health_addr.or_else(|| env.read("QUEUE_HEALTH_ADDR", address));
+        self.queues = weighed(self.queues);
+        env.none_or(self)
+    }
+
+    /// What the variables say of the log, and nothing else.
+    ///
+    /// # Errors
+    /// As [`or_env`](Self::or_env).
+    pub(crate) fn log_of_env(lookup: impl Fn(&str) -> Option<OsString>) -> Result<Self, Vec<String>> {
+        let (mut options, mut env) = (Self::default(), Env { lookup, problems: Vec::new() });
+        options.take_log(&mut env);
+        env.none_or(options)
+    }
+
+    fn take_log(&mut self, env: &mut Env<impl Fn(&str) -> Option<OsString>>) {
         if self.amount() == Amount::Usual {
             self.verbose = env.read("QUEUE_VERBOSE", truth).unwrap_or_default();
             self.quiet = env.read("QUEUE_QUIET", truth).unwrap_or_default();
@@ -194,10 +215,8 @@ impl Options {
                 env.problems.push("QUEUE_VERBOSE and QUEUE_QUIET are both on: unset one of them".to_owned());
             }
         }
-        self.logfile = self.logfile.or_else(|| env.raw("QUEUE_LOGFILE").map(PathBuf::from));
+        self.logfile = self.logfile.take().or_else(|| env.raw("QUEUE_LOGFILE").map(PathBuf::from));
         self.log_format = self.log_format.or_else(|| env.read("QUEUE_LOG_FORMAT", one_of));
-        self.health_addr = self.health_addr.or_else(|| env.read("QUEUE_HEALTH_ADDR", address));
-        if env.problems.is_empty() { Ok(self) } else { Err(env.problems) }
     }
 
     /// Whether schedules are carried out, if anyone said.
@@ -236,6 +255,18 @@ impl<F: Fn(&str) -> Option<OsString>> Env<F> {
             }
         }
     }
+
+    fn none_or(self, options: Options) -> Result<Options, Vec<String>> {
+        if self.problems.is_empty() { Ok(options) } else { Err(self.problems) }
+    }
+}
+
+/// The queues with a weight each, if any has one: else one without would starve behind them, or they behind it.
+fn weighed(mut queues: Vec<Served>) -> Vec<Served> {
+    if queues.iter().any(|served| served.weight.is_some()) {
+        queues.iter_mut().for_each(|served| served.weight = served.weight.or(Some(1)));
+    }
+    queues
 }
 
 fn workers(text: &str) -> Result<u32, String> {

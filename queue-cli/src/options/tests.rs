@@ -27,9 +27,7 @@ fn what_the_command_line_means() {
             },
         ),
         ("--periodic", Options { periodic: true, ..Options::default() }),
-        // The last of the two counts.
-        ("--periodic --no-periodic", Options { no_periodic: true, ..Options::default() }),
-        ("--no-periodic --periodic", Options { periodic: true, ..Options::default() }),
+        ("--no-periodic", Options { no_periodic: true, ..Options::default() }),
         ("-k greenlet", Options { worker_type: Some(WorkerType::Greenlet), ..Options::default() }),
         (
             "--worker-type thread -v",
@@ -75,6 +73,8 @@ fn what_is_wrong_says_what_is_right() {
         ("--health-addr 8081", "write an address and a port, as `127.0.0.1:8081`"),
         ("--worker 4", "a similar argument exists: '--workers'"),
         ("-v -q", "cannot be used with"),
+        ("--periodic --no-periodic", "cannot be used with"),
+        ("--no-periodic --periodic", "cannot be used with"),
         ("tasks.queue", "unexpected argument 'tasks.queue' found"),
     ];
     for (line, help) in table {
@@ -98,7 +98,7 @@ fn variables_say_what_the_command_line_does_not() {
     ];
     let said = of("", &all).unwrap();
     assert_eq!((said.workers, said.shutdown_timeout), (Some(7), Some(Duration::from_secs(90))));
-    assert_eq!(said.queues, [queue("mail", None), queue("reports", Some(3))]);
+    assert_eq!(said.queues, [queue("mail", Some(1)), queue("reports", Some(3))]);
     assert_eq!((said.periodic(), said.amount()), (Some(false), Amount::Verbose));
     assert_eq!((said.worker_type, said.log_format), (Some(WorkerType::Process), Some(LogFormat::Json)));
     assert_eq!((said.logfile, said.health_addr), (Some("a.log".into()), "127.0.0.1:8081".parse().ok()));
@@ -107,6 +107,15 @@ fn variables_say_what_the_command_line_does_not() {
         "-w 1 --queues x --periodic -k thread -q -l b.log --log-format text --shutdown-timeout 1s --health-addr [::]:1";
     assert_eq!(of(line, &all).unwrap(), parsed(line).unwrap(), "the command line wins");
     assert_eq!(of("", &all.map(|(name, _)| (name, ""))).unwrap(), Options::default(), "empty is not set");
+}
+
+#[test]
+fn one_weight_gives_each_queue_a_weight() {
+    let weighed = [queue("mail", Some(3)), queue("default", Some(1))];
+    assert_eq!(of("--queues mail=3,default", &[]).unwrap().queues, weighed);
+    assert_eq!(of("--queues mail=3 --queues default", &[]).unwrap().queues, weighed);
+    assert_eq!(of("", &[("QUEUE_QUEUES", "mail=3,default")]).unwrap().queues, weighed);
+    assert_eq!(of("--queues mail,default", &[]).unwrap().queues, [queue("mail", None), queue("default", None)]);
 }
 
 #[test]

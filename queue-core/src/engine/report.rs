@@ -3,9 +3,9 @@
 use std::panic::AssertUnwindSafe;
 use std::time::Duration;
 
-use queue_storage::model::{Failure, FailureKind, Job, Settlement, When};
+use queue_storage::model::{Failure, FailureKind, Job, Settlement, Timestamp, When};
 use tracing::Span;
-use tracing::field::Empty;
+use tracing::field::{DisplayValue, Empty, display};
 
 use super::run::panic_text;
 use crate::middleware::{Chain, Starting};
@@ -67,15 +67,15 @@ pub(super) fn ended(settlement: &Settlement, took: Duration, asked: bool) {
             target: target!(), event = "task_cancelled", duration_seconds, "cancelled: it was asked to stop"
         ),
         Settlement::Retry { failure, when } => {
-            let retry_in = if let When::In(delay) = when { Some(tracing::field::debug(delay)) } else { None };
+            let (retry_in_seconds, retry_at) = told(*when);
             tracing::warn!(
                 target: target!(), event = "task_failed", duration_seconds,
-                retry_in, error = %failure, error_type = error_type(failure),
+                retry_in_seconds, retry_at, error = %failure, error_type = error_type(failure),
                 "failed, will retry"
             );
         }
         Settlement::Die { failure, reason, .. } => tracing::error!(
-            target: target!(), event = "task_failed", duration_seconds,
+            target: target!(), event = "task_dead", duration_seconds,
             %reason, error = %failure, error_type = error_type(failure),
             "dead"
         ),
@@ -83,13 +83,23 @@ pub(super) fn ended(settlement: &Settlement, took: Duration, asked: bool) {
             let why = failure.as_ref().map(|failure| &*failure.message);
             tracing::info!(target: target!(), event = "task_cancelled", duration_seconds, %reason, why, "cancelled");
         }
-        Settlement::Snooze { when, hold: None } => {
-            tracing::info!(target: target!(), event = "task_snoozed", duration_seconds, ?when, "snoozed");
-        }
-        Settlement::Snooze { hold: Some(hold), .. } => {
-            tracing::info!(target: target!(), event = "task_snoozed", duration_seconds, ?hold, "rate limited");
+        Settlement::Snooze { when, hold } => {
+            let (again_in_seconds, again_at) = told(*when);
+            let what = if hold.is_some() { "rate limited" } else { "snoozed" };
+            tracing::info!(
+                target: target!(), event = "task_snoozed", duration_seconds, again_in_seconds, again_at, "{what}"
+            );
         }
         _ => tracing::info!(target: target!(), event = "task_released", duration_seconds, "given back"),
+    }
+}
+
+/// When a job is due again, as programs read it: in so many seconds, or at a moment that its task named.
+fn told(when: When) -> (Option<f64>, Option<DisplayValue<Timestamp>>) {
+    match when {
+        When::Now => (Some(0.0), None),
+        When::In(delay) => (Some(delay.as_secs_f64()), None),
+        When::At(moment) => (None, Some(display(moment))),
     }
 }
 

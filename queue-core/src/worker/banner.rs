@@ -2,12 +2,16 @@
 
 use std::fmt;
 
+use queue_cron::TimeZone;
+use queue_storage::model::Timestamp;
+
 use super::line::Line;
 use crate::engine::Engine;
 use crate::handler::Registered;
 use crate::keeper::reconciler::Defined;
+use crate::periodic::Definition;
 
-/// One event for the worker, one for each task.
+/// One event for the worker, one for each task and each schedule.
 pub(super) fn show(engine: &Engine, lines: &[Line], schedules: &[Defined]) {
     let queues: Vec<_> = lines.iter().map(|line| line.shard.to_string()).collect();
     tracing::info!(
@@ -15,33 +19,59 @@ pub(super) fn show(engine: &Engine, lines: &[Line], schedules: &[Defined]) {
         storage = %engine.client.location(),
         queues = %queues.join(", "),
         concurrency = engine.config.concurrency,
-        lease = ?engine.config.lease.length,
+        lease_seconds = engine.config.lease.length.as_secs_f64(),
         tasks = engine.registry.tasks().len(),
         schedules = schedules.len(),
         "worker starts"
     );
-    for one in schedules {
-        tracing::info!("  schedule {}", Timed(one));
-        let Defined { name, shard, .. } = one;
-        if !ticks(lines, one) {
-            tracing::warn!(
-                schedule = %name, queue = %shard,
-                "this worker does not serve the schedule's queue: it ticks where a worker does; add `.queue({:?})`",
-                shard.queue.as_str()
-            );
-        }
+    schedules.iter().for_each(|one| show_schedule(engine, lines, one));
+    engine.registry.tasks().iter().for_each(|task| show_task(lines, task));
+}
+
+fn show_schedule(engine: &Engine, lines: &[Line], one: &Defined) {
+    let Defined { name, shard, definition, revision } = one;
+    let (zone, next) = (zone(definition), next(engine, definition));
+    tracing::info!(
+        schedule = %name, task = %definition.call.task, queue = %shard, timing = %definition.timing,
+        zone = zone.map(tracing::field::display), next = next.map(tracing::field::display), revision,
+        "{}", if engine.config.periodic { "schedule defined" } else { "schedule defined: periodic is off here" }
+    );
+    if !ticks(lines, one) {
+        tracing::warn!(
+            schedule = %name, queue = %shard,
+            "this worker does not serve the schedule's queue: it ticks where a worker does; add `.queue({:?})`",
+            shard.queue.as_str()
+        );
     }
-    for task in engine.registry.tasks() {
-        tracing::info!("  task {}", Described(task));
-        if !serves(lines, task) {
-            tracing::warn!(
-                task = task.name,
-                queue = task.options.queue,
-                "this worker does not serve the task's queue: its jobs wait until a worker does; add `.queue({:?})`",
-                task.options.queue
-            );
-        }
+}
+
+fn show_task(lines: &[Line], task: &Registered) {
+    let options = &task.options;
+    tracing::info!(
+        task = %task.name, queue = %options.queue, priority = options.priority, retries = options.policy.retries,
+        timeout_seconds = options.timeout.map(|timeout| timeout.as_secs_f64()),
+        at_most_once = options.at_most_once.then_some(true),
+        also = (!task.aliases.is_empty()).then(|| tracing::field::display(task.aliases.join(", "))),
+        "task known"
+    );
+    if !serves(lines, task) {
+        tracing::warn!(
+            task = task.name,
+            queue = task.options.queue,
+            "this worker does not serve the task's queue: its jobs wait until a worker does; add `.queue({:?})`",
+            task.options.queue
+        );
     }
+}
+
+/// On whose clock it goes, if on any.
+fn zone(definition: &Definition) -> Option<TimeZone> {
+    (!definition.timing.is_interval()).then(|| definition.timing.zone())
+}
+
+/// Its first tick from now on by what the code says; what is stored of it may say otherwise.
+fn next(engine: &Engine, definition: &Definition) -> Option<Timestamp> {
+    definition.after(engine.clock().now())
 }
 
 fn serves(lines: &[Line], task: &Registered) -> bool {
@@ -60,7 +90,7 @@ fn ticks(lines: &[Line], schedule: &Defined) -> bool {
 /// concurrency  20
 /// lease        10s
 ///   task send_email (queue mail, priority 100, 3 retries, timeout 90s)
-///   schedule nightly-cleanup (cleanup in queue default, cron 0 3 * * *, revision 1)
+///   schedule nightly-cleanup (cleanup in queue default, 0 3 * * *, zone UTC, revision 1, next 2026-03-01T03:00:00.000Z)
 /// ```
 #[derive(Clone, Copy)]
 pub struct Description<'a> {
@@ -72,6 +102,36 @@ pub struct Description<'a> {
 impl<'a> Description<'a> {
     pub(super) fn new(engine: &'a Engine, lines: &'a [Line], schedules: &'a [Defined]) -> Self {
         Self { engine, lines, schedules }
+    }
+
+    /// What this worker knows and leaves to others, for it does not serve its queue: a sentence for each task and each
+    /// schedule, none where all is served.
+    ///
+    /// ```
+    /// # use queue_core::{Client, Context, Task, TaskError, TaskList, Worker};
+    /// # #[derive(serde::Serialize, serde::Deserialize)] struct Add;
+    /// # impl Task for Add { type Output = (); const NAME: &'static str = "add";
+    /// #   async fn run(self, _: Context) -> Result<(), TaskError> { Ok(()) } }
+    /// let worker = Worker::builder(&Client::memory()).tasks(TaskList::new().with::<Add>()).queue("mail").build()?;
+    /// let left = worker.description().left_to_others();
+    /// assert_eq!(left, ["task `add`: its queue `default` is not served here, so its jobs wait for a worker that serves it"]);
+    /// # Ok::<(), queue_core::BuildError>(())
+    /// ```
+    #[must_use]
+    pub fn left_to_others(&self) -> Vec<String> {
+        let tasks = self.engine.registry.tasks().iter().filter(|task| !serves(self.lines, task)).map(|task| {
+            let (name, queue) = (task.name, task.options.queue);
+            format!(
+                "task `{name}`: its queue `{queue}` is not served here, so its jobs wait for a worker that serves it"
+            )
+        });
+        // Where schedules are off, that is what was asked for.
+        let carried_out = if self.engine.config.periodic { self.schedules } else { &[] };
+        let schedules = carried_out.iter().filter(|one| !ticks(self.lines, one)).map(|one| {
+            let Defined { name, shard, .. } = one;
+            format!("schedule `{name}`: its queue `{shard}` is not served here, so it ticks where a worker serves it")
+        });
+        tasks.chain(schedules).collect()
     }
 
     fn queues(&self) -> String {
@@ -101,7 +161,7 @@ impl fmt::Display for Description<'_> {
                 (true, false) => ": not served here",
                 (true, true) => "",
             };
-            write!(f, "\n  schedule {}{elsewhere}", Timed(one))?;
+            write!(f, "\n  schedule {}{elsewhere}", Timed(self.engine, one))?;
         }
         Ok(())
     }
@@ -113,13 +173,21 @@ impl fmt::Debug for Description<'_> {
     }
 }
 
-/// `nightly-cleanup (cleanup in queue default, cron 0 3 * * *, revision 1)`
-struct Timed<'a>(&'a Defined);
+/// `nightly-cleanup (cleanup in queue default, 0 3 * * *, zone UTC, revision 1, next 2026-03-01T03:00:00.000Z)`
+struct Timed<'a>(&'a Engine, &'a Defined);
 
 impl fmt::Display for Timed<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Defined { name, shard, definition, revision } = self.0;
-        write!(f, "{name} ({} in queue {shard}, {}, revision {revision})", definition.call.task, definition.timing)
+        let Self(engine, Defined { name, shard, definition, revision }) = self;
+        write!(f, "{name} ({} in queue {shard}, {}", definition.call.task, definition.timing)?;
+        if let Some(zone) = zone(definition) {
+            write!(f, ", zone {zone}")?;
+        }
+        write!(f, ", revision {revision}")?;
+        match next(engine, definition) {
+            Some(next) => write!(f, ", next {next})"),
+            None => f.write_str(", never again)"),
+        }
     }
 }
 

@@ -2,9 +2,9 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
-use std::time::Duration;
+use std::time::{Duration, UNIX_EPOCH};
 
-use queue_core::{Backoff, Call, Client, Redact, TaskError, Worker, WorkerBuilder, tasks};
+use queue_core::{Backoff, Call, Client, Redact, TaskError, Verdict, Worker, WorkerBuilder, tasks};
 use serde_json::Value;
 
 use super::{PATIENCE, Say};
@@ -70,8 +70,8 @@ fn a_run_that_succeeds() {
 fn failures_tell_their_type_and_attempt() {
     let retried = Say::new("fail").retries(1).backoff(Backoff::fixed(Duration::from_millis(1)));
     let lines = log_of(retried, |worker| worker);
-    assert_eq!(events(&lines), ["task_started", "task_failed", "task_started", "task_failed"]);
-    let failed: Vec<_> = lines.iter().filter(|line| line["fields"]["event"] == "task_failed").collect();
+    assert_eq!(events(&lines), ["task_started", "task_failed", "task_started", "task_dead"]);
+    let failed = [&lines[1], &lines[3]];
     for (attempt, line) in (1..).zip(&failed) {
         assert_eq!(
             (&line["fields"]["error"], &line["fields"]["error_type"]),
@@ -81,7 +81,9 @@ fn failures_tell_their_type_and_attempt() {
         assert_eq!(line["span"]["attempt"], attempt);
     }
     assert_eq!((&failed[0]["level"], &failed[1]["level"]), (&"WARN".into(), &"ERROR".into()));
-    assert!(failed[0]["fields"]["retry_in"].is_string() && failed[1]["fields"].get("retry_in").is_none());
+    let retry_in = failed[0]["fields"]["retry_in_seconds"].as_f64().unwrap();
+    assert!(0.0 < retry_in && retry_in <= 0.001, "a delay of 1 ms, with jitter: {retry_in}");
+    assert_eq!(failed[1]["fields"].get("retry_in_seconds"), None);
     assert!(failed[1]["fields"]["reason"].is_string());
     for (call, error_type) in
         [(Say::new("panic"), "panic"), (Say::new("hang").timeout(Duration::from_millis(5)), "timeout")]
@@ -102,6 +104,17 @@ fn other_ends_have_names_of_their_own() {
         })
     });
     assert_eq!(events(&lines), ["task_started", "task_snoozed", "task_started", "task_completed"]);
+    assert_eq!(lines[1]["fields"]["again_in_seconds"], 0.001);
+}
+
+/// A delay is a number, and a moment is one that programs read.
+#[test]
+fn a_retry_at_a_moment_tells_the_moment() {
+    let at_a_moment = |_: &std::io::Error| Verdict::retry_at(UNIX_EPOCH + Duration::from_secs(1));
+    let lines = log_of(Say::new("fail").retries(1), |worker| worker.classify(at_a_moment));
+    let fields = &lines[1]["fields"];
+    assert_eq!((&fields["event"], &fields["retry_at"]), (&"task_failed".into(), &"1970-01-01T00:00:01.000Z".into()));
+    assert_eq!(fields.get("retry_in_seconds"), None);
 }
 
 #[test]

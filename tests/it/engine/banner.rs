@@ -2,6 +2,7 @@
 
 use std::io::Write;
 use std::sync::{Arc, Mutex};
+use std::time::Duration;
 
 use queue::{Client, Context, TaskError, Worker, task, tasks};
 
@@ -50,6 +51,9 @@ fn log_of_a_run(level: tracing::Level) -> String {
         runtime.block_on(async {
             let client = Client::memory();
             let builder = Worker::builder(&client).tasks(tasks![deliver, elsewhere]).queue("mail").concurrency(3);
+            let often = elsewhere::new().queue("mail");
+            let builder = builder.cron("nightly", "CRON_TZ=Europe/Paris 0 3 * * *", deliver::new());
+            let builder = builder.every("often", Duration::from_secs(3_600), often);
             stranger::new().queue("mail").enqueue(&client).await.unwrap();
             let job = deliver::new().enqueue(&client).await.unwrap();
             builder.build().unwrap().run_until(async { job.wait(PATIENCE).await.unwrap() }).await.unwrap();
@@ -64,15 +68,18 @@ fn the_log_tells_the_story() {
     let log = log_of_a_run(tracing::Level::DEBUG);
     for part in [
         "worker starts worker=",
-        "storage=memory: queues=mail concurrency=3 lease=10s tasks=2 schedules=0",
-        "task deliver (queue mail, priority 5, 1 retry, timeout 90s, also post)",
-        "task elsewhere (queue default, priority 0, 0 retries)",
+        "storage=memory: queues=mail concurrency=3 lease_seconds=10.0 tasks=2 schedules=2",
+        "banner: task known task=deliver queue=mail priority=5 retries=1 timeout_seconds=90.0 also=post\n",
+        "banner: task known task=elsewhere queue=default priority=0 retries=0\n",
+        "banner: schedule defined schedule=nightly task=deliver queue=mail timing=CRON_TZ=Europe/Paris 0 3 * * * \
+         zone=Europe/Paris next=20",
+        "banner: schedule defined schedule=often task=elsewhere queue=mail timing=every 1h next=20",
         "this worker does not serve the task's queue: its jobs wait until a worker does; add `.queue(\"default\")`",
         "this worker can't run jobs of this task: they are parked for a worker that can; add it to `.tasks(tasks![…])`",
         "task=stranger queue=mail",
         "task=deliver queue=mail attempt=1}: it::engine::banner: on my way",
         "attempt=1}: queue::job: failed, will retry event=\"task_failed\" duration_seconds=",
-        "retry_in=",
+        "retry_in_seconds=0.00",
         "error=the dog bit me",
         "attempt=2}: queue::job: completed event=\"task_completed\" duration_seconds=",
         "worker stops: claiming no more running=0 grace=25s",

@@ -180,7 +180,10 @@ async fn large_arguments_are_refused(place: Place) {
     let id = error.into_call().id();
     assert!(place.client.handle::<takes_text>(id).await.unwrap_err().is_unknown());
     let headers = takes_text::new("").header("trace", "x".repeat(20_000)).enqueue(&place.client).await.unwrap_err();
-    assert!(headers.is_too_large() && headers.to_string().contains("take 20005 bytes, the limit is 16384"), "{headers}");
+    assert!(
+        headers.is_too_large() && headers.to_string().contains("take 20005 bytes, the limit is 16384"),
+        "{headers}"
+    );
 }
 
 /// Runs a worker while `body` runs.

@@ -1,7 +1,9 @@
 //! A worker as a program: its words, its signals, its log, and whom it tells how it does.
 
+use std::fs::OpenOptions;
 use std::net::SocketAddr;
 use std::os::unix::net::UnixDatagram;
+use std::process::Stdio;
 
 use queue::State;
 use rustix::process::Signal;
@@ -103,6 +105,33 @@ async fn the_command_line_overrides_the_code(stage: Stage) {
     assert!(log.contains("DEBUG"), "{log}");
 }
 
+/// What no queue of the worker serves is listed, and said in the verdict; that others serve it is nothing wrong.
+#[tokio::test]
+async fn a_check_warns_of_what_is_not_served() {
+    let stage = Stage::sqlite();
+    let mut program = stage.program("elsewhere", "--check --queues nope=3,void", &[]);
+    assert_eq!(program.ends().await.code(), Some(0), "{}", program.stderr());
+    let (said, warned) = (program.stdout(), program.stderr());
+    assert!(said.contains("\nqueues       nope (weight 3), void (weight 1)\n"), "{said}");
+    assert!(said.ends_with("\nok, with 4 warnings\n"), "{said}");
+    let lines: Vec<_> = warned.lines().collect();
+    assert_eq!(lines.len(), 4, "{warned}");
+    assert!(
+        lines.contains(
+            &"warning: task `hold`: its queue `default` is not served here, so its jobs wait for a worker that serves it"
+        ),
+        "{warned}"
+    );
+    assert!(
+        lines[3].starts_with("warning: schedule `hourly`: its queue `default` is not served here, so it ticks"),
+        "{warned}"
+    );
+
+    let mut program = stage.program("no-ticks", "--check --queues nope --no-periodic", &[]);
+    assert_eq!(program.ends().await.code(), Some(0));
+    assert!(program.stdout().ends_with("\nok, with 3 warnings\n"), "{}", program.stdout());
+}
+
 #[tokio::test]
 async fn all_that_is_wrong_is_said_by_a_check() {
     let stage = Stage::sqlite();
@@ -123,6 +152,63 @@ async fn all_that_is_wrong_is_said_by_a_check() {
     assert!(program.stdout().contains("  task hold (queue default"), "the rest is told all the same");
 }
 
+#[tokio::test]
+async fn a_check_tries_the_health_port() {
+    let stage = Stage::sqlite();
+    let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = taken.local_addr().unwrap();
+    let words = format!("--check --health-addr {address}");
+    let mut program = stage.program("taken", &words, &[]);
+    assert_eq!(program.ends().await.code(), Some(1));
+    let said = program.stderr();
+    assert!(said.starts_with(&format!("error: the health port {address} can't be had: ")), "{said}");
+    drop(taken);
+    let mut program = stage.program("free", &words, &[]);
+    assert_eq!(program.ends().await.code(), Some(0), "{}", program.stderr());
+}
+
+/// Whoever read what it says is gone, or the disk is full: jobs run all the same, and signals are heard.
+#[tokio::test]
+async fn words_that_nobody_takes_stop_nothing() {
+    let stage = Stage::sqlite();
+    let client = stage.client().await;
+    let (reader, closed) = std::io::pipe().unwrap();
+    drop(reader);
+    let unread = || Stdio::from(closed.try_clone().unwrap());
+    let full = || Stdio::from(OpenOptions::new().write(true).open("/dev/full").unwrap());
+    let file = format!("-l {}", stage.dir().join("a.log").display());
+    let table: [(&str, &str, &dyn Fn() -> Stdio); 4] = [
+        ("unread", "--verbose", &unread),
+        ("full", "--log-format json", &full),
+        ("unread-with-file", &file, &unread),
+        ("full-file", "-l /dev/full", &full),
+    ];
+    for (job, (name, words, out)) in (1..).zip(table) {
+        let mut program = stage.program_into(name, words, out);
+        let job_of_it = hold::new(job).enqueue(&client).await.unwrap();
+        stage.logged("begin", job, name).await;
+        program.signal(Signal::TERM);
+        stage.open_gate(job);
+        assert_eq!(program.ends().await.code(), Some(0), "{name}");
+        assert_eq!(stored(&client, job_of_it.id()).await.state, State::Completed, "{name}");
+    }
+    // What it has to say before there is a log, too, and the verdict of a check.
+    let away = format!("--logfile {}/worker.log --url redis://127.0.0.1:1", stage.dir().display());
+    let told = [
+        ("--workers 0", 2),
+        ("--url foo://", 2),
+        ("--check", 0),
+        ("--check --url foo://", 2),
+        ("--check --url redis://127.0.0.1:1", 1),
+        ("--check --queues default,default --url redis://127.0.0.1:1", 2),
+        (&away, 1),
+    ];
+    for (words, code) in told {
+        let mut program = stage.program_into("told", words, &unread);
+        assert_eq!(program.ends().await.code(), Some(code), "{words}");
+    }
+}
+
 /// Words and variables, and the code and the words of the refusal.
 type Refusal<'a> = (&'a str, &'a [(&'a str, &'a str)], i32, &'a str);
 
@@ -131,19 +217,20 @@ async fn what_can_not_begin_says_why() {
     let stage = Stage::sqlite();
     let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let taken = format!("--health-addr {}", taken.local_addr().unwrap());
-    let table: [Refusal<'_>; 8] = [
+    let table: [Refusal<'_>; 9] = [
         ("--wrokers 4", &[], 2, "a similar argument exists: '--workers'"),
         ("", &[("QUEUE_WORKERS", "none")], 2, "error: the variable QUEUE_WORKERS is `none`: write how many"),
         ("", &[("RUST_LOG", "a=loud")], 2, "error: the variable RUST_LOG is `a=loud`"),
         ("", &[("QUEUE_URL", ""), ("ENVIRONMENT", "production")], 2, "set REDIS_HOST"),
-        ("--url postgres://bob:hush@db", &[], 2, "`postgres://bob:***@db` names no storage"),
+        ("--url postgres://bob:hush@db", &[], 2, "error: `postgres://bob:***@db` names no storage"),
+        ("--url foo:// --log-format json", &[], 2, "{\"timestamp\":"),
         (
             "--logfile /no/such/folder/worker.log",
             &[],
             2,
             "error: the log file /no/such/folder/worker.log can't be written",
         ),
-        (&taken, &[], 1, "can't be had"),
+        (&taken, &[], 1, "error: the health port "),
         ("--url redis://127.0.0.1:1", &[], 1, "127.0.0.1:1"),
     ];
     for (at, (words, variables, code, said)) in table.into_iter().enumerate() {
@@ -151,35 +238,6 @@ async fn what_can_not_begin_says_why() {
         assert_eq!(program.ends().await.code(), Some(code), "{words} {variables:?}");
         assert!(program.stderr().contains(said), "{words} {variables:?}: {}", program.stderr());
         assert!(!program.stderr().contains("hush"));
-    }
-}
-
-/// Whoever was to read its words is gone: it runs its jobs, stops when it is asked, and ends with the codes it has.
-#[tokio::test]
-async fn words_that_nobody_reads_change_nothing() {
-    let stage = Stage::sqlite();
-    let client = stage.client().await;
-    let mut program = stage.program_unread("unread", "");
-    let held = hold::new(1).enqueue(&client).await.unwrap();
-    stage.logged("begin", 1, "unread").await;
-    program.signal(Signal::TERM);
-    stage.open_gate(1);
-    assert_eq!(program.ends().await.code(), Some(0));
-    assert_eq!(stored(&client, held.id()).await.state, State::Completed);
-
-    let away = format!("--logfile {}/worker.log --url redis://127.0.0.1:1", stage.dir().display());
-    for (at, (words, code)) in [
-        ("--check", 0),
-        ("--check --url redis://127.0.0.1:1", 1),
-        ("--check --queues default,default --url redis://127.0.0.1:1", 2),
-        ("--workers none", 2),
-        (&away, 1),
-    ]
-    .into_iter()
-    .enumerate()
-    {
-        let mut program = stage.program_unread(&format!("unread-{at}"), words);
-        assert_eq!(program.ends().await.code(), Some(code), "{words}");
     }
 }
 
@@ -273,7 +331,11 @@ async fn the_health_port_answers_from_readiness_to_the_drain() {
     let ready = async || (asked(address, "/readyz").await.starts_with("HTTP/1.1 200 ")).then_some(());
     eventually("the worker is ready", ready).await;
     assert!(asked(address, "/livez").await.starts_with("HTTP/1.1 200 "));
-    assert!(asked(address, "/jobs").await.starts_with("HTTP/1.1 403 "));
+    for path in ["/", "/jobs", "/health", "/openapi.json"] {
+        let nothing = asked(address, path).await;
+        assert!(nothing.starts_with("HTTP/1.1 404 "), "{path}: {nothing}");
+        assert!(nothing.contains("there are `/livez`, `/readyz`, `/healthz` and `/metrics`"), "{path}: {nothing}");
+    }
     let metrics = asked(address, "/metrics").await;
     assert!(metrics.starts_with("HTTP/1.1 200 ") && metrics.contains("queue_worker_up{"), "{metrics}");
     hold::new(1).enqueue(&client).await.unwrap();

@@ -116,16 +116,15 @@ impl Stage {
 
     /// Starts a worker's program, with these words and these variables; where the jobs are it reads from one too.
     pub fn program(&self, name: &str, words: &str, variables: &[(&str, &str)]) -> Process {
-        Process::spawn(self, name, |child| self.as_program(child, name, words).envs(variables.iter().copied()))
+        Process::spawn(self, name, |child| self.tell(child, name, words).envs(variables.iter().copied()))
     }
 
-    /// The same where nobody reads what it prints: it writes to pipes whose other ends are closed.
-    pub fn program_unread(&self, name: &str, words: &str) -> Process {
-        let unread = || std::io::pipe().unwrap().1;
-        Process::spawn(self, name, |child| self.as_program(child, name, words).stdout(unread()).stderr(unread()))
+    /// The same where what it says goes here.
+    pub fn program_into(&self, name: &str, words: &str, out: impl Fn() -> Stdio) -> Process {
+        Process::spawn(self, name, |child| self.tell(child, name, words).stdout(out()).stderr(out()))
     }
 
-    fn as_program<'a>(&self, child: &'a mut Command, name: &str, words: &str) -> &'a mut Command {
+    fn tell<'a>(&self, child: &'a mut Command, name: &str, words: &str) -> &'a mut Command {
         let child = child.env("QUEUE_TEST_DIR", self.dir()).env("QUEUE_TEST_NAME", name).env("QUEUE_URL", &self.url);
         child.arg("program").args(words.split_whitespace())
     }
@@ -203,7 +202,8 @@ impl Process {
     fn spawn(stage: &Stage, name: &str, told: impl FnOnce(&mut Command) -> &mut Command) -> Self {
         let (out, err) = (stage.dir().join(format!("{name}.out")), stage.dir().join(format!("{name}.err")));
         let mut child = Command::new(env!("CARGO_BIN_EXE_queue-test-child"));
-        child.stdin(Stdio::null()).stdout(File::create(&out).unwrap()).stderr(File::create(&err).unwrap());
+        let told_to = |path| Stdio::from(File::create(path).unwrap());
+        child.stdin(Stdio::null()).stdout(told_to(&out)).stderr(told_to(&err));
         let child = told(&mut child).spawn().unwrap();
         Self { name: name.to_owned(), child, out, err }
     }
