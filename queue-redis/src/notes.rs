@@ -33,7 +33,7 @@ pub(crate) fn failure(mut bytes: &[u8]) -> Option<Failure> {
     if length == 0 {
         let what = if bytes.try_get_u8().ok()? == b'1' { "while it ran" } else { "on receiving" };
         let (times, worker) = (bytes.try_get_u32().ok()?, WorkerId::from_u128(bytes.try_get_u128().ok()?));
-        let message = format!("worker {worker} vanished {what} this job, for the {times}. time");
+        let message = format!("worker {worker} vanished {what} this job (time {times})");
         return Some(Failure::new(FailureKind::Crash, message));
     }
     let (kind, mut rest) = bytes.split_at_checked(length)?;

@@ -110,7 +110,7 @@ fn take_back(tx: &mut Tx<'_>, shard: &mut Ledger, stored: &mut Stored, lease: Le
 /// Counts a lost lease: how the run ended, and the reason if the job is dead of it.
 fn lose(job: &mut Job, lease: Lease, terms: &LeaseTerms) -> (AttemptEnd, Option<EndReason>) {
     let vanished = |times: u32, what: &str| {
-        let message = format!("worker {} vanished {what} this job, for the {times}. time", lease.worker);
+        let message = format!("worker {} vanished {what} this job (time {times})", lease.worker);
         Some(Failure::new(FailureKind::Crash, message))
     };
     if !lease.delivered {

@@ -184,7 +184,7 @@ fn take_back(job: &mut Job, lease: Lease, terms: &LeaseTerms, asked: Option<Dura
     job.lease = None;
     job.state = State::Ready;
     let vanished = |times: u32, what: &str| {
-        let message = format!("worker {} vanished {what} this job, for the {times}. time", lease.worker);
+        let message = format!("worker {} vanished {what} this job (time {times})", lease.worker);
         Failure::new(FailureKind::Crash, message)
     };
     if !lease.delivered {
