@@ -5,6 +5,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use queue_core::{Event, EventKind, JobId, WorkerId};
 
+use crate::labels::Limits;
 use crate::series::{Outcome, Series};
 use crate::sink::Sink;
 
@@ -34,8 +35,13 @@ pub(crate) struct Counting {
 }
 
 impl Counting {
-    pub(crate) fn new(sink: Arc<Sink>, task_limit: usize) -> Self {
-        Self { sink, series: Series::new(task_limit), running: Mutex::default() }
+    pub(crate) fn new(sink: Arc<Sink>, limits: Limits) -> Self {
+        Self { sink, series: Series::new(limits), running: Mutex::default() }
+    }
+
+    /// Whether this queue was counted under its own name.
+    pub(crate) fn tells(&self, queue: &str) -> bool {
+        self.series.tells(queue)
     }
 
     fn running(&self) -> MutexGuard<'_, BTreeMap<WorkerId, HashSet<JobId>>> {

@@ -6,7 +6,7 @@
 //! deploy/ holds rules for alerts, and a dashboard.
 
 mod counting;
-
+mod labels;
 mod names;
 mod observed;
 mod render;

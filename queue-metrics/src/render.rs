@@ -12,6 +12,7 @@ use queue_core::{Client, Timestamp};
 use tokio::sync::Mutex;
 
 use crate::counting::{COUNTED, Counting};
+use crate::labels::{Limits, Names};
 use crate::names::{BACKEND_UP, BUILD};
 use crate::observed::Observed;
 use crate::sink::{Global, Sink, prometheus};
@@ -54,8 +55,16 @@ struct Inner {
     counting: Arc<Counting>,
     reads_storage: bool,
     cache_for: Duration,
-    /// What was read last, and when. Whoever asks meanwhile waits for the one who reads.
-    last: Mutex<Option<(Timestamp, String)>>,
+    /// Whoever asks meanwhile waits for the one who reads.
+    last: Mutex<Last>,
+}
+
+/// What was read last.
+struct Last {
+    /// The text, and when it was read.
+    text: Option<(Timestamp, String)>,
+    /// The queues that are told apart in it.
+    queues: Names,
 }
 
 impl Metrics {
@@ -71,7 +80,7 @@ impl Metrics {
         MetricsBuilder {
             client: client.clone(),
             clock: Arc::new(SystemClock),
-            task_limit: 200,
+            limits: Limits { queues: 100, tasks: 200 },
             reads_storage: true,
             cache_for: Duration::from_secs(1),
             backend: None,
@@ -115,25 +124,28 @@ impl Inner {
     async fn stored(&self) -> String {
         let mut last = self.last.lock().await;
         let now = self.clock.now();
-        if let Some((at, text)) = &*last
+        if let Some((at, text)) = &last.text
             && *at <= now
             && now.since(*at) < self.cache_for
         {
             return text.clone();
         }
-        let text = self.read().await;
+        let text = self.read(&mut last.queues).await;
         // From now: a storage that is away takes as long as it may, and who waited for that is not to ask again.
-        *last = Some((self.clock.now(), text.clone()));
+        last.text = Some((self.clock.now(), text.clone()));
         text
     }
 
-    async fn read(&self) -> String {
+    async fn read(&self, queues: &mut Names) -> String {
         let mut page = Page::default();
         if self.reads_storage {
             let stored = tokio::time::timeout(PATIENCE, Stored::read(&self.client)).await;
             let up = matches!(stored, Ok(Ok(_)));
             match stored {
-                Ok(Ok(stored)) => stored.show(&mut page, self.clock.now(), &self.counting.busy()),
+                Ok(Ok(stored)) => {
+                    stored.admit(queues, |queue| self.counting.tells(queue));
+                    stored.show(&mut page, self.clock.now(), queues, &self.counting.busy());
+                }
                 Ok(Err(error)) => tracing::warn!(%error, "metrics without what is stored: the storage can't be asked"),
                 Err(_) => tracing::warn!("metrics without what is stored: the storage does not answer in time"),
             }
@@ -158,16 +170,24 @@ impl fmt::Debug for Metrics {
 pub struct MetricsBuilder {
     client: Client,
     clock: Arc<dyn Clock>,
-    task_limit: usize,
+    limits: Limits,
     reads_storage: bool,
     cache_for: Duration,
     backend: Option<Arc<Observed>>,
 }
 
 impl MetricsBuilder {
+    /// How many queues have a label of their own; those that come later share `_other`, which tells of them as of one queue:
+    /// added up, paused once all are, and as late as the latest that is not paused. Of what is stored, queues in which this
+    /// process counted something come first, then the others by name. Default 100.
+    pub fn queue_limit(mut self, queues: usize) -> Self {
+        self.limits.queues = queues;
+        self
+    }
+
     /// How many tasks have a label of their own; those that come later share `_other`. Default 200.
     pub fn task_limit(mut self, tasks: usize) -> Self {
-        self.task_limit = tasks;
+        self.limits.tasks = tasks;
         self
     }
 
@@ -225,14 +245,14 @@ impl MetricsBuilder {
 
     fn on(self, sink: Sink) -> Metrics {
         let sink = Arc::new(sink);
-        let counting = Arc::new(Counting::new(Arc::clone(&sink), self.task_limit));
+        let counting = Arc::new(Counting::new(Arc::clone(&sink), self.limits));
         let ears = Arc::clone(&counting);
         self.client.observe(COUNTED, move |event| ears.hear(event));
         if let Some(observed) = &self.backend {
             observed.tell(&sink);
         }
         let Self { client, clock, reads_storage, cache_for, .. } = self;
-        let last = Mutex::default();
+        let last = Mutex::new(Last { text: None, queues: Names::new(self.limits.queues) });
         Metrics(Arc::new(Inner { client, clock, sink, counting, reads_storage, cache_for, last }))
     }
 }
@@ -241,7 +261,8 @@ impl fmt::Debug for MetricsBuilder {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("MetricsBuilder")
             .field("client", &self.client)
-            .field("task_limit", &self.task_limit)
+            .field("queue_limit", &self.limits.queues)
+            .field("task_limit", &self.limits.tasks)
             .field("stored", &self.reads_storage)
             .field("cache_for", &self.cache_for)
             .finish_non_exhaustive()

@@ -1,15 +1,14 @@
 //! The series of queues and tasks: made once, then found again without making anything.
 
-use std::collections::{HashMap, HashSet};
+use std::collections::HashMap;
 use std::sync::{Arc, OnceLock, PoisonError, RwLock};
 
 use metrics::{Counter, Histogram, Label};
 
+use crate::labels::{Limits, Names};
 use crate::names::{ATTEMPTS, DURATION, ENQUEUED, FINISHED, LEASE_LOST, RECLAIMED, WAIT};
 use crate::sink::Sink;
 
-/// The label of tasks above the limit.
-const OTHER: &str = "_other";
 /// The label of jobs whose task is not told.
 const UNKNOWN: &str = "_unknown";
 
@@ -87,41 +86,48 @@ struct QueueSeries {
 
 /// Those of all queues.
 pub(crate) struct Series {
-    /// How many tasks have a label of their own.
-    limit: usize,
     known: RwLock<Known>,
 }
 
-#[derive(Default)]
 struct Known {
-    tasks: HashSet<Box<str>>,
-    queues: HashMap<Box<str>, QueueSeries>,
+    queues: Names,
+    tasks: Names,
+    series: HashMap<Box<str>, QueueSeries>,
 }
 
 impl Known {
-    /// What this task is called, and whether it was so before.
-    fn label<'a>(&self, limit: usize, task: &'a str) -> &'a str {
-        if self.tasks.len() < limit || self.tasks.contains(task) { task } else { OTHER }
+    /// What a queue and a task are called.
+    fn labels<'a>(&self, queue: &'a str, task: Option<&'a str>) -> (&'a str, &'a str) {
+        (self.queues.label(queue), task.map_or(UNKNOWN, |task| self.tasks.label(task)))
     }
 
-    fn queue(&mut self, sink: &Sink, queue: &str) -> &mut QueueSeries {
-        self.queues.entry(queue.into()).or_insert_with(|| QueueSeries {
-            lease_lost: sink.counter(&LEASE_LOST, vec![Label::new("queue", queue.to_owned())]),
+    /// The series of a queue, and what it is called from now on.
+    fn queue<'a>(&mut self, sink: &Sink, queue: &'a str) -> (&'a str, &mut QueueSeries) {
+        let label = self.queues.admit(queue);
+        let series = self.series.entry(label.into()).or_insert_with(|| QueueSeries {
+            lease_lost: sink.counter(&LEASE_LOST, vec![Label::new("queue", label.to_owned())]),
             tasks: HashMap::new(),
-        })
+        });
+        (label, series)
     }
 }
 
 impl Series {
-    pub(crate) fn new(limit: usize) -> Self {
-        Self { limit, known: RwLock::default() }
+    pub(crate) fn new(limits: Limits) -> Self {
+        let (queues, tasks) = (Names::new(limits.queues), Names::new(limits.tasks));
+        Self { known: RwLock::new(Known { queues, tasks, series: HashMap::new() }) }
+    }
+
+    /// Whether this queue was counted under its own name.
+    pub(crate) fn tells(&self, queue: &str) -> bool {
+        self.known.read().unwrap_or_else(PoisonError::into_inner).queues.has(queue)
     }
 
     /// The series of a task in a queue.
     pub(crate) fn of(&self, sink: &Sink, queue: &str, task: Option<&str>) -> Arc<TaskSeries> {
         let known = self.known.read().unwrap_or_else(PoisonError::into_inner);
-        let label = task.map_or(UNKNOWN, |task| known.label(self.limit, task));
-        if let Some(found) = known.queues.get(queue).and_then(|queue| queue.tasks.get(label)) {
+        let (in_queue, of_task) = known.labels(queue, task);
+        if let Some(found) = known.series.get(in_queue).and_then(|queue| queue.tasks.get(of_task)) {
             return Arc::clone(found);
         }
         drop(known);
@@ -130,17 +136,14 @@ impl Series {
 
     fn make(&self, sink: &Sink, queue: &str, task: Option<&str>) -> Arc<TaskSeries> {
         let mut known = self.known.write().unwrap_or_else(PoisonError::into_inner);
-        let label = task.map_or(UNKNOWN, |task| known.label(self.limit, task));
-        if label != OTHER && label != UNKNOWN {
-            known.tasks.insert(label.into());
-        }
-        let tasks = &mut known.queue(sink, queue).tasks;
-        Arc::clone(tasks.entry(label.into()).or_insert_with(|| Arc::new(TaskSeries::new(sink, queue, label))))
+        let task = task.map_or(UNKNOWN, |task| known.tasks.admit(task));
+        let (queue, series) = known.queue(sink, queue);
+        Arc::clone(series.tasks.entry(task.into()).or_insert_with(|| Arc::new(TaskSeries::new(sink, queue, task))))
     }
 
     /// Counts a run in this queue whose lease was lost.
     pub(crate) fn lease_lost(&self, sink: &Sink, queue: &str) {
-        self.known.write().unwrap_or_else(PoisonError::into_inner).queue(sink, queue).lease_lost.increment(1);
+        self.known.write().unwrap_or_else(PoisonError::into_inner).queue(sink, queue).1.lease_lost.increment(1);
     }
 }
 
@@ -149,20 +152,28 @@ mod tests {
     use super::*;
     use crate::sink::prometheus;
 
-    #[test]
-    fn later_tasks_share_a_label_in_every_queue() {
+    fn sink() -> Sink {
         let recorder = prometheus();
         let text = recorder.handle();
-        let (sink, series) = (Sink::new(Arc::new(recorder), Some(text)), Series::new(2));
+        Sink::new(Arc::new(recorder), Some(text))
+    }
+
+    /// Every series of a metric, as it is written.
+    fn told(text: &str, metric: &str) -> Vec<String> {
+        let mut told: Vec<_> = text.lines().filter_map(|line| line.strip_prefix(metric)).map(str::to_owned).collect();
+        told.sort_unstable();
+        told
+    }
+
+    #[test]
+    fn later_tasks_share_a_label_in_every_queue() {
+        let (sink, series) = (sink(), Series::new(Limits { queues: 2, tasks: 2 }));
         for (queue, task) in [("a", Some("one")), ("a", Some("two")), ("a", Some("three")), ("b", Some("four"))] {
             series.of(&sink, queue, task).enqueued.increment(1);
         }
         for (queue, task) in [("b", Some("one")), ("b", Some("four")), ("a", None)] {
             series.of(&sink, queue, task).enqueued.increment(1);
         }
-        let text = sink.text();
-        let mut told: Vec<_> = text.lines().filter_map(|line| line.strip_prefix("queue_jobs_enqueued_total")).collect();
-        told.sort_unstable();
         let expected = [
             r#"{queue="a",task="_other"} 1"#,
             r#"{queue="a",task="_unknown"} 1"#,
@@ -171,6 +182,32 @@ mod tests {
             r#"{queue="b",task="_other"} 2"#,
             r#"{queue="b",task="one"} 1"#,
         ];
-        assert_eq!(told, expected);
+        assert_eq!(told(&sink.text(), "queue_jobs_enqueued_total"), expected);
+    }
+
+    #[test]
+    fn later_queues_share_a_label_for_all_they_tell() {
+        let (sink, series) = (sink(), Series::new(Limits { queues: 2, tasks: 9 }));
+        series.lease_lost(&sink, "a");
+        for queue in ["b", "c", "d", "a", "e", "b"] {
+            let of = series.of(&sink, queue, Some("one"));
+            of.enqueued.increment(1);
+            sink.sample(of.duration(&sink, Outcome::Dead), 1.0);
+        }
+        for queue in ["c", "a", "d"] {
+            series.lease_lost(&sink, queue);
+        }
+        let text = sink.text();
+        let jobs = [r#"{queue="_other",task="one"} 3"#, r#"{queue="a",task="one"} 1"#, r#"{queue="b",task="one"} 2"#];
+        assert_eq!(told(&text, "queue_jobs_enqueued_total"), jobs);
+        let lost = [r#"{queue="_other"} 2"#, r#"{queue="a"} 2"#, r#"{queue="b"} 0"#];
+        assert_eq!(told(&text, "queue_lease_lost_total"), lost);
+        let took = [
+            r#"{queue="_other",task="one",outcome="dead"} 3"#,
+            r#"{queue="a",task="one",outcome="dead"} 1"#,
+            r#"{queue="b",task="one",outcome="dead"} 2"#,
+        ];
+        assert_eq!(told(&text, "queue_job_duration_seconds_count"), took);
+        assert_eq!(["a", "b", "c", "_other"].map(|queue| series.tells(queue)), [true, true, false, false]);
     }
 }

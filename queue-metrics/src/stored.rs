@@ -6,27 +6,70 @@ use std::time::{Duration, SystemTime};
 use queue_core::{Client, Controls, Counts, QueueName, ScheduleFacts, State, StorageError, Timestamp, WorkerId};
 use queue_storage::storage::WorkerRecord;
 
+use crate::labels::Names;
 use crate::names::{BUSY, DUE, JOBS, LAST_TICK, LATENCY, MISSED, NEXT_TICK, PARKED, PAUSED, SKIPPED, SLOTS, WORKER_UP};
 use crate::text::{Page, Sample};
 
 /// Everything that is shown, of about one moment.
 #[derive(Debug)]
 pub(crate) struct Stored {
-    queues: BTreeMap<QueueName, (Counts, bool)>,
+    queues: BTreeMap<QueueName, Standing>,
     workers: Vec<WorkerRecord>,
     schedules: Vec<ScheduleFacts>,
+}
+
+/// How it stands with a queue, or with several as if they were one.
+#[derive(Clone, Debug, Default)]
+struct Standing {
+    counts: Counts,
+    paused: bool,
+}
+
+impl Standing {
+    /// Another queue, told of under the same name.
+    fn join(&mut self, other: &Self) {
+        // Jobs that stand in a paused queue are not late.
+        let oldest = match (self.paused, other.paused) {
+            (true, false) => other.counts.oldest,
+            (false, true) => self.counts.oldest,
+            _ => self.counts.oldest.max(other.counts.oldest),
+        };
+        self.counts.add(&other.counts);
+        self.counts.oldest = oldest;
+        self.paused &= other.paused;
+    }
+}
+
+/// What came of the ticks of a schedule, or of several as if they were one.
+#[derive(Debug, Default)]
+struct Ticks {
+    last: Option<SystemTime>,
+    next: Option<SystemTime>,
+    missed: u64,
+    skipped: u64,
+}
+
+impl Ticks {
+    /// Of several moments the first is told, which is that of the one that is furthest behind.
+    fn join(&mut self, other: &ScheduleFacts) {
+        let first = |one: Option<SystemTime>, other: Option<SystemTime>| one.into_iter().chain(other).min();
+        self.last = first(self.last, other.last);
+        self.next = first(self.next, other.next);
+        self.missed += other.missed;
+        self.skipped += other.skipped;
+    }
 }
 
 impl Stored {
     pub(crate) async fn read(client: &Client) -> Result<Self, StorageError> {
         let storage = client.storage();
-        let mut queues = BTreeMap::<QueueName, (Counts, bool)>::new();
+        let mut queues = BTreeMap::<QueueName, Standing>::new();
         for shard in storage.shards().await? {
             let counts = storage.counts(&shard).await?;
             let Controls { queue, .. } = storage.controls(&shard).await?;
             let all = queues.entry(shard.queue).or_default();
-            all.0.add(&counts);
-            all.1 |= queue.is_some();
+            all.counts.add(&counts);
+            all.paused |= queue.is_some();
         }
         let workers = storage.workers().await?;
         let mut schedules = Vec::new();
@@ -37,15 +80,28 @@ impl Stored {
         Ok(Self { queues, workers, schedules })
     }
 
-    pub(crate) fn show(&self, page: &mut Page, now: Timestamp, busy: &BTreeMap<WorkerId, usize>) {
-        self.show_queues(page);
-        self.show_workers(page, now, busy);
-        self.show_schedules(page);
+    /// Admits the queues that are stored as far as there is room, those that are `ours` first.
+    pub(crate) fn admit(&self, names: &mut Names, ours: impl Fn(&str) -> bool) {
+        let (ours, others): (Vec<_>, Vec<_>) = self.queues.keys().map(QueueName::as_str).partition(|queue| ours(queue));
+        for queue in ours.into_iter().chain(others) {
+            names.admit(queue);
+        }
     }
 
-    fn show_queues(&self, page: &mut Page) {
-        let label = |queue: &QueueName| ("queue", queue.to_string());
-        let by_state = self.queues.iter().flat_map(|(queue, (counts, _))| {
+    pub(crate) fn show(&self, page: &mut Page, now: Timestamp, names: &Names, busy: &BTreeMap<WorkerId, usize>) {
+        self.show_queues(page, names);
+        self.show_workers(page, now, busy);
+        self.show_schedules(page, names);
+    }
+
+    fn show_queues(&self, page: &mut Page, names: &Names) {
+        let mut queues = BTreeMap::<&str, Standing>::new();
+        for (queue, standing) in &self.queues {
+            let label = names.label(queue.as_str());
+            queues.entry(label).and_modify(|all| all.join(standing)).or_insert_with(|| standing.clone());
+        }
+        let label = |queue: &str| ("queue", queue.to_owned());
+        let by_state = queues.iter().flat_map(|(queue, Standing { counts, .. })| {
             let sample = move |state: State| {
                 (vec![label(queue), ("state", state.as_str().to_owned())], number(counts.of(state)))
             };
@@ -54,8 +110,8 @@ impl Stored {
         page.put(&JOBS, by_state.collect());
         let each = |value: &dyn Fn(&Counts, bool) -> f64| {
             let sample =
-                |(queue, (counts, paused)): (&QueueName, &(Counts, bool))| (vec![label(queue)], value(counts, *paused));
-            self.queues.iter().map(sample).collect::<Vec<Sample>>()
+                |(queue, Standing { counts, paused }): (&&str, &Standing)| (vec![label(queue)], value(counts, *paused));
+            queues.iter().map(sample).collect::<Vec<Sample>>()
         };
         page.put(&PARKED, each(&|counts, _| number(counts.parked)));
         page.put(&DUE, each(&|counts, _| number(counts.due)));
@@ -72,17 +128,20 @@ impl Stored {
         page.put(&BUSY, ours.collect());
     }
 
-    fn show_schedules(&self, page: &mut Page) {
-        let each = |value: &dyn Fn(&ScheduleFacts) -> Option<f64>| {
-            let sample = |one: &ScheduleFacts| {
-                Some((vec![("queue", one.queue.clone()), ("schedule", one.name.clone())], value(one)?))
-            };
-            self.schedules.iter().filter_map(sample).collect::<Vec<Sample>>()
+    fn show_schedules(&self, page: &mut Page, names: &Names) {
+        let mut schedules = BTreeMap::<(&str, &str), Ticks>::new();
+        for one in &self.schedules {
+            schedules.entry((names.label(&one.queue), &one.name)).or_default().join(one);
+        }
+        let each = |value: &dyn Fn(&Ticks) -> Option<f64>| {
+            let labels = |queue: &str, name: &str| vec![("queue", queue.to_owned()), ("schedule", name.to_owned())];
+            let sample = |(&(queue, name), ticks): (&(&str, &str), &Ticks)| Some((labels(queue, name), value(ticks)?));
+            schedules.iter().filter_map(sample).collect::<Vec<Sample>>()
         };
-        page.put(&LAST_TICK, each(&|one| one.last.map(seconds)));
-        page.put(&NEXT_TICK, each(&|one| one.next.map(seconds)));
-        page.put(&MISSED, each(&|one| Some(number(one.missed))));
-        page.put(&SKIPPED, each(&|one| Some(number(one.skipped))));
+        page.put(&LAST_TICK, each(&|ticks| ticks.last.map(seconds)));
+        page.put(&NEXT_TICK, each(&|ticks| ticks.next.map(seconds)));
+        page.put(&MISSED, each(&|ticks| Some(number(ticks.missed))));
+        page.put(&SKIPPED, each(&|ticks| Some(number(ticks.skipped))));
     }
 }
 

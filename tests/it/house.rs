@@ -162,7 +162,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
             "check", "program",
         ],
     ),
-    ("queue-metrics", &["names", "text", "sink", "series", "counting", "stored", "observed", "render"]),
+    ("queue-metrics", &["labels", "names", "text", "sink", "series", "counting", "stored", "observed", "render"]),
     (
         "queue-macros",
         &[

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 use std::sync::Arc;
-use std::time::Duration;
+use std::time::{Duration, SystemTime};
 
 use queue_core::clock::ManualClock;
 use queue_core::{Client, Context, EventKind, EventStream, Task, TaskError};
@@ -49,6 +49,11 @@ impl Place {
             }
         }
     }
+}
+
+/// A moment as metrics tell it.
+pub(crate) fn seconds(at: Option<SystemTime>) -> f64 {
+    at.unwrap().duration_since(SystemTime::UNIX_EPOCH).unwrap().as_secs_f64()
 }
 
 /// Fares as its argument says.
