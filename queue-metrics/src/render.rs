@@ -21,6 +21,8 @@ use crate::text::Page;
 
 /// How long a scrape waits for the storage.
 const PATIENCE: Duration = Duration::from_secs(5);
+/// How long it then waits for a word at all: Prometheus gives up after ten seconds.
+const LAST_WORD: Duration = Duration::from_secs(2);
 
 /// The metrics of a client, of its clones, and of the workers on it: counted as things happen, from the moment that this
 /// is made, and shown by [`render`](Self::render). Cheap to clone.
@@ -91,8 +93,8 @@ impl Metrics {
     /// workers and schedules.
     ///
     /// The storage is asked for the latter, with two small calls for each queue, at most once a second
-    /// ([`MetricsBuilder::cache_for`]) however many ask here. Where it does not answer within five seconds, that part is
-    /// left out and `queue_backend_up` is 0.
+    /// ([`MetricsBuilder::cache_for`]) however many ask here. Where it does not tell all of that within five seconds, that
+    /// part is left out; `queue_backend_up` is 0 if it answers nothing at all, not a ping within two seconds more either.
     ///
     /// # Cancel safety
     /// Dropping the future loses nothing.
@@ -139,16 +141,18 @@ impl Inner {
     async fn read(&self, queues: &mut Names) -> String {
         let mut page = Page::default();
         if self.reads_storage {
-            let stored = tokio::time::timeout(PATIENCE, Stored::read(&self.client)).await;
-            let up = matches!(stored, Ok(Ok(_)));
-            match stored {
+            let up = match tokio::time::timeout(PATIENCE, Stored::read(&self.client)).await {
                 Ok(Ok(stored)) => {
                     stored.admit(queues, |queue| self.counting.tells(queue));
                     stored.show(&mut page, self.clock.now(), queues, &self.counting.busy());
+                    true
                 }
-                Ok(Err(error)) => tracing::warn!(%error, "metrics without what is stored: the storage can't be asked"),
-                Err(_) => tracing::warn!("metrics without what is stored: the storage does not answer in time"),
-            }
+                Ok(Err(error)) => {
+                    tracing::warn!(%error, "metrics without what is stored: the storage can't be asked");
+                    false
+                }
+                Err(_) => self.answers().await,
+            };
             page.put(&BACKEND_UP, vec![(Vec::new(), f64::from(u8::from(up)))]);
         }
         let location = self.client.location();
@@ -156,6 +160,20 @@ impl Inner {
         let version = env!("CARGO_PKG_VERSION").to_owned();
         page.put(&BUILD, vec![(vec![("version", version), ("backend", backend)], 1.0)]);
         page.into_text()
+    }
+
+    /// Whether a storage that has not told everything in time answers at all.
+    async fn answers(&self) -> bool {
+        let why = match tokio::time::timeout(LAST_WORD, self.client.ping()).await {
+            Ok(Ok(())) => {
+                tracing::warn!("metrics without what is stored: the storage answers, but takes too long to tell all");
+                return true;
+            }
+            Ok(Err(error)) => error.to_string(),
+            Err(_) => "not even a ping is answered".to_owned(),
+        };
+        tracing::warn!(why, "metrics without what is stored: the storage does not answer in time");
+        false
     }
 }
 

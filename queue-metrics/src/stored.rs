@@ -3,12 +3,16 @@
 use std::collections::BTreeMap;
 use std::time::{Duration, SystemTime};
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use queue_core::{Client, Controls, Counts, QueueName, ScheduleFacts, State, StorageError, Timestamp, WorkerId};
 use queue_storage::storage::WorkerRecord;
 
 use crate::labels::Names;
 use crate::names::{BUSY, DUE, JOBS, LAST_TICK, LATENCY, MISSED, NEXT_TICK, PARKED, PAUSED, SKIPPED, SLOTS, WORKER_UP};
 use crate::text::{Page, Sample};
+
+/// How many queues are asked about at once: of thousands one by one there would be no answer in time.
+const AT_ONCE: usize = 16;
 
 /// Everything that is shown, of about one moment.
 #[derive(Debug)]
@@ -64,12 +68,16 @@ impl Stored {
     pub(crate) async fn read(client: &Client) -> Result<Self, StorageError> {
         let storage = client.storage();
         let mut queues = BTreeMap::<QueueName, Standing>::new();
-        for shard in storage.shards().await? {
+        let asked = storage.shards().await?.into_iter().map(|shard| async move {
             let counts = storage.counts(&shard).await?;
             let Controls { queue, .. } = storage.controls(&shard).await?;
-            let all = queues.entry(shard.queue).or_default();
+            Ok::<_, StorageError>((shard.queue, counts, queue.is_some()))
+        });
+        let mut told = stream::iter(asked).buffer_unordered(AT_ONCE);
+        while let Some((queue, counts, paused)) = told.try_next().await? {
+            let all = queues.entry(queue).or_default();
             all.counts.add(&counts);
-            all.paused |= queue.is_some();
+            all.paused |= paused;
         }
         let workers = storage.workers().await?;
         let mut schedules = Vec::new();

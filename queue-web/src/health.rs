@@ -1,5 +1,6 @@
 //! What probes ask.
 
+use futures_util::stream::{self, StreamExt as _, TryStreamExt as _};
 use http::StatusCode;
 use queue_core::{Counts, QueueName, StorageError};
 use serde_json::{Value, json};
@@ -14,6 +15,9 @@ use crate::web::Web;
 
 /// The guide's words for too many pending jobs.
 const BACKLOG: &str = "Queue backlog too large";
+
+/// How many queues are asked about at once: of thousands one by one there would be no answer in time.
+const AT_ONCE: usize = 16;
 
 pub(crate) const STATUS: &[Field] = &[field("status", Text)];
 pub(crate) const UNREADY: &[Field] = &[field("status", Text), field("reason", Text)];
@@ -91,9 +95,11 @@ async fn totals(web: &Web, only: Option<&QueueName>) -> Result<Result<Counts, Pr
             return Ok(Err(known::unknown(queue)));
         }
     }
+    let asked = shards.into_iter().map(|shard| async move { storage.counts(&shard).await });
+    let mut told = stream::iter(asked).buffer_unordered(AT_ONCE);
     let mut counts = Counts::default();
-    for shard in shards {
-        counts.add(&storage.counts(&shard).await?);
+    while let Some(one) = told.try_next().await? {
+        counts.add(&one);
     }
     Ok(Ok(counts))
 }

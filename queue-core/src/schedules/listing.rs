@@ -1,7 +1,5 @@
 //! All schedules, page by page.
 
-use std::collections::VecDeque;
-
 use futures_util::stream::{self, StreamExt, TryStreamExt};
 use queue_storage::model::{ScheduleName, Shard};
 use queue_storage::storage::{ScheduleQuery, StorageError};
@@ -10,6 +8,9 @@ use super::facts::ScheduleFacts;
 use crate::client::Client;
 use crate::operate::Listing;
 use crate::periodic::{Entry, Source};
+
+/// Queues whose schedules are read ahead: most have none, and one by one thousands take long.
+const AT_ONCE: usize = 16;
 
 impl Client {
     /// The schedules of every queue, those of a queue by name. One that a newer program stored and this one can't read is
@@ -29,24 +30,34 @@ impl Client {
     pub fn schedules(&self) -> Listing<ScheduleFacts> {
         let client = self.clone();
         let pages = stream::once(async move {
-            let shards: VecDeque<Shard> = client.storage().shards().await?.into();
-            Ok::<_, StorageError>(stream::try_unfold(Walk { client, shards, after: None }, Walk::page))
+            let shards = client.storage().shards().await?;
+            let first = move |shard| Walk { client: client.clone(), shard, after: Some(None) }.page();
+            let each = stream::iter(shards).map(first).buffered(AT_ONCE);
+            let pages = |begun: Option<(Vec<ScheduleFacts>, Walk)>| match begun {
+                None => stream::empty().left_stream(),
+                Some((page, walk)) => {
+                    stream::once(async { Ok(page) }).chain(stream::try_unfold(walk, Walk::page)).right_stream()
+                }
+            };
+            Ok::<_, StorageError>(each.map_ok(pages).try_flatten())
         });
         let each = |page: Vec<ScheduleFacts>| stream::iter(page.into_iter().map(Ok));
         Listing::of(pages.try_flatten().map_ok(each).try_flatten().boxed())
     }
 }
 
+/// The schedules of a shard.
 struct Walk {
     client: Client,
-    shards: VecDeque<Shard>,
-    after: Option<ScheduleName>,
+    shard: Shard,
+    /// Behind which schedule the next page begins, if there is one.
+    after: Option<Option<ScheduleName>>,
 }
 
 impl Walk {
     async fn page(mut self) -> Result<Option<(Vec<ScheduleFacts>, Self)>, StorageError> {
-        let Some(shard) = self.shards.front() else { return Ok(None) };
-        let page = self.client.storage().schedules(shard, &ScheduleQuery::After(self.after.take(), 0)).await?;
+        let (Some(after), shard) = (self.after.take(), &self.shard) else { return Ok(None) };
+        let page = self.client.storage().schedules(shard, &ScheduleQuery::After(after, 0)).await?;
         let facts = page.schedules.into_iter().filter_map(|record| match Entry::decode(&record.data) {
             Ok(entry) if matches!(entry.source, Source::Removed(_)) => None,
             Ok(entry) => Some(ScheduleFacts::of(shard, &record.name, entry)),
@@ -56,10 +67,7 @@ impl Walk {
             }
         });
         let facts = facts.collect();
-        self.after = page.next;
-        if self.after.is_none() {
-            self.shards.pop_front();
-        }
+        self.after = page.next.map(Some);
         Ok(Some((facts, self)))
     }
 }

@@ -59,6 +59,18 @@ async fn nobody_waits_for_a_silent_storage() {
     assert_eq!(late.1["error"]["message"], "the storage does not answer: timed out after 3s");
 }
 
+#[tokio::test(start_paused = true)]
+async fn many_queues_are_counted_in_time() {
+    let (line, client) = Line::new();
+    for number in 0..160 {
+        Call::new(Add { a: 1, b: 1 }).queue(format!("q{number}")).enqueue(&client).await.unwrap();
+    }
+    line.slow();
+    let (started, (status, body)) = (tokio::time::Instant::now(), get(&Web::new(&client), "/health/tasks").await);
+    assert_eq!((status.as_u16(), &body["pending_tasks"]), (200, &json!(160)), "{body}");
+    assert_eq!(started.elapsed().as_millis() / 100, 11, "one question for the queues, and ten rounds of sixteen");
+}
+
 #[tokio::test]
 async fn a_draining_worker_is_unready() {
     let (line, client) = Line::new();

@@ -152,6 +152,7 @@ pub struct Line {
 const UP: u8 = 0;
 const DOWN: u8 = 1;
 const SILENT: u8 = 2;
+const SLOW: u8 = 3;
 
 impl Line {
     pub fn new() -> (Arc<Self>, Client) {
@@ -170,9 +171,18 @@ impl Line {
         self.state.store(SILENT, Ordering::SeqCst);
     }
 
+    /// From now on every answer takes a tenth of a second.
+    pub fn slow(&self) {
+        self.state.store(SLOW, Ordering::SeqCst);
+    }
+
     async fn carry<T>(&self, run: impl Future<Output = Result<T, StorageError>> + Send) -> Result<T, StorageError> {
         match self.state.load(Ordering::SeqCst) {
             UP => run.await,
+            SLOW => {
+                tokio::time::sleep(Duration::from_millis(100)).await;
+                run.await
+            }
             DOWN => Err(StorageError::unavailable(format!("{LOCATION} can't be reached: Connection refused"))),
             _ => std::future::pending().await,
         }
