@@ -3,7 +3,8 @@
 //! Several processes may use one file, and several [`SqliteStorage`]s in one process too. An answered call survives the
 //! death of any process at any instant; with [`Synchronous::Full`] a power cut as well.
 //!
-//! * `options` says where the file is; `connect` and `schema` open, create and migrate it.
+//! * `options` says where the file is; `connect` and `schema` open, create and migrate it; `identity` tells whether it still
+//!   stands there.
 //! * `lane` leads from any runtime to the two threads: `writer`, which groups what is queued into one transaction, and
 //!   `reader`.
 //! * `roles` and `notify` are the roles of the contract: each call is sent down a lane, to `enqueue`, `claim`, `renew`,
@@ -29,6 +30,7 @@ mod enqueue;
 mod error;
 #[cfg(test)]
 mod flows;
+mod identity;
 mod job;
 mod lane;
 mod last;
@@ -62,6 +64,7 @@ use queue_storage::storage::{Admission, Hub, StorageError, check_jobs};
 use rusqlite::Transaction;
 
 use error::{Place, Result};
+use identity::Identity;
 use job::tx::Tx;
 use job::workers::Workers;
 use lane::Lane;
@@ -85,6 +88,7 @@ pub use rusqlite;
 /// ```
 pub struct SqliteStorage {
     place: Place,
+    identity: Arc<Identity>,
     namespace: Namespace,
     clock: Arc<dyn Clock>,
     hub: Hub,
@@ -108,17 +112,21 @@ impl SqliteStorage {
 
     pub(crate) async fn start(options: SqliteOptions) -> Result<Self, StorageError> {
         let place = Place::new(options.path.clone());
-        let options = Arc::new(options);
+        let (options, identity) = (Arc::new(options), Arc::new(Identity::new(&place)));
         let (hub, interests) = (Hub::default(), ear::Interests::default());
         let teller = news::Teller::new(hub.clone());
         let writer = {
             let (opened, at, served) = (Arc::clone(&options), place.clone(), Arc::clone(&options));
             let (place, ear) = (place.clone(), ear::Ear::new(hub.clone(), interests.clone()));
-            let watches = news::Watches::new(teller.clone());
+            let (watches, known) = (news::Watches::new(teller.clone()), Arc::clone(&identity));
             Lane::start(
                 "queue-sqlite-writer",
                 &place.clone(),
-                move || connect::writer(&opened, &at).map_err(|error| error.at(&at)),
+                move || {
+                    let conn = connect::writer(&opened, &at).map_err(|error| error.at(&at))?;
+                    known.remember();
+                    Ok(conn)
+                },
                 move |conn, track| {
                     let (namespace, clock) = (served.namespace.clone(), Arc::clone(&served.clock));
                     let (workers, busy_timeout) = (Workers::default(), served.busy_timeout);
@@ -154,7 +162,7 @@ impl SqliteStorage {
             .await?
         };
         let (namespace, clock) = (options.namespace.clone(), Arc::clone(&options.clock));
-        Ok(Self { place, namespace, clock, hub, interests, teller, writer, reader })
+        Ok(Self { place, identity, namespace, clock, hub, interests, teller, writer, reader })
     }
 
     /// Takes jobs in within a transaction of the caller's own, on a connection to the same file: they are stored when

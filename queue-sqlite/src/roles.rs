@@ -1,5 +1,7 @@
 //! The roles of the contract: each call goes to the thread that does it.
 
+use std::sync::Arc;
+
 use async_trait::async_trait;
 use queue_storage::model::{Input, JobId, Key, Shard, State, WorkerId};
 use queue_storage::storage::{
@@ -21,7 +23,7 @@ use crate::job::workers::{self, Workers};
 use crate::list;
 use crate::news;
 use crate::operate;
-use crate::reader::Message as Read;
+use crate::reader::{Message as Read, Snapshot};
 use crate::renew;
 use crate::schedules;
 use crate::writer::Message as Write;
@@ -33,9 +35,11 @@ impl Storage for SqliteStorage {
     }
 
     async fn ping(&self) -> Result<(), StorageError> {
-        // Both threads answer, and the file can be read.
+        // Both threads answer, and the file can be read, and is the one that others would open.
         self.writer.call(|reply| Write::work(reply, |_, _| Ok(()))).await?;
-        self.reader.call(|reply| Read::look(reply, |look| operate::shards(look).map(drop))).await
+        let (identity, place) = (Arc::clone(&self.identity), self.place.clone());
+        let look = move |look: &Snapshot<'_>| operate::shards(look).and_then(|_| identity.check(&place));
+        self.reader.call(|reply| Read::look(reply, look)).await
     }
 
     async fn close(&self) {

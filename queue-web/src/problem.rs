@@ -93,7 +93,7 @@ impl From<StorageError> for Problem {
 
 /// Why a storage does not answer, by a part of what it says itself, in small letters. The rest of that is not for readers:
 /// it names hosts, users and files.
-const WHY: [(&str, &str); 14] = [
+const WHY: [(&str, &str); 15] = [
     ("connection refused", "connection refused"),
     ("connection reset", "the connection was lost"),
     ("connection was lost", "the connection was lost"),
@@ -107,6 +107,7 @@ const WHY: [(&str, &str); 14] = [
     ("read-only", "it takes no writes"),
     ("wants a password", "it wants a password"),
     ("refuses the user name", "it refuses the user or the password"),
+    ("while this program has it open", "its file was removed or replaced"),
     (" is closed", "this program has closed it"),
 ];
 
@@ -129,6 +130,7 @@ mod tests {
             ("redis://bob:***@db:6379/0 can't be reached: Connection refused; check it", ": connection refused"),
             ("redis://db did not answer within 2s: the connection is replaced", ": timed out"),
             ("sqlite:///srv/jobs.db: the disk is full: make room (full, code 13)", ": its disk is full"),
+            ("sqlite://a.db was removed while this program has it open: x", ": its file was removed or replaced"),
             ("redis://db can't be used: NOPERM User bob has no permissions", ""),
         ] {
             let problem = Problem::from(StorageError::unavailable(text));

@@ -65,6 +65,7 @@ const FLOORS: [(&str, &[&str]); 11] = [
         "queue-sqlite",
         &[
             "error",
+            "identity",
             "options",
             "ledger",
             "schema",

@@ -128,6 +128,37 @@ async fn after_closing_every_call_is_refused() {
     assert!(!folder.path().join("jobs.db-wal").exists(), "the log is copied back by the last one out");
 }
 
+#[tokio::test]
+async fn a_file_that_is_taken_away_under_a_program_is_missed() {
+    let folder = TempDir::new().unwrap();
+    let (path, away) = (folder.path().join("jobs.db"), folder.path().join("away.db"));
+    let storage = SqliteStorage::open(&path).await.unwrap();
+    storage.ping().await.unwrap();
+    fs::rename(&path, &away).unwrap();
+    let error = storage.ping().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    assert_says(&error.to_string(), &["/jobs.db was removed", "put the file itself back", "restart this program"]);
+    fs::hard_link(&away, &path).unwrap();
+    storage.ping().await.unwrap();
+
+    fs::remove_file(&path).unwrap();
+    fs::write(&path, "").unwrap();
+    let error = storage.ping().await.unwrap_err();
+    assert!(error.is_unavailable(), "{error:?}");
+    assert_says(&error.to_string(), &["/jobs.db was replaced", "put the file itself back", "restart this program"]);
+    fs::rename(&away, &path).unwrap();
+    storage.ping().await.unwrap();
+
+    // Its folder may go with it.
+    let (inner, gone) = (folder.path().join("inner"), folder.path().join("gone"));
+    fs::create_dir(&inner).unwrap();
+    let storage = SqliteStorage::open(inner.join("jobs.db")).await.unwrap();
+    fs::rename(&inner, &gone).unwrap();
+    assert_says(&storage.ping().await.unwrap_err().to_string(), &["inner/jobs.db was removed"]);
+    fs::write(&inner, "a file in its place").unwrap();
+    assert_says(&storage.ping().await.unwrap_err().to_string(), &["inner/jobs.db was removed"]);
+}
+
 /// Opens the file as a user who owns nothing and says what came of it.
 ///
 /// Root may read and write everything, so as root these tests would prove nothing.
