@@ -204,7 +204,7 @@ async fn words_that_nobody_takes_stop_nothing() {
         (&away, 1),
     ];
     for (words, code) in told {
-        let mut program = stage.program_into("told", words, &unread);
+        let mut program = stage.program_into("told", words, unread);
         assert_eq!(program.ends().await.code(), Some(code), "{words}");
     }
 }
